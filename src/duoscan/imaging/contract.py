@@ -1,0 +1,84 @@
+"""The preprocessing contract: everything that happens between a file and the model's input.
+
+The same object is used for training, stored in the bundle and enforced at inference, so the two cannot differ.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from duoscan.terms import Modality
+
+# Lung window in HU, the setting radiology uses for lung parenchyma: centre −600, width 1500.
+LUNG_WINDOW_CENTRE_HU = -600.0
+LUNG_WINDOW_WIDTH_HU = 1500.0
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A decoded image with its meaning.
+
+    Attributes:
+        values: float32, shape (H, W). Grey in [0, 1], bright = dense tissue, or HU when ``is_hu``.
+        is_hu: Whether ``values`` are Hounsfield units.
+        modality: What the file itself says made the image; ``None`` for raster files, which do not say.
+        patient_id: What the file itself says; ``None`` for raster files.
+        study_id: Study instance UID of a DICOM file.
+        series_id: Series instance UID of a DICOM file.
+        view: View position or orientation where the file says it.
+    """
+
+    values: NDArray[np.float32]
+    is_hu: bool = False
+    modality: Modality | None = None
+    patient_id: str | None = None
+    study_id: str | None = None
+    series_id: str | None = None
+    view: str | None = None
+
+
+class PreprocessingContract(BaseModel):
+    """How pixels become model input; immutable and part of every bundle.
+
+    Order: window (HU only) → crop of black borders → resize with anti-aliasing → clip to [0, 1] → normalisation.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: Literal[1] = 1
+    modality: Modality
+    height: int = Field(default=224, ge=8, le=2048)
+    width: int = Field(default=224, ge=8, le=2048)
+    aspect: Literal["stretch", "pad"] = "stretch"
+    crop_borders: bool = True
+    border_level: float = Field(default=0.04, ge=0.0, lt=1.0, description="grey at or below this is black border")
+    window_centre_hu: float = LUNG_WINDOW_CENTRE_HU
+    window_width_hu: float = Field(default=LUNG_WINDOW_WIDTH_HU, gt=0)
+    normalisation: Literal["fixed", "per-image"] = "fixed"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> PreprocessingContract:
+        if len(self.mean) != len(self.std) or len(self.mean) not in {1, 3}:
+            msg = f"mean and std need 1 or 3 values each, found {len(self.mean)} and {len(self.std)}"
+            raise ValueError(msg)
+        if min(self.std) <= 0:
+            msg = f"std must be above 0, found {self.std}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels C of the model input."""
+        return len(self.mean)
+
+    def digest(self) -> str:
+        """SHA-256 of the contract; equal contracts give equal digests."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()

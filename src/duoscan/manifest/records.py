@@ -1,0 +1,94 @@
+"""What is known about each image: one record an image, a manifest a table of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from duoscan.terms import Finding, Modality, Split
+
+
+class ImageRecord(BaseModel):
+    """One image or slice. Field names are the manifest's column names.
+
+    Unknown values are ``None``, never an empty string or a made-up one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+    path: str = Field(min_length=1, description="relative to the manifest's root folder, forward slashes")
+    modality: Modality
+    label: Finding | None = None
+    source: str = Field(default="unknown", min_length=1, description="data set or hospital the image came from")
+    patient_id: str | None = None
+    study_id: str | None = None
+    series_id: str | None = None
+    view: str | None = None
+    split: Split | None = Field(default=None, description="official split where the set has one, else the made one")
+    group: str | None = Field(default=None, description="what must stay together where no patient id exists")
+    finding: str | None = Field(default=None, description="the source's own label text")
+    license: str | None = None
+    lung_mask: str | None = Field(default=None, description="path of a lung mask, relative to the root")
+    original_name: str | None = None
+    notes: str | None = None
+
+    @property
+    def unit(self) -> str:
+        """Key of the patient, or of what stands for one: the group, else the image itself.
+
+        Splits and bootstrap resample these units, never single images.
+        """
+        return self.patient_id or self.group or f"image:{self.path}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A table of image records and the folder their paths are relative to."""
+
+    root: Path
+    records: tuple[ImageRecord, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.records)
+
+    def file(self, record: ImageRecord) -> Path:
+        """Where a record's image lies."""
+        return self.root / record.path
+
+    def replace(self, records: Sequence[ImageRecord]) -> Manifest:
+        """The same root with other records."""
+        return Manifest(self.root, tuple(records))
+
+    def where(
+        self,
+        *,
+        split: Split | None = None,
+        modality: Modality | None = None,
+        sources: Sequence[str] | None = None,
+    ) -> Manifest:
+        """The records that meet every condition given."""
+        return self.replace([
+            record
+            for record in self.records
+            if (split is None or record.split == split)
+            and (modality is None or record.modality == modality)
+            and (sources is None or record.source in sources)
+        ])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the records, independent of their order and of where the root lies.
+
+        It binds a run to the rows it used, not to the image bytes.
+        """
+        digest = hashlib.sha256()
+        for line in sorted(record.model_dump_json() for record in self.records):
+            digest.update(line.encode())
+            digest.update(b"\n")
+        return digest.hexdigest()

@@ -1,0 +1,37 @@
+"""The words everything speaks: modality, finding, split. Values are what stands in files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Modality(StrEnum):
+    """What made the image. The two phases are bound to the two modalities."""
+
+    CXR = "cxr"
+    CT = "ct"
+
+    @property
+    def spoken(self) -> str:
+        """Name for a person."""
+        return "chest X-ray" if self is Modality.CXR else "chest CT"
+
+
+class Finding(StrEnum):
+    """The reference label of an image; ``covid`` is the positive class everywhere."""
+
+    COVID = "covid"
+    PNEUMONIA = "pneumonia"
+    NORMAL = "normal"
+    OTHER = "other"
+
+
+POSITIVE = Finding.COVID
+
+
+class Split(StrEnum):
+    """Part of a data set. Nothing is ever chosen on ``test``."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
