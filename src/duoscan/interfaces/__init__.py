@@ -1,1 +1,1 @@
-"""TODO."""
+"""Thin shells around the package: the command line."""

@@ -1,0 +1,67 @@
+"""The ``duoscan`` command. Each subcommand lives in its own module and is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from duoscan.errors import DuoscanError
+
+# name → (module, attribute, one line of help); kept here so that ``--help`` imports nothing heavy.
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "import": ("duoscan.interfaces.cli.manifest", "import_command", "Make a manifest from images."),
+    "split": ("duoscan.interfaces.cli.manifest", "split_command", "Split a manifest by patient."),
+    "evaluate": ("duoscan.interfaces.cli.evaluate", "evaluate_command", "Metrics with intervals and figures."),
+    "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
+    "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
+    "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
+    "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a subcommand's module only when the subcommand is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a person meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module that holds ``cmd_name``."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="duoscan")
+def cli() -> None:
+    """Two-phase COVID-19 detection from chest X-ray and CT.
+
+    Research software, not a medical device.
+    """
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; a deliberate error becomes one clear message and exit code 2."""
+    try:
+        sys.exit(cli.main(arguments, standalone_mode=False) or 0)
+    except DuoscanError as error:
+        click.echo(f"duoscan: {error}", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("duoscan: stopped; what was written before stands", err=True)
+        sys.exit(130)
