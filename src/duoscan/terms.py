@@ -35,3 +35,11 @@ class Split(StrEnum):
     TRAIN = "train"
     VAL = "val"
     TEST = "test"
+
+
+class Decision(StrEnum):
+    """What one image's probability comes to at the operating point in use."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    UNREADABLE = "unreadable"

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Arrays → answers, without torch: bundles, runtimes and the predictor."""

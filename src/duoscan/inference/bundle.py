@@ -1,0 +1,148 @@
+"""A bundle: one file that holds a trained phase and all that is needed to trust it elsewhere.
+
+The file is an ordinary zip with two members, ``model.onnx`` and ``bundle.json``, so that any tool can open it.
+Its archive comment is the seal: ``sha256:`` and the hash of every byte before the comment. Loading checks the
+seal, then the hash of the graph that ``bundle.json`` states, so no changed byte goes unseen. A hash is not a
+signature: it finds damage and careless edits, not an attacker who also rewrites the seal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from duoscan.errors import BundleError
+from duoscan.files import write_bytes
+from duoscan.imaging.contract import PreprocessingContract
+from duoscan.terms import POSITIVE, Finding, Modality
+
+SUFFIX = ".duoscan"
+GRAPH_MEMBER = "model.onnx"
+INFO_MEMBER = "bundle.json"
+_SEAL_PREFIX = b"sha256:"
+_SEAL_LENGTH = len(_SEAL_PREFIX) + 64
+_FIXED_TIME = (2020, 1, 1, 0, 0, 0)  # so that equal contents give equal files
+_AGAIN = "get the file again or export it anew with 'duoscan train'"
+
+
+class Provenance(BaseModel):
+    """Where the weights come from; what a reviewer asks first."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    duoscan_version: str
+    recipe: dict[str, Any]
+    data_fingerprint: str
+    data_summary: dict[str, Any] = Field(default_factory=dict, description="images and patients by source, label")
+    licences: tuple[str, ...] = Field(default=(), description="licence notes of the images and of the backbone")
+    metrics: dict[str, Any] = Field(default_factory=dict, description="validation metrics at export")
+    environment: dict[str, str] = Field(default_factory=dict)
+    parity: float = Field(description="largest |logit difference| between torch and the exported graph")
+
+
+class BundleInfo(BaseModel):
+    """What ``bundle.json`` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["duoscan-bundle"] = "duoscan-bundle"
+    version: Literal[1] = 1
+    name: str
+    classes: tuple[Finding, ...]
+    contract: PreprocessingContract
+    operating_points: dict[str, float] = Field(description="thresholds on P(covid), chosen on validation")
+    default_point: str
+    graph_sha256: str = ""
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _check(self) -> BundleInfo:
+        if POSITIVE not in self.classes or len(set(self.classes)) < 2:  # noqa: PLR2004 - two classes at least
+            msg = f"classes must hold '{POSITIVE}' and at least one other, found {list(self.classes)}"
+            raise ValueError(msg)
+        if self.default_point not in self.operating_points:
+            msg = f"default point '{self.default_point}' is not among {sorted(self.operating_points)}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def modality(self) -> Modality:
+        """The modality the model was trained for."""
+        return self.contract.modality
+
+    @property
+    def threshold(self) -> float:
+        """The default operating point: P(covid) at or above it is positive."""
+        return self.operating_points[self.default_point]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle in memory."""
+
+    info: BundleInfo
+    graph: bytes
+    path: Path
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the graph; names the weights in every answer."""
+        return self.info.graph_sha256
+
+
+def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
+    """Seal a graph and its information into one file, written atomically.
+
+    Args:
+        path: Target; by convention it ends in ``.duoscan``.
+        info: Everything but the graph's hash, which is filled in here.
+        graph: Serialised ONNX model.
+    """
+    sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in ((INFO_MEMBER, sealed.model_dump_json(indent=1).encode()), (GRAPH_MEMBER, graph)):
+            archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
+        archive.comment = bytes(_SEAL_LENGTH)
+    body = buffer.getvalue()[:-_SEAL_LENGTH]
+    write_bytes(path, body + _SEAL_PREFIX + hashlib.sha256(body).hexdigest().encode())
+    return Bundle(sealed, graph, path)
+
+
+def read_bundle(path: Path) -> Bundle:
+    """Read and check a bundle.
+
+    Raises:
+        BundleError: The file is missing, damaged, altered, or of a format this version does not know.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); name an existing {SUFFIX} file") from error
+    body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
+    if not content.startswith(b"PK") or not seal.startswith(_SEAL_PREFIX):
+        raise BundleError(f"{path}: not a duoscan bundle, or cut short ({len(content)} bytes); {_AGAIN}")
+    if seal[len(_SEAL_PREFIX) :] != hashlib.sha256(body).hexdigest().encode():
+        raise BundleError(f"{path}: content does not match its seal, at least one byte was changed; {_AGAIN}")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            info = BundleInfo.model_validate_json(archive.read(INFO_MEMBER))
+            graph = archive.read(GRAPH_MEMBER)
+    except (zipfile.BadZipFile, KeyError) as error:
+        raise BundleError(f"{path}: not a duoscan bundle ({error}); {_AGAIN}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise BundleError(
+            f"{path}: {INFO_MEMBER} is not understood at '{where}' ({first['msg']}); "
+            "it may need a newer duoscan: pip install --upgrade duoscan"
+        ) from error
+    if hashlib.sha256(graph).hexdigest() != info.graph_sha256:
+        raise BundleError(f"{path}: the graph does not match the hash in {INFO_MEMBER}; {_AGAIN}")
+    return Bundle(info, graph, path)

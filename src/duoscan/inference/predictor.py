@@ -1,0 +1,186 @@
+"""Files → predictions with one bundle: read, preprocess by the bundle's contract, run, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duoscan.errors import ImageError
+from duoscan.imaging.contract import Pixels
+from duoscan.imaging.preprocess import preprocess
+from duoscan.imaging.reader import read_image
+from duoscan.inference.bundle import Bundle, read_bundle
+from duoscan.inference.runtime import OnnxRuntime, Runtime
+from duoscan.manifest.records import Manifest
+from duoscan.predictions import Prediction
+from duoscan.terms import POSITIVE, Decision, Finding, Modality
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class ImageAnswer:
+    """What the model says of one image.
+
+    Attributes:
+        probabilities: One value per class, summing to 1.
+        activation: float32 (h, w), the evidence for ``covid`` at each place: its mean plus a constant is the
+            logit (Zhou et al., CVPR 2016), so positive values argue for the class.
+    """
+
+    probabilities: dict[Finding, float]
+    activation: NDArray[np.float32]
+
+    @property
+    def probability(self) -> float:
+        """P(covid)."""
+        return self.probabilities[POSITIVE]
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One image on its way through the predictor: what is known before, and the answer after."""
+
+    path: Path
+    row: Prediction
+    pixels: Pixels | None = None
+    answer: ImageAnswer | None = None
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities (N, K) of logits (N, K)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
+class Predictor:
+    """One trained phase, ready to answer.
+
+    Args:
+        bundle: The model; its contract is enforced.
+        threshold: Operating point on P(covid); the bundle's default where ``None``.
+        runtime: What runs the graph; ONNX Runtime on the CPU where ``None``.
+
+    Example:
+        >>> from duoscan.inference.predictor import softmax
+        >>> softmax(np.zeros((1, 2), np.float32)).tolist()
+        [[0.5, 0.5]]
+    """
+
+    def __init__(self, bundle: Bundle, *, threshold: float | None = None, runtime: Runtime | None = None) -> None:
+        self.bundle = bundle
+        self.threshold = bundle.info.threshold if threshold is None else threshold
+        self._runtime = runtime or OnnxRuntime(bundle)
+
+    @property
+    def modality(self) -> Modality:
+        """The modality this model answers."""
+        return self.bundle.info.modality
+
+    def answer(self, batch: NDArray[np.float32]) -> list[ImageAnswer]:
+        """Run preprocessed images, shape (N, C, H, W)."""
+        logits, activation = self._runtime.run(batch)
+        classes = self.bundle.info.classes
+        covid = classes.index(POSITIVE)
+        return [
+            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]))
+            for row, maps in zip(softmax(logits), activation, strict=True)
+        ]
+
+    def predict(self, files: Iterable[ImageFile], *, keep_pixels: bool = False) -> Iterator[ImageFile]:
+        """Answer files in order; one that cannot be answered comes back with its reason.
+
+        Args:
+            files: Files whose ``row`` holds what is known of them.
+            keep_pixels: Keep the decoded image, e.g. for a heatmap overlay.
+        """
+        with ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter lock; two keep the model fed
+            stream = iter(files)
+            while batch := list(islice(stream, BATCH_SIZE)):
+                yield from self._predict_batch(batch, pool, keep_pixels=keep_pixels)
+
+    def _predict_batch(self, batch: list[ImageFile], pool: Executor, *, keep_pixels: bool) -> Iterator[ImageFile]:
+        read = list(pool.map(self._read, batch))
+        arrays = [array for _, array in read if array is not None]
+        answers = iter(self.answer(np.stack(arrays)) if arrays else [])
+        for file, array in read:
+            if array is None:
+                yield file
+                continue
+            answer = next(answers)
+            row = replace(
+                file.row,
+                modality=self.modality,
+                probability=answer.probability,
+                probabilities=answer.probabilities,
+                decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
+            )
+            yield replace(file, row=row, answer=answer, pixels=file.pixels if keep_pixels else None)
+
+    def _read(self, file: ImageFile) -> tuple[ImageFile, NDArray[np.float32] | None]:
+        try:
+            pixels = file.pixels or read_image(file.path)
+            array = preprocess(pixels, self.bundle.info.contract)
+        except ImageError as error:
+            return replace(file, row=refused(file.row, str(error))), None
+        return replace(file, pixels=pixels, row=with_identity(file.row, pixels)), array
+
+
+def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
+    """Fill in what a DICOM file says of itself where nothing else was known."""
+    return replace(
+        row, patient_id=row.patient_id or pixels.patient_id, study_id=row.study_id or pixels.study_id
+    )
+
+
+def refused(row: Prediction, reason: str) -> Prediction:
+    """The row of an image that cannot be answered."""
+    return replace(row, probability=None, probabilities={}, decision=Decision.UNREADABLE, reason=reason)
+
+
+def predict_manifest(
+    bundle: Path | Bundle,
+    manifest: Manifest,
+    *,
+    threshold: float | None = None,
+    on_image: Callable[[], None] | None = None,
+) -> list[Prediction]:
+    """One prediction for each record of a manifest that has the bundle's modality.
+
+    Args:
+        bundle: The model, or its path.
+        manifest: Records with their reference labels, which are carried over.
+        threshold: Operating point; the bundle's default where ``None``.
+        on_image: Called after each image, e.g. to move a progress bar.
+    """
+    predictor = Predictor(bundle if isinstance(bundle, Bundle) else read_bundle(bundle), threshold=threshold)
+    files = [
+        ImageFile(
+            manifest.file(record),
+            Prediction(
+                path=record.path,
+                # Where no patient is known, the block stands for one: resampling must keep it together.
+                patient_id=record.patient_id or record.group,
+                modality=record.modality,
+                probability=None,
+                decision=Decision.UNREADABLE,
+                study_id=record.study_id,
+                source=record.source,
+                split=record.split,
+                label=record.label,
+            ),
+        )
+        for record in manifest.where(modality=predictor.modality)
+    ]
+    rows = []
+    for file in predictor.predict(files):
+        rows.append(file.row)
+        if on_image is not None:
+            on_image()
+    return rows
