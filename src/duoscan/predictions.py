@@ -1,13 +1,47 @@
 """The predictions table: what inference writes and what evaluation, triage, audit and report read.
 
-Because this table is the border, every evidence tool works on predictions of any model.
+Because this table is the border, every evidence tool works on predictions of any model. One row is one image:
+
+==============  ==============================================================================================
+``path``        where the image is; a row without one is called ``row 12``, after its place in the table
+``patient_id``  who it shows; an image without one stands for itself
+``study_id``    the study it belongs to
+``modality``    ``cxr`` or ``ct``
+``source``      data set or hospital
+``split``       ``train``, ``val`` or ``test``
+``label``       the reference: a finding, or ``1`` for covid and ``0`` for not covid (read as ``other``)
+``probability`` P(covid), from 0 to 1; the one column that must be there; empty where the image has no answer
+``p_<class>``   one column for each class of the model
+``decision``    ``positive``, ``negative``, ``unreadable``, or empty where the operating point is unknown
+``reason``      why an image has no answer
+==============  ==============================================================================================
 """
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
 
-from duoscan.terms import Finding, Modality, Split
+from duoscan.errors import MissingExtraError, PredictionsError
+from duoscan.files import write_bytes
+from duoscan.terms import Decision, Finding, Modality, Split
+
+Word = TypeVar("Word", bound=StrEnum)
+Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
+
+_HEAD = ("path", "patient_id", "study_id", "modality", "source", "split", "label", "probability")
+_TAIL = ("decision", "reason")
+_CLASS_PREFIX = "p_"
+_NOT_COVID = frozenset({"0", "0.0", "false"})
+_COVID = frozenset({"1", "1.0", "true"})
+ROW_NAME = re.compile(r"row \d+")  # path of a row that names none
+_NO_ANSWER = "the table states no probability"
 
 
 @dataclass(frozen=True)
@@ -15,8 +49,9 @@ class Prediction:
     """One image's answer; ``probability`` is that of ``covid``.
 
     ``decision`` is ``positive`` or ``negative`` at the operating point in use, or ``unreadable``, and then
-    ``probability`` is ``None`` and ``reason`` says why. ``probabilities`` holds one value per class of the model
-    and is written as columns ``p_covid``, ``p_normal``, ….
+    ``probability`` is ``None`` and ``reason`` says why. It is empty in a table from elsewhere that states no
+    decisions. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
+    ``p_normal``, ….
     """
 
     path: str
@@ -35,3 +70,224 @@ class Prediction:
     def unit(self) -> str:
         """Key of the patient; an image without one stands for itself."""
         return self.patient_id or f"image:{self.path}"
+
+
+def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
+    """Write a predictions table, whole or not at all.
+
+    Args:
+        rows: The predictions, kept in order.
+        path: Where to; Parquet where the name ends in ``.parquet``, else CSV in UTF-8.
+
+    Raises:
+        MissingExtraError: Parquet is wanted and pyarrow is not installed.
+    """
+    path, rows = Path(path), list(rows)
+    classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
+    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *_TAIL]
+    table = [_cells(row, classes) for row in rows]
+    is_parquet = path.suffix.lower() == ".parquet"
+    write_bytes(path, _to_parquet(columns, table) if is_parquet else _to_csv(columns, table))
+
+
+def read_predictions(path: str | Path) -> list[Prediction]:
+    """Read a predictions table of any model; CSV (comma, semicolon or tab) or Parquet.
+
+    Only the column ``probability`` must be there, and ``label`` before anything can be evaluated. The other
+    columns are taken where they exist, and columns this table does not know are ignored. An empty probability
+    makes the row ``unreadable``: it is kept and counted, never dropped.
+
+    Raises:
+        PredictionsError: The file or a column is missing, or rows are wrong; every bad row is named.
+        MissingExtraError: The file is Parquet and pyarrow is not installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"{path}: no such file; give a predictions table (CSV or Parquet)"
+        raise PredictionsError(msg)
+    header, rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    columns = _check_header(header, path)
+    predictions: list[Prediction] = []
+    problems: list[str] = []
+    for number, cells in rows:
+        try:
+            predictions.append(_parse_row(number, cells, columns, width=len(header)))
+        except ValueError as error:
+            problems.append(f"  row {number}: {error}")
+    if problems:
+        msg = "\n".join([f"{path}: rows that cannot be read: {len(problems)}; correct them", *problems])
+        raise PredictionsError(msg)
+    return predictions
+
+
+def _cells(row: Prediction, classes: Sequence[Finding]) -> list[str | float | None]:
+    head = (row.path, row.patient_id, row.study_id, row.modality, row.source, row.split, row.label)
+    return [
+        *head,
+        row.probability,
+        *(row.probabilities.get(finding) for finding in classes),
+        row.decision,
+        row.reason,
+    ]
+
+
+def _to_csv(columns: Sequence[str], table: Iterable[Sequence[str | float | None]]) -> bytes:
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(table)  # floats are written by repr and so come back bit for bit
+    return stream.getvalue().encode("utf-8", "surrogateescape")  # file names need not be valid UTF-8
+
+
+def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | None]]) -> bytes:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("parquet", "writing predictions as Parquet") from error
+    arrays = []
+    for position, name in enumerate(columns):
+        values = [row[position] for row in table]
+        if name == "probability" or name.startswith(_CLASS_PREFIX):
+            arrays.append(pa.array(values, pa.float64()))
+        else:
+            texts = [None if value is None else _valid_text(str(value)) for value in values]
+            arrays.append(pa.array(texts, pa.string()))
+    sink = pa.BufferOutputStream()
+    parquet.write_table(pa.Table.from_arrays(arrays, names=list(columns)), sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _valid_text(text: str) -> str:
+    """Text that UTF-8 can hold; bytes of a file name that are no text become a visible mark."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
+    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    first_line = text.partition("\n")[0]
+    # Spreadsheets set to a language with a decimal comma write semicolons.
+    delimiter = next((mark for mark in ",;\t" if mark in first_line), ",")
+    try:
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        msg = f"{path}: not a CSV table ({error}); write it again as CSV in UTF-8"
+        raise PredictionsError(msg) from error
+    # Spreadsheets count the header as row 1 and count blank rows.
+    rows = ((number, cells) for number, cells in enumerate(table[1:], start=2) if any(map(str.strip, cells)))
+    return (table[0] if table else []), rows
+
+
+def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ImportError as error:
+        raise MissingExtraError("parquet", "reading predictions from Parquet") from error
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (pa.ArrowException, OSError) as error:
+        msg = f"{path}: not a Parquet table ({error}); write it again"
+        raise PredictionsError(msg) from error
+    columns = [column.to_pylist() for column in table.columns]
+    rows = (
+        ["" if value is None else str(value) for value in values] for values in zip(*columns, strict=True)
+    )
+    return list(table.column_names), enumerate(rows, start=2)
+
+
+def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
+    names = [name.strip().lower() for name in header]
+    if "probability" not in names:
+        found = ", ".join(filter(None, names)) or "nothing"
+        msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
+        raise PredictionsError(msg)
+    known = {*_HEAD, *_TAIL, *(_CLASS_PREFIX + finding for finding in Finding)}
+    twice = sorted({name for name in names if name in known and names.count(name) > 1})
+    if twice:
+        msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
+        raise PredictionsError(msg)
+    return {name: position for position, name in enumerate(names) if name in known}
+
+
+def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, width: int) -> Prediction:
+    """One prediction of one row's cells.
+
+    Raises:
+        ValueError: A cell is wrong; the text says which and what it may be.
+    """
+    if len(cells) != width:
+        msg = f"{len(cells)} cells under {width} columns; quote cells that hold the delimiter"
+        raise ValueError(msg)
+
+    def cell(name: str) -> str:
+        return cells[columns[name]].strip() if name in columns else ""
+
+    probability = _probability(cell, "probability")
+    decision = _decision(cell("decision"), probability)
+    classes = {finding: _probability(cell, _CLASS_PREFIX + finding) for finding in Finding}
+    stated = {finding: value for finding, value in classes.items() if value is not None}
+    expected = sum(_CLASS_PREFIX + finding in columns for finding in Finding)
+    if stated and len(stated) != expected:
+        msg = f"only {len(stated)} of {expected} class probabilities are there; fill in all or none"
+        raise ValueError(msg)
+    return Prediction(
+        path=cells[columns["path"]] if cell("path") else f"row {number}",
+        patient_id=cell("patient_id") or None,
+        modality=_word(cell("modality"), Modality, "modality"),
+        probability=probability,
+        decision=decision,
+        reason=cell("reason") or (_NO_ANSWER if probability is None else ""),
+        study_id=cell("study_id") or None,
+        source=cell("source") or None,
+        split=_word(cell("split"), Split, "split"),
+        label=_label(cell("label")),
+        probabilities=stated,
+    )
+
+
+def _probability(cell: Callable[[str], str], name: str) -> float | None:
+    text = cell(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0.0 <= value <= 1.0:  # also refuses nan
+        msg = f"{name} '{text}' is not a number from 0 to 1"
+        raise ValueError(msg)
+    return value
+
+
+def _decision(text: str, probability: float | None) -> str:
+    decision = _word(text, Decision, "decision")
+    if probability is None:
+        if decision not in {None, Decision.UNREADABLE}:
+            msg = f"decision '{text}' without a probability; state it or make the decision 'unreadable'"
+            raise ValueError(msg)
+        return Decision.UNREADABLE
+    if decision is Decision.UNREADABLE:
+        msg = "decision 'unreadable' with a probability; leave the probability empty or correct the decision"
+        raise ValueError(msg)
+    return decision or ""
+
+
+def _label(text: str) -> Finding | None:
+    if text.lower() in _COVID:
+        return Finding.COVID
+    if text.lower() in _NOT_COVID:
+        return Finding.OTHER
+    return _word(text, Finding, "label", also="0 or 1")
+
+
+def _word(text: str, words: type[Word], name: str, *, also: str = "") -> Word | None:
+    if not text:
+        return None
+    try:
+        return words(text.lower())
+    except ValueError:
+        allowed = ", ".join([*words, *([also] if also else [])])
+        msg = f"{name} '{text}' is unknown; use {allowed}"
+        raise ValueError(msg) from None

@@ -38,8 +38,9 @@ class Split(StrEnum):
 
 
 class Decision(StrEnum):
-    """What one image's probability comes to at the operating point in use."""
+    """What one image comes to at the operating point in use; ``not read`` where the rule had no need of it."""
 
     POSITIVE = "positive"
     NEGATIVE = "negative"
     UNREADABLE = "unreadable"
+    NOT_READ = "not read"

@@ -46,7 +46,8 @@ class Pixels:
 class PreprocessingContract(BaseModel):
     """How pixels become model input; immutable and part of every bundle.
 
-    Order: window (HU only) → crop of black borders → resize with anti-aliasing → clip to [0, 1] → normalisation.
+    Order: window (HU only) → crop of black borders → resize with anti-aliasing → clip to [0, 1] → probe
+    (shortcut audits only) → normalisation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,6 +64,10 @@ class PreprocessingContract(BaseModel):
     normalisation: Literal["fixed", "per-image"] = "fixed"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+    probe: Literal["none", "borders", "centre", "thumbnail"] = Field(
+        default="none",
+        description="what a shortcut audit leaves of the image; anything but none is never screened with",
+    )
 
     @model_validator(mode="after")
     def _check_channels(self) -> PreprocessingContract:

@@ -12,8 +12,7 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,6 +20,9 @@ from duoscan.errors import BundleError
 from duoscan.files import write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.terms import POSITIVE, Finding, Modality
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SUFFIX = ".duoscan"
 GRAPH_MEMBER = "model.onnx"
@@ -63,7 +65,7 @@ class BundleInfo(BaseModel):
 
     @model_validator(mode="after")
     def _check(self) -> BundleInfo:
-        if POSITIVE not in self.classes or len(set(self.classes)) < 2:  # noqa: PLR2004 - two classes at least
+        if POSITIVE not in self.classes or len(set(self.classes)) < 2:
             msg = f"classes must hold '{POSITIVE}' and at least one other, found {list(self.classes)}"
             raise ValueError(msg)
         if self.default_point not in self.operating_points:
@@ -107,7 +109,10 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
     sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in ((INFO_MEMBER, sealed.model_dump_json(indent=1).encode()), (GRAPH_MEMBER, graph)):
+        for name, content in (
+            (INFO_MEMBER, sealed.model_dump_json(indent=1).encode()),
+            (GRAPH_MEMBER, graph),
+        ):
             archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
         archive.comment = bytes(_SEAL_LENGTH)
     body = buffer.getvalue()[:-_SEAL_LENGTH]

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from duoscan.errors import ImageError
-from duoscan.imaging.contract import Pixels
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.reader import read_image
 from duoscan.inference.bundle import Bundle, read_bundle
 from duoscan.inference.runtime import OnnxRuntime, Runtime
-from duoscan.manifest.records import Manifest
 from duoscan.predictions import Prediction
 from duoscan.terms import POSITIVE, Decision, Finding, Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from duoscan.imaging.contract import Pixels
+    from duoscan.manifest.records import Manifest
 
 BATCH_SIZE = 16
 
@@ -134,9 +139,7 @@ class Predictor:
 
 def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
     """Fill in what a DICOM file says of itself where nothing else was known."""
-    return replace(
-        row, patient_id=row.patient_id or pixels.patient_id, study_id=row.study_id or pixels.study_id
-    )
+    return replace(row, patient_id=row.patient_id or pixels.patient_id, study_id=row.study_id or pixels.study_id)
 
 
 def refused(row: Prediction, reason: str) -> Prediction:

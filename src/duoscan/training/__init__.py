@@ -1,1 +1,1 @@
-"""TODO."""
+"""Recipe → run → bundle. The only stage that uses torch (extra ``[train]``)."""

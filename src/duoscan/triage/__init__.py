@@ -1,1 +1,1 @@
-"""TODO."""
+"""Two phases become one answer per patient."""

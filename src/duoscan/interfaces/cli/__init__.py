@@ -14,7 +14,11 @@ from duoscan.errors import DuoscanError
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("duoscan.interfaces.cli.manifest", "import_command", "Make a manifest from images."),
     "split": ("duoscan.interfaces.cli.manifest", "split_command", "Split a manifest by patient."),
-    "evaluate": ("duoscan.interfaces.cli.evaluate", "evaluate_command", "Metrics with intervals and figures."),
+    "evaluate": (
+        "duoscan.interfaces.cli.evaluate",
+        "evaluate_command",
+        "Metrics with intervals and figures.",
+    ),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
     "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),

@@ -1,0 +1,36 @@
+# Everything runs in .venv, made here on first use; PYTHON names the interpreter to make it from.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+WEIGHTS ?= $(DATA)/../weights/mobilenet_v2_imagenet
+RUNS ?= runs
+READY := $(VENV)/.ready
+
+.PHONY: test check static format clean
+
+test: $(READY) ## run the tests
+	$(BIN)/pytest
+
+check: static test ## what CI runs
+
+static: $(READY) ## format, lint, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# torch first and alone, so that no other package pulls another build of it.
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet "torch>=2.11,<=2.13.0"
+	$(BIN)/pip install --quiet --editable ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(RUNS)

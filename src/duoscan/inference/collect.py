@@ -1,0 +1,152 @@
+"""Paths a person gives → images, each with what is known of its patient and modality."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duoscan.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# Folder names that say what the images are, not whose they are.
+_NOT_A_PATIENT = re.compile(
+    r"(cxr|x-?rays?|ct|ct-?scans?|dicom|images?|png|jpe?g|covid.*|non-?covid.*|normal|pneumonia|other|train|val|test"
+    r"|slices?|series.*|study.*)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """A file to be answered.
+
+    Attributes:
+        path: Where it lies.
+        name: How it is named in answers: the path as the person gave it.
+        patient_id: From the patients table, the pattern or the folder; ``None`` where only the file can tell.
+        modality: From the patients table; ``None`` elsewhere.
+    """
+
+    path: Path
+    name: str
+    patient_id: str | None = None
+    modality: str | None = None
+
+
+@dataclass(frozen=True)
+class PatientRules:
+    """How a file's patient is told, first match wins: table, pattern, folder below the given path.
+
+    A DICOM file's own PatientID comes before the folder, but after table and pattern; see the screener.
+
+    Attributes:
+        table: File name or path → (patient, modality or ``None``).
+        pattern: Regular expression with one group, searched in the path.
+    """
+
+    table: dict[str, tuple[str, str | None]]
+    pattern: re.Pattern[str] | None = None
+
+    def of(self, path: Path, name: str) -> tuple[str | None, str | None]:
+        """Patient and modality that table or pattern give."""
+        for key in (name, str(path), path.name):
+            if key in self.table:
+                return self.table[key]
+        if self.pattern and (match := self.pattern.search(name)):
+            return match.group(1), None
+        return None, None
+
+
+NO_RULES = PatientRules({})
+
+
+def collect(paths: Sequence[str | Path], rules: PatientRules = NO_RULES) -> list[FoundImage]:
+    """All files below the given paths, in a stable order; only hidden files and DICOMDIR are left out.
+
+    Raises:
+        InputError: A path does not exist, or nothing is there.
+    """
+    if missing := [str(path) for path in paths if not Path(path).exists()]:
+        raise InputError(f"no such file or folder: {', '.join(missing)}; check the spelling")
+    found: dict[Path, FoundImage] = {}
+    for given in map(Path, paths):
+        for path in _files(given):
+            patient, modality = rules.of(path, str(path))
+            found.setdefault(path.resolve(), FoundImage(path, str(path), patient, modality))
+    if not found:
+        raise InputError(f"no files in {', '.join(map(str, paths))}; name files or folders with images")
+    return list(found.values())
+
+
+def folder_patient(path: Path, given: Sequence[str | Path]) -> str:
+    """Patient by place: the nearest folder below a given path that is not named after a kind of image, else the file.
+
+    Example:
+        >>> folder_patient(Path("in/patient7/ct/003.png"), ["in"])
+        'patient7'
+        >>> folder_patient(Path("in/xray/a12.png"), ["in"])
+        'a12'
+    """
+    for root in map(Path, given):
+        if path.is_relative_to(root):
+            for part in reversed(path.relative_to(root).parts[:-1]):
+                if not _NOT_A_PATIENT.fullmatch(part):
+                    return part
+    return path.stem
+
+
+def _files(given: Path) -> Iterator[Path]:
+    if given.is_file():
+        yield given
+        return
+    for path in sorted(given.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(given).parts)
+        if path.is_file() and not hidden and path.name.upper() != "DICOMDIR":
+            yield path
+
+
+def read_patient_table(path: Path) -> dict[str, tuple[str, str | None]]:
+    """A CSV with ``path, patient_id`` and perhaps ``modality`` → lookup by path.
+
+    Raises:
+        InputError: The file cannot be read, or lacks a column.
+    """
+    rows = _read_rows(path, ("path", "patient_id"))
+    return {row["path"]: (row["patient_id"], row.get("modality") or None) for row in rows}
+
+
+_YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0", ""}
+
+
+def read_need_ct(path: Path) -> set[str]:
+    """A CSV with ``patient_id, need_ct`` (yes or no) → the patients for whom the clinician asks for CT.
+
+    Raises:
+        InputError: The file cannot be read, lacks a column, or holds another word than yes or no.
+    """
+    asked = set()
+    for number, row in enumerate(_read_rows(path, ("patient_id", "need_ct")), start=2):
+        word = row["need_ct"].strip().lower()
+        if word not in _YES | _NO:
+            raise InputError(f"{path}, row {number}: need_ct is '{row['need_ct']}'; write yes or no")
+        if word in _YES:
+            asked.add(row["patient_id"].strip())
+    return asked
+
+
+def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
+            found = reader.fieldnames or []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV table ({error}); give a UTF-8 CSV") from error
+    if missing := [name for name in columns if name not in found]:
+        raise InputError(f"{path}: lacks the column {', '.join(missing)}; found {', '.join(found) or 'nothing'}")
+    return rows

@@ -1,0 +1,37 @@
+"""Heatmap overlays as files, one for each answered image."""
+
+from __future__ import annotations
+
+import re
+from itertools import count
+from typing import TYPE_CHECKING
+
+from duoscan.imaging.heatmap import overlay
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.inference.predictor import ImageFile
+
+
+class HeatmapWriter:
+    """Writes ``<number>-<patient>-<file>.png`` into a folder; does nothing without one.
+
+    Args:
+        folder: Where to write, or ``None``.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._numbers = count(1)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, file: ImageFile, contract: PreprocessingContract) -> None:
+        """Write the overlay of an answered image; a refused one has none."""
+        if self._folder is None or file.answer is None or file.pixels is None:
+            return
+        name = re.sub(r"[^\w.-]+", "_", f"{file.row.patient_id or 'unknown'}-{file.path.stem}")[:120]
+        picture = overlay(file.pixels, file.answer.activation, contract)
+        picture.save(self._folder / f"{next(self._numbers):04d}-{name}.png")

@@ -1,0 +1,36 @@
+"""``duoscan bundle``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from duoscan.inference.bundle import read_bundle
+from duoscan.inference.shipped import shipped_path
+from duoscan.terms import Modality
+
+
+@click.command("bundle")
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print all that the bundle says of itself.")
+def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
+    """Check bundles and show what they are; the shipped ones if none is named."""
+    for path in files or [shipped_path(modality) for modality in Modality]:
+        info = read_bundle(path).info
+        if as_json:
+            click.echo(info.model_dump_json(indent=1))
+            continue
+        points = ", ".join(f"{name} {value:.3f}" for name, value in info.operating_points.items())
+        click.echo(
+            f"{path}: sound\n"
+            f"  {info.name}, {info.modality.spoken}, classes {', '.join(info.classes)}\n"
+            f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
+            f"  operating points {points}; in use: {info.default_point}\n"
+            f"  trained on {_summary(info.provenance.data_summary)}\n"
+            f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"
+        )
+
+
+def _summary(table: dict[str, dict[str, int]]) -> str:
+    return ", ".join(f"{key} {counts['images']}" for key, counts in table.items()) or "unknown data"

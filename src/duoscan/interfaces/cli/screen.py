@@ -1,0 +1,168 @@
+"""``duoscan screen`` and ``duoscan predict``."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from duoscan.errors import InputError
+from duoscan.inference.collect import PatientRules, collect, read_need_ct, read_patient_table
+from duoscan.inference.heatmaps import HeatmapWriter
+from duoscan.inference.predictor import Predictor
+from duoscan.inference.shipped import load_bundle
+from duoscan.predictions import Prediction, write_predictions
+from duoscan.terms import Decision, Modality
+from duoscan.triage.outputs import write_answers
+from duoscan.triage.screening import CaseAnswer, Screener, identify
+
+NOTICE = "Research software, not a medical device: a person decides."
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that both commands take."""
+    options: list[Option] = [
+        click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--patients", type=_EXISTING, help="CSV with path, patient_id and perhaps modality."),
+        click.option("--patient-pattern", help="Regular expression whose one group, found in a path, is the patient."),
+        click.option("--csv", "csv_out", type=_FILE, help="Write the answers as CSV."),
+        click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Write overlays here."),
+        click.option("--quiet", is_flag=True, help="No table on the screen."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command("screen")
+@_shared_options
+@click.option("--need-ct", type=_EXISTING, help="CSV with patient_id, need_ct: the clinician's answer.")
+@click.option("--need-ct-all", is_flag=True, help="The clinician asks for CT for every patient.")
+@click.option("--modality", type=click.Choice(list(Modality)), help="What raster files are; told from content if left.")
+@click.option("--xray-bundle", type=_FILE, help="Phase 1 model; the shipped one if left out.")
+@click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
+@click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
+@click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
+@click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
+def screen_command(
+    paths: tuple[Path, ...],
+    *,
+    patients: Path | None,
+    patient_pattern: str | None,
+    csv_out: Path | None,
+    heatmaps: Path | None,
+    quiet: bool,
+    need_ct: Path | None,
+    need_ct_all: bool,
+    modality: str | None,
+    xray_bundle: Path | None,
+    ct_bundle: Path | None,
+    xray_threshold: float | None,
+    ct_threshold: float | None,
+    json_out: Path | None,
+) -> None:
+    """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
+
+    \b
+    Exit code: 0 every image was answered or not needed; 1 some could not be read, see their reasons;
+    2 the command itself was wrong.
+    """
+    screener = Screener(xray_bundle, ct_bundle, xray_threshold=xray_threshold, ct_threshold=ct_threshold)
+    answers = screener.screen(
+        paths,
+        rules=_rules(patients, patient_pattern),
+        need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
+        modality=Modality(modality) if modality else None,
+        on_image=HeatmapWriter(heatmaps).add,
+    )
+    write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
+    if not quiet:
+        _show_answers(answers)
+    sys.exit(1 if any(answer.unreadable for answer in answers) else 0)
+
+
+@click.command("predict")
+@_shared_options
+@click.option("--modality", type=click.Choice(list(Modality)), required=True)
+@click.option("--bundle", type=_FILE, help="The model; the shipped one if left out.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Operating point; the bundle's if left out.")
+def predict_command(
+    paths: tuple[Path, ...],
+    *,
+    patients: Path | None,
+    patient_pattern: str | None,
+    csv_out: Path | None,
+    heatmaps: Path | None,
+    quiet: bool,
+    modality: str,
+    bundle: Path | None,
+    threshold: float | None,
+) -> None:
+    """Answer images of one modality, without the two-phase flow: one row per image.
+
+    \b
+    Exit code: 0 every image was answered; 1 some could not be; 2 the command itself was wrong.
+    """
+    kind = Modality(modality)
+    predictor = Predictor(load_bundle(bundle, kind), threshold=threshold)
+    found = collect(paths, _rules(patients, patient_pattern))
+    files = (identify(image, paths, kind)[0] for image in found)
+    rows = []
+    writer = HeatmapWriter(heatmaps)
+    for file in predictor.predict(files, keep_pixels=heatmaps is not None):
+        writer.add(file, predictor.bundle.info.contract)
+        rows.append(file.row)
+    if csv_out:
+        write_predictions(rows, csv_out)
+    if not quiet:
+        _show_rows(rows)
+    sys.exit(1 if any(row.decision == Decision.UNREADABLE for row in rows) else 0)
+
+
+def _rules(table: Path | None, pattern: str | None) -> PatientRules:
+    try:
+        compiled = re.compile(pattern) if pattern else None
+    except re.error as error:
+        raise InputError(f"--patient-pattern '{pattern}' is not a regular expression ({error})") from error
+    if compiled and compiled.groups != 1:
+        raise InputError(f"--patient-pattern '{pattern}' has {compiled.groups} groups; give exactly one, in ( )")
+    return PatientRules(read_patient_table(table) if table else {}, compiled)
+
+
+def _show_answers(answers: list[CaseAnswer]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)", "why")
+    for case in answers:
+        chances = ["–" if phase.probability is None else f"{phase.probability:.3f}" for phase in (case.xray, case.ct)]
+        table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
+    console = Console()
+    console.print(table)
+    counts = Counter(case.answer for case in answers)
+    console.print(f"{len(answers)} patients: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
+    console.print(NOTICE)
+
+
+def _show_rows(rows: list[Prediction]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("image", "patient", "P(covid)", "decision", "reason")
+    for row in rows:
+        chance = "–" if row.probability is None else f"{row.probability:.3f}"
+        table.add_row(escape(row.path), escape(row.patient_id or "–"), chance, row.decision, escape(row.reason))
+    console = Console()
+    console.print(table)
+    console.print(NOTICE)

@@ -1,0 +1,104 @@
+"""``duoscan train``."""
+
+from __future__ import annotations
+
+import importlib.util
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.errors import InputError, MissingExtraError
+from duoscan.manifest.table import read_manifest
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duoscan.manifest.records import Manifest
+    from duoscan.training.loop import EpochResult
+    from duoscan.training.run import Watcher
+
+DEFAULT_RECIPE = "compact"
+
+
+@click.command("train")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, help="A TOML file or a built-in name.")
+@click.option("--run", "run_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option("--modality", type=click.Choice(list(Modality)), help="Needed if the manifest holds both.")
+@click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
+@click.option("--folds", type=click.IntRange(2), help="Cross-validate by patient instead of using the splits.")
+@click.option("--seed", type=click.IntRange(0), help="As --set seed=…")
+def train_command(
+    manifest: Path,
+    *,
+    recipe: str,
+    run_dir: Path,
+    modality: str | None,
+    backbone: str | None,
+    overrides: tuple[str, ...],
+    folds: int | None,
+    seed: int | None,
+) -> None:
+    """Train one phase and export its bundle; a run that was cut off is taken up where it stood."""
+    for package in ("torch", "transformers", "monai", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("train", "duoscan train")
+    from duoscan.training.crossval import cross_validate
+    from duoscan.training.recipe import read_recipe
+    from duoscan.training.run import train
+
+    table = read_manifest(manifest)
+    if recipe == DEFAULT_RECIPE:
+        recipe = f"{DEFAULT_RECIPE}-{modality or _only_modality(table)}"
+    extra = [f"model.backbone={backbone}"] if backbone else []
+    extra += [f"seed={seed}"] if seed is not None else []
+    resolved = read_recipe(recipe, [*overrides, *extra])
+    with _progress() as watcher:
+        if folds:
+            path = cross_validate(table, resolved, run_dir, folds, watcher)
+            click.echo(f"{path}: predictions on every fold's test part; see 'duoscan evaluate {path}'")
+            return
+        bundle = train(table, resolved, run_dir, watcher)
+    click.echo(
+        f"{bundle.path}: {bundle.info.name}, P(covid) at or above {bundle.info.threshold:.3f} is positive "
+        f"({bundle.info.default_point}, chosen on validation); parity with torch {bundle.info.provenance.parity:.1e}"
+    )
+
+
+def _only_modality(manifest: Manifest) -> str:
+    kinds = sorted({record.modality for record in manifest})
+    if len(kinds) != 1:
+        raise InputError(f"the manifest holds {' and '.join(kinds) or 'nothing'}; say which with --modality")
+    return kinds[0]
+
+
+@contextmanager
+def _progress() -> Iterator[Watcher]:
+    """Progress bars on the screen, one a stage, and a line for each epoch."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from duoscan.training.run import Watcher
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+
+        def on_stage(name: str, total: int) -> None:
+            for task in progress.task_ids:
+                progress.remove_task(task)
+            progress.add_task(name, total=total)
+
+        def on_tick() -> None:
+            progress.advance(progress.task_ids[-1])
+
+        def on_epoch(result: EpochResult) -> None:
+            progress.console.print(
+                f"epoch {result.epoch + 1:3d}  train loss {result.train_loss:.4f}  val loss {result.val_loss:.4f}  "
+                f"val accuracy {result.val_accuracy:.3f}  val AUROC {result.val_auroc:.4f}",
+                highlight=False,
+            )
+
+        yield Watcher(on_stage, on_tick, on_epoch)

@@ -1,0 +1,100 @@
+"""Backbone and head as one network whose class-activation map costs nothing extra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from duoscan.errors import RecipeError
+from duoscan.training.backbones import build_backbone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duoscan.training.recipe import Recipe
+
+
+class Classifier(nn.Module):
+    """Feature map → global average → dropout → linear.
+
+    With this head the class-activation map of Zhou et al. (CVPR 2016) is exact: the head applied at each place
+    gives maps whose mean, plus the bias, is the logit.
+    """
+
+    def __init__(self, backbone: nn.Module, features: int, channels: int, classes: int, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.channels = channels
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(features, classes)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, D, h, w); grey is repeated where the backbone wants colour."""
+        if images.shape[1] == 1 and self.channels > 1:
+            images = images.expand(-1, self.channels, -1, -1)
+        maps: Tensor = self.backbone(images)
+        return maps
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) → logits (N, K)."""
+        pooled = self.features(images).float().mean((2, 3))  # N D
+        # The head stays in float32: in bfloat16 logits would tie, and ties change an AUROC.
+        with torch.autocast(images.device.type, enabled=False):
+            logits: Tensor = self.head(self.dropout(pooled))
+        return logits
+
+
+class ExportGraph(nn.Module):
+    """What a bundle carries: logits and class-activation maps from one forward pass."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) → logits (N, K), activation (N, K, h, w)."""
+        maps = self.classifier.features(images)
+        head = self.classifier.head
+        activation = torch.einsum("ndhw,kd->nkhw", maps, head.weight)
+        return activation.mean((2, 3)) + head.bias, activation
+
+
+def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:
+    """The network of a recipe, seeded, and the licence note of its backbone.
+
+    Raises:
+        RecipeError: The backbone cannot be built, or a module named in ``model.freeze`` is not there.
+    """
+    torch.manual_seed(recipe.seed)
+    section = recipe.model
+    backbone = build_backbone(section.backbone, pretrained=section.pretrained, size=recipe.input.size)
+    if len(recipe.input.mean) not in {1, backbone.channels}:
+        raise RecipeError(
+            f"input.mean has {len(recipe.input.mean)} channels, backbone '{section.backbone}' takes "
+            f"{backbone.channels}; give 1 or {backbone.channels}"
+        )
+    network = Classifier(backbone.module, backbone.features, backbone.channels, len(recipe.classes), section.dropout)
+    frozen_modules(network, section.freeze)
+    return network, backbone.licence
+
+
+def frozen_modules(network: Classifier, names: Sequence[str]) -> list[nn.Module]:
+    """The backbone modules a recipe freezes, with their weights set not to learn.
+
+    Raises:
+        RecipeError: A name is not there; the message lists the outer ones.
+    """
+    modules = dict(network.backbone.named_modules())
+    found = []
+    for name in names:
+        match = next((key for key in (name, f"model.{name}") if key in modules), None)
+        if match is None:
+            outer = sorted({key.removeprefix("model.").split(".")[0] for key in modules if key} - {"model"})
+            raise RecipeError(f"model.freeze: the backbone has no module '{name}'; it has {', '.join(outer)}")
+        modules[match].requires_grad_(requires_grad=False)
+        found.append(modules[match])
+    return found

@@ -1,0 +1,282 @@
+"""The training loop: deterministic, resumable after a kill at any moment, best weights restored.
+
+An epoch depends only on the recipe, the data and the checkpoint before it: sampling and augmentation draw from a
+generator seeded by (seed, epoch), torch's own chance is seeded alike. A killed run therefore repeats the epoch
+it was in, and ends as an uninterrupted one would have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from duoscan.errors import TrainingError
+from duoscan.evaluation.metrics import Ranking
+from duoscan.terms import POSITIVE
+from duoscan.training.augment import augment
+from duoscan.training.classifier import Classifier, frozen_modules
+from duoscan.training.data import TrainingSet, epoch_order, sampling_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from duoscan.training.recipe import OptimiseSection, Recipe
+
+EVALUATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One line of the history."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    val_loss: float
+    val_accuracy: float
+    val_auroc: float
+
+    def score(self, monitor: str) -> float:
+        """What early stopping compares; higher is better."""
+        return -self.val_loss if monitor == "loss" else self.val_auroc
+
+
+@dataclass
+class Progress:
+    """Where a run stands; everything but weights that a checkpoint holds."""
+
+    next_epoch: int = 0
+    best_epoch: int = -1
+    best_score: float = -math.inf
+    history: list[EpochResult] = field(default_factory=list)
+
+    def stops(self, section: OptimiseSection) -> bool:
+        """Whether no further epoch is wanted."""
+        stale = self.next_epoch - 1 - self.best_epoch
+        return self.next_epoch >= section.epochs or stale >= section.patience
+
+
+def use_amp(setting: str, device: torch.device) -> bool:
+    """Whether to compute in bfloat16: where asked, and on ``auto`` where the hardware has it."""
+    if setting != "auto":
+        return setting == "on"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+class Trainer:
+    """Trains one network.
+
+    Args:
+        network: The classifier, fresh from the recipe.
+        recipe: What to do.
+        training: Prepared training images, at the crop margin.
+        validation: Prepared validation images, at the contract's size.
+        checkpoint: File the state is written to after each epoch.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        recipe: Recipe,
+        training: TrainingSet,
+        validation: TrainingSet,
+        checkpoint: Path,
+    ) -> None:
+        self.recipe, self.section = recipe, recipe.optimise
+        self.training, self.validation = training, validation
+        self.checkpoint = checkpoint
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.amp = use_amp(self.section.amp, self.device)
+        self._format = torch.channels_last if self.section.channels_last else torch.contiguous_format
+        self.network = network.to(self.device, memory_format=self._format)  # type: ignore[call-overload]
+        self._frozen = frozen_modules(network, recipe.model.freeze)
+        self.averaged = AveragedModel(network, multi_avg_fn=_ema(self.section.ema), use_buffers=True)
+        self.optimiser = _optimiser(network, self.section)
+        self.steps_per_epoch = max(1, len(training) // self.section.batch_size)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimiser, lambda step: learning_rate_factor(step, self.steps_per_epoch, self.section)
+        )
+        self.progress = Progress()
+        self.best_state: dict[str, Tensor] = {}
+        self._weights = sampling_weights(training, recipe.data.balance)
+
+    @property
+    def judged(self) -> Classifier:
+        """The network that is validated and exported: the averaged one where averaging is on."""
+        network = self.averaged.module if self.section.ema else self.network
+        if not isinstance(network, Classifier):
+            raise TypeError(type(network))
+        return network
+
+    def run(self, on_step: Callable[[], None] = lambda: None) -> Iterator[EpochResult]:
+        """Train until done, yielding each epoch's result after its checkpoint is safe on disk."""
+        while not self.progress.stops(self.section):
+            result = self._epoch(self.progress.next_epoch, on_step)
+            self.progress.history.append(result)
+            self.progress.next_epoch += 1
+            if result.score(self.section.monitor) > self.progress.best_score:
+                self.progress.best_score = result.score(self.section.monitor)
+                self.progress.best_epoch = result.epoch
+                self.best_state = {name: value.clone() for name, value in self.judged.state_dict().items()}
+            self._save()
+            yield result
+        self.judged.load_state_dict(self.best_state)
+
+    def resume(self) -> bool:
+        """Take up the checkpoint, if there is one."""
+        if not self.checkpoint.is_file():
+            return False
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.network.load_state_dict(state["network"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.best_state = state["best_state"]
+        history = [EpochResult(**entry) for entry in state["progress"].pop("history")]
+        self.progress = Progress(**state["progress"], history=history)
+        return True
+
+    def _save(self) -> None:
+        temporary = self.checkpoint.with_suffix(".tmp")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "averaged": self.averaged.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "best_state": self.best_state,
+                "progress": asdict(self.progress),
+            },
+            temporary,
+        )
+        temporary.replace(self.checkpoint)
+
+    def _epoch(self, epoch: int, on_step: Callable[[], None]) -> EpochResult:
+        rng = np.random.default_rng([self.recipe.seed, epoch])
+        torch.manual_seed(int(rng.integers(2**31)))  # dropout draws from torch's own generator
+        self.network.train()
+        for module in self._frozen:
+            module.eval()  # frozen batch statistics stay frozen too
+        order = epoch_order(self._weights, rng)
+        losses, correct, seen = [], 0, 0
+        for step in range(self.steps_per_epoch):
+            chosen = order[step * self.section.batch_size : (step + 1) * self.section.batch_size]
+            loss, hits = self._step(chosen, rng)
+            losses.append(loss)
+            correct, seen = correct + hits, seen + len(chosen)
+            on_step()
+        mean_loss = float(np.mean(losses))
+        if not math.isfinite(mean_loss):
+            raise TrainingError(
+                f"epoch {epoch}: the loss is {mean_loss}; lower optimise.learning_rate or set optimise.amp='off'. "
+                "The last good checkpoint is kept"
+            )
+        val_loss, val_accuracy, val_auroc = self.validate()
+        rate = float(self.scheduler.get_last_lr()[0])
+        return EpochResult(epoch, rate, mean_loss, correct / seen, val_loss, val_accuracy, val_auroc)
+
+    def _step(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[float, int]:
+        grey = torch.from_numpy(self.training.grey[chosen]).to(self.device, torch.float32)[:, None]
+        targets = torch.from_numpy(self.training.targets[chosen]).to(self.device)
+        images = self._normalise(augment(grey, self.recipe.augment, self.recipe.input.size, rng))
+        wanted = F.one_hot(targets, len(self.recipe.classes)).float()
+        if self.section.mixup:
+            share = float(rng.beta(self.section.mixup, self.section.mixup))
+            partner = torch.from_numpy(rng.permutation(len(chosen))).to(self.device)
+            images = share * images + (1 - share) * images[partner]
+            wanted = share * wanted + (1 - share) * wanted[partner]
+        with self._autocast():
+            logits = self.network(images.contiguous(memory_format=self._format))
+        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=self.section.label_smoothing)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.section.clip_norm)
+        self.optimiser.step()
+        self.scheduler.step()
+        self.averaged.update_parameters(self.network)
+        return float(loss.detach()), int((logits.argmax(1) == targets).sum())
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
+
+    def _normalise(self, grey: Tensor) -> Tensor:
+        """As :func:`duoscan.imaging.preprocess.normalise`, on a batch; a test holds the two equal."""
+        section = self.recipe.input
+        if section.normalisation == "per-image":
+            mean, std = grey.mean((1, 2, 3), keepdim=True), grey.std((1, 2, 3), keepdim=True, correction=0)
+            grey = (grey - mean) / std.clamp_min(1e-6)
+        mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (section.mean, section.std))
+        return (grey - mean) / std
+
+    def validate(self) -> tuple[float, float, float]:
+        """Loss, accuracy and AUROC of ``covid`` on the validation images, each class weighing as it stands."""
+        network = self.judged.eval()
+        logits = []
+        with torch.inference_mode(), self._autocast():
+            for start in range(0, len(self.validation), EVALUATION_BATCH):
+                part = torch.from_numpy(self.validation.grey[start : start + EVALUATION_BATCH])
+                images = self._normalise(part.to(self.device, torch.float32)[:, None])
+                logits.append(network(images.contiguous(memory_format=self._format)).float().cpu())
+        scores = torch.cat(logits)
+        targets = torch.from_numpy(self.validation.targets)
+        covid = self.recipe.classes.index(POSITIVE)
+        probabilities = scores.double().softmax(1)[:, covid].numpy()
+        ranking = Ranking((targets == covid).numpy(), probabilities)
+        auroc = float(ranking.auroc_and_average_precision(np.ones((1, len(probabilities))))[0][0])
+        return (
+            float(F.cross_entropy(scores, targets)),
+            float((scores.argmax(1) == targets).float().mean()),
+            auroc,
+        )
+
+
+def learning_rate_factor(step: int, steps_per_epoch: int, section: OptimiseSection) -> float:
+    """Factor on the base learning rate at an optimiser step.
+
+    Linear warm-up, then: ``cosine`` falls to 0 at the last epoch (Loshchilov & Hutter, ICLR 2017); ``exponential``
+    multiplies by ``decay_rate`` every ``decay_steps`` steps; ``constant`` stays.
+    """
+    warmup = min(1.0, (step + 1) / max(1.0, section.warmup_epochs * steps_per_epoch))
+    if section.schedule == "constant":
+        return warmup
+    if section.schedule == "exponential":
+        return float(warmup * section.decay_rate ** (step // section.decay_steps))
+    return warmup * 0.5 * (1 + math.cos(math.pi * min(1.0, step / (section.epochs * steps_per_epoch))))
+
+
+def _optimiser(network: Classifier, section: OptimiseSection) -> torch.optim.Optimizer:
+    """AdamW; biases and batch-norm scales are not decayed."""
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [p for p in learning if p.ndim > 1], "weight_decay": section.weight_decay},
+            {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=section.learning_rate,
+    )
+
+
+def _ema(decay: float) -> Callable[..., None]:
+    """Averaging with a warm-up, so that the first steps do not weigh for ever."""
+
+    def update(averaged: tuple[Tensor, ...], current: tuple[Tensor, ...], count: Tensor | int) -> None:
+        steps = float(count)
+        share = min(decay, (1 + steps) / (10 + steps))
+        get_ema_multi_avg_fn(share)(averaged, current, count)  # type: ignore[no-untyped-call]
+
+    return update

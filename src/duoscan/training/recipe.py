@@ -1,0 +1,200 @@
+"""Training recipes: TOML files, unknown keys refused, the resolved copy saved with the run."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from duoscan.errors import RecipeError
+from duoscan.imaging.contract import PreprocessingContract
+from duoscan.terms import POSITIVE, Finding, Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelSection(_Section):
+    """What is trained."""
+
+    backbone: str = Field(
+        default="google/mobilenet_v2_1.0_224",
+        description="hub id or local folder (transformers), or monai:Name, timm:name, plain:small",
+    )
+    pretrained: bool = True
+    freeze: tuple[str, ...] = Field(default=(), description="backbone modules, by name, whose weights stay as they are")
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+
+
+class InputSection(_Section):
+    """The preprocessing contract, less the modality."""
+
+    size: int = Field(default=224, ge=8, le=2048)
+    aspect: Literal["stretch", "pad"] = "stretch"
+    crop_borders: bool = True
+    normalisation: Literal["fixed", "per-image"] = "fixed"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    probe: Literal["none", "borders", "centre", "thumbnail"] = "none"
+
+
+class DataSection(_Section):
+    """Which records take part and how often each is seen."""
+
+    sources: tuple[str, ...] = Field(default=(), description="only these sources; empty means all")
+    validation_sources: tuple[str, ...] = Field(default=(), description="choose on these only; empty means all")
+    merge: dict[Finding, Finding] = Field(default_factory=dict, description="labels to treat as another")
+    balance: Literal["none", "class", "class-source"] = "class-source"
+
+
+class AugmentSection(_Section):
+    """Random changes that keep the anatomy: no vertical flip, small turns, exposure changes."""
+
+    rotate_deg: float = Field(default=10, ge=0, le=45)
+    min_area: float = Field(default=0.6, gt=0, le=1, description="smallest share of the image a random crop keeps")
+    aspect_jitter: float = Field(default=0.2, ge=0, le=1, description="largest |log| of the change of aspect ratio")
+    hflip: float = Field(default=0.0, ge=0, le=1, description="probability; a flipped chest has its heart on the right")
+    vflip: float = Field(default=0.0, ge=0, le=1, description="probability; only to repeat published protocols")
+    brightness: float = Field(default=0.1, ge=0, le=1)
+    contrast: float = Field(default=0.25, ge=0, lt=1)
+    gamma: float = Field(default=0.25, ge=0, le=2, description="largest |log| of the exponent")
+    noise: float = Field(default=0.0, ge=0, le=0.5, description="largest standard deviation of added noise")
+    erase: float = Field(default=0.0, ge=0, le=1, description="probability of one grey box over part of the image")
+
+
+class OptimiseSection(_Section):
+    """How the weights are found."""
+
+    epochs: int = Field(default=30, ge=1)
+    batch_size: int = Field(default=16, ge=2)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Literal["cosine", "constant", "exponential"] = "cosine"
+    decay_rate: float = Field(default=0.96, gt=0, le=1, description="exponential schedule: factor …")
+    decay_steps: int = Field(default=40, ge=1, description="… every so many steps")
+    warmup_epochs: float = Field(default=2, ge=0)
+    label_smoothing: float = Field(default=0.05, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0, description="Beta parameter of mixup (Zhang et al., ICLR 2018); 0 is off")
+    clip_norm: float = Field(default=1.0, gt=0)
+    ema: float = Field(default=0.98, ge=0, lt=1, description="decay of the averaged weights; 0 is off")
+    monitor: Literal["auroc", "loss"] = "auroc"
+    patience: int = Field(default=10, ge=1, description="epochs without improvement before stopping")
+    amp: Literal["auto", "on", "off"] = "auto"
+    channels_last: bool = True
+
+
+class OperatingSection(_Section):
+    """Which threshold the bundle decides by; chosen on validation patients."""
+
+    default: Literal["argmax", "youden", "sensitivity"] = "youden"
+    sensitivity: float = Field(default=0.95, gt=0, le=1)
+
+
+class Recipe(_Section):
+    """All that decides how a phase is trained; equal recipes and data give equal runs."""
+
+    name: str = Field(min_length=1)
+    modality: Modality
+    classes: tuple[Finding, ...]
+    seed: int = Field(default=0, ge=0)
+    model: ModelSection = ModelSection()
+    input: InputSection = InputSection()
+    data: DataSection = DataSection()
+    augment: AugmentSection = AugmentSection()
+    optimise: OptimiseSection = OptimiseSection()
+    operating: OperatingSection = OperatingSection()
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Recipe:
+        if POSITIVE not in self.classes or len(set(self.classes)) < 2 or len(set(self.classes)) != len(self.classes):
+            msg = f"classes need '{POSITIVE}' and at least one other, each once; found {list(self.classes)}"
+            raise ValueError(msg)
+        if missing := set(self.data.merge.values()) - set(self.classes):
+            msg = f"data.merge leads to {sorted(missing)}, which is not among the classes"
+            raise ValueError(msg)
+        return self
+
+    def contract(self) -> PreprocessingContract:
+        """The preprocessing contract this recipe trains under."""
+        section = self.input
+        return PreprocessingContract(
+            modality=self.modality,
+            height=section.size,
+            width=section.size,
+            **section.model_dump(exclude={"size"}),
+        )
+
+    def class_of(self, label: Finding | None) -> Finding | None:
+        """The class a record's label trains as; ``None`` leaves the record out."""
+        merged = self.data.merge.get(label, label) if label else None
+        return merged if merged in self.classes else None
+
+
+def builtin_recipes() -> dict[str, Path]:
+    """Recipes that come with the package, by name."""
+    folder = Path(str(resources.files("duoscan") / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply ``section.key=value`` overrides.
+
+    Args:
+        name_or_path: A name from :func:`builtin_recipes`, or a TOML file.
+        overrides: Values in TOML syntax; a bare word is taken as text.
+
+    Raises:
+        RecipeError: No such recipe, not TOML, an unknown key (with the nearest known one), or a wrong value.
+    """
+    path = builtin_recipes().get(name_or_path, Path(name_or_path))
+    if not path.is_file():
+        known = ", ".join(builtin_recipes())
+        raise RecipeError(f"recipe '{name_or_path}': no such file and no recipe of that name; known: {known}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not a TOML file ({error}); correct the line named") from error
+    for override in overrides:
+        _override(table, override)
+    try:
+        return Recipe.model_validate(table)
+    except ValidationError as error:
+        lines = [_explain(entry) for entry in error.errors()]
+        raise RecipeError("\n  ".join([f"{path}: {len(lines)} wrong entries", *lines])) from error
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise RecipeError(f"'{override}': write overrides as section.key=value, e.g. optimise.epochs=5")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *sections, last = key.strip().split(".")
+    for section in sections:
+        table = table.setdefault(section, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"'{override}': '{section}' is a value, not a section")
+    table[last] = value
+
+
+def _explain(error: Mapping[str, Any]) -> str:
+    """One line for one wrong entry."""
+    where = ".".join(str(part) for part in error["loc"]) or "recipe"
+    if error["type"] != "extra_forbidden":
+        return f"{where}: {error['msg']} (found {error['input']!r})" if where != "recipe" else str(error["msg"])
+    fields: dict[str, Any] = dict(Recipe.model_fields)
+    for part in error["loc"][:-1]:
+        fields = dict(getattr(fields[str(part)].annotation, "model_fields", {}))
+    near = difflib.get_close_matches(str(error["loc"][-1]), list(fields), n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(fields)}"
+    return f"{where}: unknown key; {hint}"

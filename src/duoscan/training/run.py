@@ -1,0 +1,209 @@
+"""A run: a folder that can be made again.
+
+RUN/
+  recipe.toml          the resolved recipe
+  manifest.csv         the records it used
+  environment.json     versions, processor, command
+  checkpoint.pt        the last finished epoch
+  history.csv          one line an epoch
+  logs/                TensorBoard events
+  predictions-val.csv  what the exported bundle says on validation
+  model.duoscan        the bundle
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass, fields
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tomli_w
+import torch
+
+import duoscan
+from duoscan.errors import InputError
+from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshold
+from duoscan.files import write_text
+from duoscan.imaging.preprocess import normalise
+from duoscan.inference.bundle import Bundle, BundleInfo, Provenance, write_bundle
+from duoscan.inference.predictor import predict_manifest
+from duoscan.manifest.crossing import check_no_patient_crosses
+from duoscan.manifest.table import write_manifest
+from duoscan.predictions import Prediction, write_predictions
+from duoscan.terms import POSITIVE, Split
+from duoscan.training.classifier import build_classifier
+from duoscan.training.data import CROP_MARGIN, count_by, load_set
+from duoscan.training.export import export_graph
+from duoscan.training.loop import EpochResult, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.manifest.records import Manifest
+    from duoscan.training.recipe import Recipe
+
+PARITY_IMAGES = 16
+BUNDLE_NAME = "model.duoscan"
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Callbacks by which a caller shows progress; every one may be left out."""
+
+    on_stage: Callable[[str, int], None] = lambda _name, _total: None
+    on_tick: Callable[[], None] = lambda: None
+    on_epoch: Callable[[EpochResult], None] = lambda _result: None
+
+
+def train(manifest: Manifest, recipe: Recipe, run: Path, watcher: Watcher | None = None) -> Bundle:
+    """Train one phase and export its bundle; takes up a run that was cut off.
+
+    Args:
+        manifest: Records with splits.
+        recipe: What to train.
+        run: Folder of the run. An unfinished one with the same recipe and data is continued.
+        watcher: Progress callbacks.
+
+    Raises:
+        InputError: The folder holds a finished run, or one of another recipe or other data.
+        ManifestError: The manifest lacks a class or split, holds unreadable images, or a patient crosses.
+        TrainingError: The loss diverged or the exported graph disagrees with torch.
+    """
+    watcher = watcher or Watcher()
+    check_no_patient_crosses(manifest)
+    contract = recipe.contract()
+    used = manifest.where(modality=recipe.modality, sources=recipe.data.sources or None)
+    _claim(run, recipe, used)
+    larger = contract.model_copy(
+        update={"height": round(contract.height * CROP_MARGIN), "width": round(contract.width * CROP_MARGIN)}
+    )
+    watcher.on_stage("reading images", len(used.where(split=Split.TRAIN)) + len(used.where(split=Split.VAL)))
+    training = load_set(manifest, recipe, Split.TRAIN, larger, watcher.on_tick)
+    validation = load_set(manifest, recipe, Split.VAL, contract, watcher.on_tick)
+
+    network, licence = build_classifier(recipe)
+    trainer = Trainer(network, recipe, training, validation, run / "checkpoint.pt")
+    trainer.resume()
+    _run_epochs(trainer, run, watcher)
+
+    watcher.on_stage("exporting", 1)
+    grey = validation.grey[:PARITY_IMAGES].astype(np.float32)
+    graph, parity = export_graph(trainer.judged, np.stack([normalise(image, contract) for image in grey]))
+    provenance = Provenance(
+        duoscan_version=duoscan.__version__,
+        recipe=recipe.model_dump(mode="json"),
+        data_fingerprint=used.fingerprint(),
+        data_summary=count_by(training.records),
+        licences=tuple(sorted({licence, *(f"images: {r.license}" for r in training.records if r.license)} - {""})),
+        metrics={"best_epoch": asdict(trainer.progress.history[trainer.progress.best_epoch])},
+        environment=environment(),
+        parity=parity,
+    )
+    return _seal(run, recipe, contract, manifest.replace(validation.records), graph, provenance)
+
+
+def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
+    """Make the folder, or see that it holds the same, unfinished work."""
+    identity = {"recipe": recipe.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint()}
+    marker = run / "run.json"
+    if (run / BUNDLE_NAME).exists():
+        raise InputError(f"{run}: holds a finished run, and runs are never edited; name another folder with --run")
+    if marker.exists():
+        if json.loads(marker.read_text(encoding="utf-8")) != identity:
+            raise InputError(f"{run}: holds a run of another recipe or other data; name another folder with --run")
+        return
+    if run.exists() and any(run.iterdir()):
+        raise InputError(f"{run}: is not empty and not a run; name another folder with --run")
+    write_text(run / "recipe.toml", tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))))
+    write_manifest(manifest, run / "manifest.csv")
+    write_text(run / "environment.json", json.dumps(environment() | {"command": " ".join(sys.argv)}, indent=1))
+    write_text(marker, json.dumps(identity, indent=1))
+
+
+def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
+    from torch.utils.tensorboard import SummaryWriter
+
+    epochs_left = trainer.section.epochs - trainer.progress.next_epoch
+    watcher.on_stage("training", epochs_left * trainer.steps_per_epoch)
+    # purge_step drops what a killed run logged for an epoch that is now repeated.
+    with SummaryWriter(run / "logs", purge_step=trainer.progress.next_epoch) as log:
+        for result in trainer.run(watcher.on_tick):
+            for name, value in asdict(result).items():
+                log.add_scalar(name, value, result.epoch)
+            write_text(run / "history.csv", _history_csv(trainer.progress.history))
+            watcher.on_epoch(result)
+
+
+def _seal(
+    run: Path,
+    recipe: Recipe,
+    contract: PreprocessingContract,
+    validation: Manifest,
+    graph: bytes,
+    provenance: Provenance,
+) -> Bundle:
+    """Write the bundle with thresholds chosen on what the exported graph itself says on validation."""
+    info = BundleInfo(
+        name=recipe.name,
+        classes=recipe.classes,
+        contract=contract,
+        operating_points={"argmax": 1 / 2},
+        default_point="argmax",
+        provenance=provenance,
+    )
+    draft = write_bundle(run / "draft.duoscan", info, graph)
+    rows = predict_manifest(draft, validation)
+    points = {"argmax": 1 / 2} | _operating_points(rows, recipe)
+    write_predictions(rows, run / "predictions-val.csv")
+    bundle = write_bundle(
+        run / BUNDLE_NAME,
+        info.model_copy(update={"operating_points": points, "default_point": recipe.operating.default}),
+        graph,
+    )
+    draft.path.unlink()
+    return bundle
+
+
+def _operating_points(rows: list[Prediction], recipe: Recipe) -> dict[str, float]:
+    answered = [row for row in rows if row.probability is not None]
+    positive = np.array([row.label == POSITIVE for row in answered])
+    probability = np.array([row.probability for row in answered], dtype=np.float64)
+    return {
+        "youden": float(youden_threshold(positive, probability)),
+        "sensitivity": float(sensitivity_threshold(positive, probability, recipe.operating.sensitivity)),
+    }
+
+
+def environment() -> dict[str, str]:
+    """Versions and processor, for provenance; no host or user name."""
+    packages = ("torch", "transformers", "monai", "numpy", "pillow", "onnxruntime")
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": str(torch.get_num_threads()),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+    } | {name: metadata.version(name) for name in packages}
+
+
+def _history_csv(history: list[EpochResult]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, [entry.name for entry in fields(EpochResult)])
+    writer.writeheader()
+    writer.writerows(asdict(result) for result in history)
+    return buffer.getvalue()
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
