@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import ImageError, UnreadableImageError
+from duoscan.quiet import quiet
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -115,11 +114,8 @@ def dicom_errors(path: Path) -> Iterator[None]:
     Raises:
         UnreadableImageError: Anything but an ``ImageError`` was raised in the block.
     """
-    logger = logging.getLogger("pydicom")
-    was_disabled, logger.disabled = logger.disabled, True
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet:
             yield
     except ImageError:
         raise
@@ -130,8 +126,6 @@ def dicom_errors(path: Path) -> Iterator[None]:
     except Exception as error:
         message = f"{path}: damaged DICOM file ({type(error).__name__}); export it again"
         raise UnreadableImageError(message) from error
-    finally:
-        logger.disabled = was_disabled
 
 
 def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:

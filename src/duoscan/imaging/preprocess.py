@@ -1,0 +1,173 @@
+"""Pixels → model input. The ONLY preprocessing: training, screening and every audit call it.
+
+Grey is made first (:func:`prepare_grey`) and normalised last (:func:`normalise`), because training keeps the grey
+and augments it in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from duoscan.errors import UnsupportedImageError
+from duoscan.imaging.limits import stretch
+from duoscan.imaging.probes import PROBES
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from duoscan.imaging.contract import Pixels, PreprocessingContract
+
+# An outer row or column is border while fewer of its pixels than this are brighter than black; a few bright
+# pixels are noise or a burnt-in letter.
+_LIT_SHARE = 0.02
+
+# A crop that keeps less than this of a side has found something else than a border.
+_SMALLEST_SHARE = 0.5
+
+# Below it an image is constant but for rounding.
+_SMALLEST_STD = 1e-6
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels; ``right`` and ``bottom`` lie just outside, so that ``right - left`` is the width."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return self.bottom - self.top
+
+
+def preprocess(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+    """Everything between a decoded image and the model.
+
+    Returns:
+        float32, shape (C, H, W) of the contract.
+
+    Raises:
+        UnsupportedImageError: The image is of another modality than the contract.
+    """
+    return normalise(prepare_grey(pixels, contract), contract)
+
+
+def prepare_grey(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+    """Everything before normalisation: window, crop, resize, clip, probe.
+
+    Returns:
+        Grey in [0, 1], float32, shape (H, W) of the contract.
+
+    Raises:
+        UnsupportedImageError: The image is of another modality than the contract.
+    """
+    grey = window(pixels, contract)
+    source = _lit_box(grey, contract)
+    content = content_box(source, contract)
+    # Mode F keeps float32 throughout; Pillow widens the bilinear kernel when it shrinks, which is anti-aliasing.
+    resized = Image.fromarray(grey).resize((content.width, content.height), Image.Resampling.BILINEAR, box=source)
+    canvas = np.zeros((contract.height, contract.width), dtype=np.float32)
+    canvas[content.top : content.bottom, content.left : content.right] = np.asarray(resized)
+    return PROBES[contract.probe](np.clip(canvas, 0, 1))
+
+
+def normalise(grey: NDArray[np.float32], contract: PreprocessingContract) -> NDArray[np.float32]:
+    """Grey → model input, one channel per mean of the contract.
+
+    ``per-image`` first brings the image to mean 0 and standard deviation 1 (padding included; a constant image
+    becomes 0). The contract's mean and std are then applied in either case; 0 and 1 leave it at that.
+
+    Args:
+        grey: Grey in [0, 1], shape (H, W) of the contract.
+        contract: The contract.
+
+    Returns:
+        float32, shape (C, H, W).
+
+    Raises:
+        ValueError: ``grey`` has another shape.
+    """
+    if grey.shape != (contract.height, contract.width):
+        msg = f"grey has shape {grey.shape}, the contract asks for {(contract.height, contract.width)}"
+        raise ValueError(msg)
+    if contract.normalisation == "per-image":
+        exact = grey.astype(np.float64)
+        grey = ((exact - exact.mean()) / max(float(exact.std()), _SMALLEST_STD)).astype(np.float32)
+    mean, std = (np.array(values, dtype=np.float32)[:, None, None] for values in (contract.mean, contract.std))
+    return (grey[None] - mean) / std
+
+
+def window(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+    """The image at its own size as the model is shown it: HU through the contract's window, grey as it is.
+
+    Returns:
+        Grey in [0, 1], float32, shape (H, W) of the image.
+
+    Raises:
+        UnsupportedImageError: The image is of another modality than the contract.
+    """
+    found = Modality.CT if pixels.is_hu else pixels.modality
+    if found not in {None, contract.modality}:
+        raise UnsupportedImageError(
+            f"the image is a {found.spoken}, the model expects a {contract.modality.spoken}; use the other model"
+        )
+    if not pixels.is_hu:
+        return np.clip(pixels.values, 0, 1)
+    half = contract.window_width_hu / 2
+    return stretch(pixels.values, contract.window_centre_hu - half, contract.window_centre_hu + half)
+
+
+def source_box(pixels: Pixels, contract: PreprocessingContract) -> Box:
+    """The part of the image that the model sees, in pixels of the image.
+
+    Raises:
+        UnsupportedImageError: The image is of another modality than the contract.
+    """
+    return _lit_box(window(pixels, contract), contract)
+
+
+def content_box(source: Box, contract: PreprocessingContract) -> Box:
+    """Where ``source`` lies in the model input, in pixels of the model; all of it unless the aspect is kept."""
+    if contract.aspect == "stretch":
+        return Box(0, 0, contract.width, contract.height)
+    scale = min(contract.width / source.width, contract.height / source.height)
+    width = max(1, round(source.width * scale))
+    height = max(1, round(source.height * scale))
+    left, top = (contract.width - width) // 2, (contract.height - height) // 2
+    return Box(left, top, left + width, top + height)
+
+
+def _lit_box(grey: NDArray[np.float32], contract: PreprocessingContract) -> Box:
+    """The image without its black borders."""
+    height, width = grey.shape
+    if not contract.crop_borders:
+        return Box(0, 0, width, height)
+    lit = grey > contract.border_level
+    top, bottom = _lit_span(lit.mean(axis=1))
+    left, right = _lit_span(lit.mean(axis=0))
+    return Box(left, top, right, bottom)
+
+
+def _lit_span(shares: NDArray[np.float64]) -> tuple[int, int]:
+    """First and one past the last lit line, widened about its centre to the least share of the side."""
+    side = len(shares)
+    lit = np.flatnonzero(shares >= _LIT_SHARE)
+    if lit.size == 0:
+        return 0, side
+    first, last = int(lit[0]), int(lit[-1]) + 1
+    least = int(np.ceil(side * _SMALLEST_SHARE))
+    if last - first < least:
+        first = min(max((first + last - least) // 2, 0), side - least)
+        last = first + least
+    return first, last

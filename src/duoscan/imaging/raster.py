@@ -1,0 +1,88 @@
+"""Common picture files → grey pixels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.imaging.contract import Pixels
+from duoscan.imaging.limits import TOO_LARGE, check_contrast, check_not_empty, check_size, stretch
+from duoscan.quiet import quiet
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+RASTER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp"})
+
+_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
+
+# TIFF 6.0, PhotometricInterpretation: 0 is WhiteIsZero. Pillow inverts it for 8 bits only.
+_PHOTOMETRIC_TAG = 262
+_WHITE_IS_ZERO = 0
+
+
+def read_raster(path: Path) -> Pixels:
+    """Read a picture file as grey in [0, 1]; what made the image is not known.
+
+    Eight-bit values are divided by 255. Deeper and floating-point values are stretched from their smallest to
+    their largest, because the container does not tell the depth of its content: a 12-bit radiograph in a
+    16-bit PNG divided by 65,535 would be almost black. Colour becomes luma, transparency is dropped, and the
+    orientation that a camera noted in EXIF is applied.
+
+    Raises:
+        UnreadableImageError: Missing, empty, damaged, too large, or not one of the formats.
+        UnsupportedImageError: Several frames or pages, too small, or blank.
+    """
+    try:
+        check_not_empty(path)
+        with quiet, Image.open(path, formats=_FORMATS) as image:
+            check_size(*image.size, path)
+            _check_single(image, path)
+            values = _grey(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        message = f"{path}: not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
+        raise UnreadableImageError(message) from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImageError(f"{path}: {TOO_LARGE}") from error
+    except OSError as error:
+        reason = error.strerror or "damaged or truncated"
+        raise UnreadableImageError(f"{path}: cannot be read ({reason}); copy or export it again") from error
+    except Exception as error:
+        # Decoders meet damage with errors of many types, and none of them may stop a batch.
+        message = f"{path}: damaged picture ({type(error).__name__}); copy or export it again"
+        raise UnreadableImageError(message) from error
+    check_contrast(values, path)
+    return Pixels(values)
+
+
+def _check_single(image: Image.Image, path: Path) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        raise UnsupportedImageError(
+            f"{path}: holds {frames} frames or pages; save the one to be read as a picture of its own"
+        )
+
+
+def _grey(image: Image.Image) -> NDArray[np.float32]:
+    """Decode to grey in [0, 1], shape (H, W)."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode == "F" or upright.mode.startswith("I"):
+        deep = np.asarray(upright, dtype=np.float64)
+        values = stretch(deep, deep.min(), deep.max())
+        return 1 - values if _is_white_zero(image) else values
+    if upright.mode == "LAB":
+        # Pillow cannot convert LAB; its first channel is the lightness.
+        upright = upright.getchannel(0)
+    return np.asarray(upright.convert("L"), dtype=np.float32) / np.float32(255)
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO)

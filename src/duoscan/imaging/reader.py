@@ -1,0 +1,56 @@
+"""Any image file → pixels. A new format is one new module and one line in ``FORMATS``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from duoscan.imaging.dicom import read_dicom
+from duoscan.imaging.raster import RASTER_SUFFIXES, read_raster
+from duoscan.manifest.dicom_header import DICOM_SUFFIXES, is_dicom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from duoscan.imaging.contract import Pixels
+
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "ImageFormat", "is_dicom", "read_image"]
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """One way to read files.
+
+    Attributes:
+        name: For messages.
+        suffixes: Lower-case file suffixes with their dot; what a walk through a folder picks up.
+        claims: Whether a file is of this format, by its first bytes or its suffix; never raises.
+        read: File → pixels; raises only ``ImageError``.
+    """
+
+    name: str
+    suffixes: frozenset[str]
+    claims: Callable[[Path], bool]
+    read: Callable[[Path], Pixels]
+
+
+FORMATS = (
+    ImageFormat("DICOM", DICOM_SUFFIXES, is_dicom, read_dicom),
+    # Last, since it takes whatever nobody else claims: pictures are recognised by content, under any name.
+    ImageFormat("picture", RASTER_SUFFIXES, lambda _: True, read_raster),
+)
+"""Tried in this order."""
+
+IMAGE_SUFFIXES = frozenset().union(*(image_format.suffixes for image_format in FORMATS))
+"""Suffixes that are picked up from folders. DICOM archives also hold files without one; see :func:`is_dicom`."""
+
+
+def read_image(path: Path) -> Pixels:
+    """Read one image of any known format.
+
+    Raises:
+        UnreadableImageError: Missing, empty, damaged, too large, or of no known format.
+        UnsupportedImageError: A real image that must not be answered; the text says why.
+    """
+    return next(image_format for image_format in FORMATS if image_format.claims(path)).read(path)
