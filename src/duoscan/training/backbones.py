@@ -80,7 +80,9 @@ class HubBackbone(nn.Module):
 
 def _from_hub(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:
     from transformers import AutoConfig, AutoModel
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # the training shows its own
     try:
         config = AutoConfig.from_pretrained(name)
         # No pooling layer: it would be trained weights that nothing uses.
