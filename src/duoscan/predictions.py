@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -166,11 +167,11 @@ def _valid_text(text: str) -> str:
 
 def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
     text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
-    first_line = text.partition("\n")[0]
     # Spreadsheets set to a language with a decimal comma write semicolons.
-    delimiter = next((mark for mark in ",;\t" if mark in first_line), ",")
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        # strict: a quote that is never closed would swallow the rows after it without a word
+        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
     except csv.Error as error:
         msg = f"{path}: not a CSV table ({error}); write it again as CSV in UTF-8"
         raise PredictionsError(msg) from error
@@ -191,10 +192,13 @@ def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
         msg = f"{path}: not a Parquet table ({error}); write it again"
         raise PredictionsError(msg) from error
     columns = [column.to_pylist() for column in table.columns]
-    rows = (
-        ["" if value is None else str(value) for value in values] for values in zip(*columns, strict=True)
-    )
+    rows = ([_text(value) for value in values] for values in zip(*columns, strict=True))
     return list(table.column_names), enumerate(rows, start=2)
+
+
+def _text(value: object) -> str:
+    """One typed cell as text; pandas writes a missing number as nan."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
 def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
@@ -217,7 +221,7 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
     Raises:
         ValueError: A cell is wrong; the text says which and what it may be.
     """
-    if len(cells) != width:
+    if len(cells) < width or any(cells[width:]):
         msg = f"{len(cells)} cells under {width} columns; quote cells that hold the delimiter"
         raise ValueError(msg)
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Predictions → evidence: metrics with intervals and baselines, curves, figures, comparison. No torch."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""What is known about each image: records, readers, splits, and one adapter for each public set."""

@@ -99,6 +99,7 @@ def _progress() -> Iterator[Watcher]:
                 f"epoch {result.epoch + 1:3d}  train loss {result.train_loss:.4f}  val loss {result.val_loss:.4f}  "
                 f"val accuracy {result.val_accuracy:.3f}  val AUROC {result.val_auroc:.4f}",
                 highlight=False,
+                soft_wrap=True,
             )
 
         yield Watcher(on_stage, on_tick, on_epoch)
