@@ -1,0 +1,145 @@
+"""A folder for each class: ``root/COVID/…``, or with an official split ``root/train/COVID/…``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duoscan.errors import ImageError, ManifestError
+from duoscan.manifest.dicom_header import DICOM_SUFFIXES
+from duoscan.manifest.names import finding_named, plain_name, split_named
+from duoscan.manifest.problems import manifest_error
+from duoscan.manifest.readers.found import (
+    MASK_FOLDERS,
+    RASTER_SUFFIXES,
+    Imported,
+    SkippedFile,
+    dicom_fields,
+    relative_name,
+    walk,
+    why_skipped,
+)
+from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.terms import Finding, Modality, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class _Place:
+    """What the folders above an image say; ``inner`` are the folders below the class folder."""
+
+    class_name: str
+    split: Split | None
+    inner: tuple[str, ...]
+
+
+def has_class_folders(root: Path, label_map: Mapping[str, Finding] | None = None) -> bool:
+    """Whether a folder, or its train/val/test folder, holds a folder named like a class."""
+    folders = [child for child in root.iterdir() if child.is_dir()]
+    folders += [inner for child in folders if split_named(child.name) for inner in child.iterdir() if inner.is_dir()]
+    return any(finding_named(folder.name, label_map) for folder in folders)
+
+
+def from_class_folders(
+    root: Path | str, modality: Modality, source: str, label_map: Mapping[str, Finding] | None = None
+) -> Imported:
+    """Read a folder for each class, or ``{train,val,test}/{class}``, which is taken as the official split.
+
+    Folders inside a class folder are taken as what belongs together (often one patient each) and become
+    ``group``; a folder named ``images`` is not. Files in ``masks`` are the lung masks of the images of the
+    same name in ``images`` beside it. Headers of DICOM files (by suffix) are read for patient, study,
+    series and view.
+
+    Args:
+        root: The folder that holds the class folders.
+        modality: What made the images; a class folder does not say.
+        source: Name of the data set or hospital.
+        label_map: Folder name → label, for names the table in `names` does not know.
+
+    Raises:
+        ManifestError: A folder with images has an unknown name, or there is no image at all.
+    """
+    root = Path(root)
+    files, skipped = walk(root)
+    masks = {relative_name(file, root) for file in files if _is_mask(file, root)}
+    records: list[ImageRecord] = []
+    unknown: Counter[str] = Counter()
+    for file in files:
+        name = relative_name(file, root)
+        place = _place_of(file.relative_to(root).parts[:-1])
+        suffix = file.suffix.lower()
+        if suffix not in RASTER_SUFFIXES | DICOM_SUFFIXES:
+            skipped.append(SkippedFile(name, f"'{suffix}' is not an image format"))
+        elif name in masks:
+            continue
+        elif place is None:
+            skipped.append(SkippedFile(name, "not in a class folder"))
+        elif (label := finding_named(place.class_name, label_map)) is None:
+            unknown[place.class_name] += 1
+        else:
+            try:
+                records.append(_record_of(file, root, place, label, modality, source))
+            except ImageError as error:
+                skipped.append(why_skipped(file, root, error))
+    _check_found(root, records, unknown)
+    return _with_masks(Manifest(root, tuple(records)), masks, skipped)
+
+
+def _place_of(folders: tuple[str, ...]) -> _Place | None:
+    split = split_named(folders[0]) if folders else None
+    if split is not None:
+        folders = folders[1:]
+    if not folders:
+        return None
+    inner = tuple(folder for folder in folders[1:] if plain_name(folder) != "images")
+    return _Place(folders[0], split, inner)
+
+
+def _is_mask(file: Path, root: Path) -> bool:
+    return any(folder.lower() in MASK_FOLDERS for folder in file.relative_to(root).parts[:-1])
+
+
+def _record_of(file: Path, root: Path, place: _Place, label: Finding, modality: Modality, source: str) -> ImageRecord:
+    fields = dicom_fields(file, modality) if file.suffix.lower() in DICOM_SUFFIXES else {"modality": modality}
+    # Numbering often starts anew in each split, so folders of one name in two splits are not one patient.
+    folders = "/".join([source, label, *([place.split] if place.split else []), *place.inner])
+    return ImageRecord.model_validate(
+        {
+            **fields,
+            "path": relative_name(file, root),
+            "label": label,
+            "finding": place.class_name,
+            "source": source,
+            "split": place.split,
+            "group": fields.get("group") or (folders if place.inner else None),
+        }
+    )
+
+
+def _check_found(root: Path, records: list[ImageRecord], unknown: Counter[str]) -> None:
+    if unknown:
+        raise manifest_error(
+            f"{root}: the meaning of {len(unknown)} folder names is unknown; say it with --map "
+            f"'NAME=LABEL', where LABEL is {', '.join(Finding)}",
+            [f"folder '{name}' ({count} images)" for name, count in sorted(unknown.items())],
+        )
+    if not records:
+        raise ManifestError(f"{root}: no images in class folders; make one folder for each class, e.g. covid, normal")
+
+
+def _with_masks(manifest: Manifest, masks: set[str], skipped: list[SkippedFile]) -> Imported:
+    records, used = [], set()
+    for record in manifest:
+        above, _, leaf = record.path.rpartition("/images/")
+        mask = f"{above}/masks/{leaf}"
+        if above and mask in masks:
+            used.add(mask)
+            records.append(record.model_copy(update={"lung_mask": mask}))
+        else:
+            records.append(record)
+    lone = [SkippedFile(mask, "a mask without an image of its name") for mask in sorted(masks - used)]
+    return Imported(manifest.replace(records), (*skipped, *lone))

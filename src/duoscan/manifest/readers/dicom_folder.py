@@ -1,0 +1,162 @@
+"""A folder of DICOM files: headers say what belongs together, a small table says the labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duoscan.errors import ImageError, ManifestError
+from duoscan.manifest.cells import Row, read_table
+from duoscan.manifest.names import finding_named
+from duoscan.manifest.problems import manifest_error
+from duoscan.manifest.readers.foreign_table import with_our_columns
+from duoscan.manifest.readers.found import (
+    Imported,
+    SkippedFile,
+    dicom_fields,
+    relative_name,
+    walk,
+    why_skipped,
+)
+from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.terms import Finding, Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One row of the label table; ``text`` is the label as written there."""
+
+    row: int
+    finding: Finding
+    text: str
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """What the label table says of patients and of single files; files are keyed by their resolved path."""
+
+    patients: dict[str, _Label] = field(default_factory=dict)
+    files: dict[Path, _Label] = field(default_factory=dict)
+
+
+def from_dicom_folder(
+    root: Path | str,
+    labels_csv: Path | str | None = None,
+    *,
+    source: str | None = None,
+    modality: Modality | None = None,
+    columns: Mapping[str, str] | None = None,
+    label_map: Mapping[str, Finding] | None = None,
+) -> Imported:
+    """Read every DICOM file under a folder; patient, study, series, modality and view come from the headers.
+
+    Labels are per patient (or per file): of a CT study every slice gets the patient's label, although
+    disease need not show on each.
+
+    Args:
+        root: Searched with all its folders.
+        labels_csv: A table with ``label`` and ``patient_id`` or ``path`` (relative to ``root`` or the table).
+        source: Name of the hospital or set; the folder's name when not given.
+        modality: Of files whose header names none.
+        columns: Our column → theirs, for the label table.
+        label_map: Their label → ours.
+
+    Returns:
+        The manifest, and every file that is not in it with the reason; label rows that match no image are
+        listed there too.
+
+    Raises:
+        ManifestError: The label table is wrong, or no file is a usable DICOM image.
+    """
+    root = Path(root)
+    files, skipped = walk(root)
+    table = None if labels_csv is None else Path(labels_csv)
+    labels = _Labels() if table is None else _read_labels(table, root, columns or {}, label_map)
+    records: list[ImageRecord] = []
+    for file in files:
+        if table is not None and file.resolve() == table.resolve():
+            continue
+        try:
+            fields = dicom_fields(file, modality)
+        except ImageError as error:
+            skipped.append(why_skipped(file, root, error))
+            continue
+        label = labels.files.get(file.resolve()) or labels.patients.get(str(fields["patient_id"]))
+        records.append(
+            ImageRecord.model_validate(
+                {
+                    **fields,
+                    "path": relative_name(file, root),
+                    "source": source or root.resolve().name,
+                    "label": label.finding if label else None,
+                    "finding": label.text if label else None,
+                }
+            )
+        )
+    if not records:
+        raise manifest_error(
+            f"{root}: none of {len(files)} files is a usable DICOM image; give another folder",
+            [f"{skip.name}: {skip.reason}" for skip in skipped],
+        )
+    if table is not None:
+        skipped += _unmatched(labels, records, root, table)
+    return Imported(Manifest(root, tuple(records)), tuple(skipped))
+
+
+def _read_labels(
+    path: Path, root: Path, columns: Mapping[str, str], label_map: Mapping[str, Finding] | None
+) -> _Labels:
+    table = with_our_columns(read_table(path), columns)
+    if "label" not in table.columns or not {"patient_id", "path"} & set(table.columns):
+        raise ManifestError(
+            f"{path}: a label table needs the column label and patient_id or path "
+            f"(found: {', '.join(table.columns)}); name theirs with --column label=THEIRS"
+        )
+    labels, problems = _Labels(), list(table.problems)
+    for row in table.rows:
+        text = row.cells["label"]
+        if not text:
+            continue
+        finding = finding_named(text, label_map)
+        if finding is None:
+            problems.append(
+                f"row {row.number}: label '{text}' is unknown; use {', '.join(Finding)}, or --map '{text}=LABEL'"
+            )
+            continue
+        problem = _keep(labels, row, _Label(row.number, finding, text), root, path.parent)
+        if problem:
+            problems.append(problem)
+    if problems:
+        raise manifest_error(f"{path}: {len(problems)} rows are wrong; correct them and try again", problems)
+    return labels
+
+
+def _keep(labels: _Labels, row: Row, label: _Label, root: Path, folder: Path) -> str | None:
+    """Store one label; returns what is wrong with the row, if anything."""
+    name, patient = row.cells.get("path", ""), row.cells.get("patient_id", "")
+    if name:
+        file = next((place / name for place in (root, folder) if (place / name).is_file()), root / name)
+        first = labels.files.setdefault(file.resolve(), label)
+        subject = f"file '{name}'"
+    elif patient:
+        first = labels.patients.setdefault(patient, label)
+        subject = f"patient '{patient}'"
+    else:
+        return f"row {row.number}: neither patient_id nor path; fill one in"
+    if first.finding is not label.finding:
+        return f"row {row.number}: {subject} is {label.finding}, {first.finding} in row {first.row}; keep one"
+    return None
+
+
+def _unmatched(labels: _Labels, records: list[ImageRecord], root: Path, table: Path) -> list[SkippedFile]:
+    patients = {record.patient_id for record in records}
+    files = {(root / record.path).resolve() for record in records}
+    missing = [
+        (label.row, f"no image of patient '{key}'") for key, label in labels.patients.items() if key not in patients
+    ]
+    missing += [(label.row, f"no image at '{key}'") for key, label in labels.files.items() if key not in files]
+    return [SkippedFile(f"{table.name} row {row}", reason) for row, reason in sorted(missing)]

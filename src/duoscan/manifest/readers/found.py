@@ -1,0 +1,108 @@
+"""What a reader hands back, and how folders are walked: no file is passed over without a word."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duoscan.errors import ImageError, ManifestError
+from duoscan.manifest.dicom_header import read_dicom_header
+
+if TYPE_CHECKING:
+    from duoscan.manifest.records import Manifest
+    from duoscan.terms import Modality
+
+RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
+MASK_FOLDERS = frozenset({"mask", "masks"})
+# Left behind by archive tools; never images.
+_LITTER = frozenset({"__MACOSX"})
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file (or a row of a label table) that is not in the manifest, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A manifest and everything that did not come into it."""
+
+    manifest: Manifest
+    skipped: tuple[SkippedFile, ...] = ()
+
+
+def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:
+    """Every file under a folder, sorted by path, and the entries that cannot be followed or written down.
+
+    Hidden entries (a name that starts with a dot) and ``__MACOSX`` are no part of a data set and are left
+    out.
+
+    Raises:
+        ManifestError: ``root`` is not a folder.
+    """
+    if not root.is_dir():
+        raise ManifestError(f"{root}: no such folder; give the folder that holds the images")
+    files: list[Path] = []
+    skipped: list[SkippedFile] = []
+    for folder, names, leaves in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith(".") and name not in _LITTER)
+        here = Path(folder)
+        skipped += [
+            SkippedFile(relative_name(here / name, root), "a link to a folder; import that folder itself")
+            for name in names
+            if (here / name).is_symlink()
+        ]
+        for leaf in leaves:
+            if leaf.startswith("."):
+                continue
+            name = relative_name(here / leaf, root)
+            if name.isprintable() and name == name.strip():
+                files.append(here / leaf)
+            else:
+                skipped.append(SkippedFile(repr(name), "the name cannot be written in a table; rename the file"))
+    return sorted(files), skipped
+
+
+def relative_name(path: Path, root: Path) -> str:
+    """Path below ``root`` with forward slashes, as a manifest holds it."""
+    return path.relative_to(root).as_posix()
+
+
+def dicom_fields(path: Path, modality: Modality | None) -> dict[str, str | Modality | None]:
+    """What the header of a DICOM file says, as fields of a record.
+
+    Args:
+        path: The file.
+        modality: Taken when the header names none.
+
+    Raises:
+        ImageError: The file is not DICOM, holds no image, or is of another modality.
+    """
+    header = read_dicom_header(path)
+    if not header.rows:
+        raise ImageError("DICOM without an image")
+    if header.modality is None and header.modality_code is not None:
+        raise ImageError(f"modality {header.modality_code} is neither chest X-ray nor CT")
+    known = header.modality or modality
+    if known is None:
+        raise ImageError("the header names no modality; give --modality")
+    return {
+        "modality": known,
+        "patient_id": header.patient_id,
+        "study_id": header.study_id,
+        "series_id": header.series_id,
+        "view": header.view,
+        # A study shows one patient, also where the file does not say whom.
+        "group": None if header.patient_id else header.study_id,
+        "notes": f"body part {header.body_part}" if header.body_part else None,
+    }
+
+
+def why_skipped(path: Path, root: Path, error: ImageError) -> SkippedFile:
+    """A file that could not be read, without its path twice."""
+    return SkippedFile(relative_name(path, root), str(error).removeprefix(f"{path}: "))
