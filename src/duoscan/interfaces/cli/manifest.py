@@ -1,0 +1,218 @@
+"""``duoscan import`` and ``duoscan split``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.errors import InputError
+from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
+from duoscan.manifest.crossing import crossing_problems
+from duoscan.manifest.problems import first_of
+from duoscan.manifest.readers import Wishes, read_anything
+from duoscan.manifest.splits import grouped_folds, split_by_patient
+from duoscan.manifest.summary import Summary, summarise
+from duoscan.manifest.table import read_manifest, write_manifest
+from duoscan.terms import Finding, Modality, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duoscan.manifest.readers import SkippedFile
+    from duoscan.manifest.records import Manifest
+    from duoscan.manifest.summary import Counts
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", required=True, type=_FILE, help="Manifest to write, .csv or .parquet.")
+@click.option(
+    "--modality",
+    type=click.Choice([modality.value for modality in Modality]),
+    help="Where the images do not say it themselves.",
+)
+@click.option("--source", help="Name of the data set or hospital; the folder's name if left out.")
+@click.option("--labels", type=_FILE, help="Table with label and patient_id or path, for a folder of files.")
+@click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a folder name or label means.")
+@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a table calls a column.")
+@click.option("--root", type=_FOLDER, help="Folder the paths of a table are relative to; the table's if left out.")
+@click.option(
+    "--block-size",
+    type=click.IntRange(0),
+    help=f"Images in a block that stands for a patient where ids are unknown; 0 for none. "
+    f"{DEFAULT_BLOCK_SIZE} for CT, none for X-ray if left out.",
+)
+@click.option("--force", is_flag=True, help="Write over an existing manifest.")
+def import_command(
+    path: Path,
+    *,
+    out: Path,
+    modality: str | None,
+    source: str | None,
+    labels: Path | None,
+    maps: tuple[str, ...],
+    columns: tuple[str, ...],
+    root: Path | None,
+    block_size: int | None,
+    force: bool,
+) -> None:
+    """Make a manifest from PATH: a CSV or Parquet table, a folder for each class, or a folder of DICOM files.
+
+    Files that do not come into the manifest are listed with the reason.
+    """
+    _check_free([out], force=force)
+    wishes = Wishes(
+        modality=Modality(modality) if modality else None,
+        source=source,
+        labels=labels,
+        label_map={name: _finding(label) for name, label in _pairs(maps, "--map")},
+        columns=dict(_pairs(columns, "--column")),
+        root=root,
+    )
+    imported = read_anything(path, wishes)
+    manifest = _with_blocks(imported.manifest, block_size)
+    write_manifest(manifest, out)
+    _show_summary(summarise(manifest))
+    _show_skipped(imported.skipped)
+    _warn_of_crossing(manifest)
+    click.echo(f"wrote {out}")
+
+
+@click.command("split")
+@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", required=True, type=_FILE, help="Manifest to write, .csv or .parquet.")
+@click.option("--train", default=0.7, show_default=True, type=click.FloatRange(0, 1), help="Share to learn from.")
+@click.option("--val", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share to choose on.")
+@click.option("--test", default=0.2, show_default=True, type=click.FloatRange(0, 1), help="Share to report on.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the shuffle.")
+@click.option("--sources", help="Keep only these, separated by commas.")
+@click.option("--labels", help="Keep only these, separated by commas.")
+@click.option("--folds", type=click.IntRange(3), help="Write cross-validation folds OUT-fold1, … instead.")
+@click.option("--ignore-splits", is_flag=True, help="Make splits anew for rows that have one.")
+@click.option("--force", is_flag=True, help="Write over existing manifests.")
+def split_command(
+    manifest: Path,
+    *,
+    out: Path,
+    train: float,
+    val: float,
+    test: float,
+    seed: int,
+    sources: str | None,
+    labels: str | None,
+    folds: int | None,
+    ignore_splits: bool,
+    force: bool,
+) -> None:
+    """Split MANIFEST by patient, stratified by source and label; official splits are kept."""
+    places = [out.with_stem(f"{out.stem}-fold{fold}") for fold in range(1, folds + 1)] if folds else [out]
+    _check_free(places, force=force)
+    rows = read_manifest(manifest, check_files=False, check_patients=not (ignore_splits or folds))
+    rows = _chosen(rows, sources, labels)
+    if folds:
+        parts = grouped_folds(rows, folds, seed)
+    else:
+        fractions = {Split.TRAIN: train, Split.VAL: val, Split.TEST: test}
+        parts = [split_by_patient(rows, fractions, seed, keep_official=not ignore_splits)]
+        if parts[0] == rows:
+            click.echo("every row has a split already and keeps it; --ignore-splits makes new ones", err=True)
+    for place, part in zip(places, parts, strict=True):
+        write_manifest(part, place)
+        _show_summary(summarise(part))
+        click.echo(f"wrote {place}")
+
+
+def _check_free(places: Sequence[Path], *, force: bool) -> None:
+    taken = [str(place) for place in places if place.exists()]
+    if taken and not force:
+        raise InputError(f"{', '.join(taken)}: exists already; choose another --out or add --force")
+
+
+def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
+    pairs = [text.partition("=") for text in texts]
+    for (left, _, right), text in zip(pairs, texts, strict=True):
+        if not left or not right:
+            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE", param_hint=option)
+    return [(left.strip(), right.strip()) for left, _, right in pairs]
+
+
+def _finding(text: str) -> Finding:
+    if text.lower() not in set(Finding):
+        raise click.BadParameter(f"'{text}' is not a label; use {', '.join(Finding)}", param_hint="--map")
+    return Finding(text.lower())
+
+
+def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:
+    """By default blocks for CT only: a patient has many slices, but mostly one radiograph."""
+    if block_size == 0:
+        return manifest
+    if block_size is not None:
+        return assign_blocks(manifest, block_size)
+    blocked = {record.path: record for record in assign_blocks(manifest.where(modality=Modality.CT))}
+    return manifest.replace([blocked.get(record.path, record) for record in manifest])
+
+
+def _chosen(manifest: Manifest, sources: str | None, labels: str | None) -> Manifest:
+    """The rows of the sources and labels a person named; each name must be there."""
+    for option, names, field in (("--sources", sources, "source"), ("--labels", labels, "label")):
+        if names is None:
+            continue
+        wanted = {name.strip() for name in names.split(",")}
+        there = {str(getattr(record, field)) for record in manifest}
+        if wanted - there:
+            missing = ", ".join(sorted(wanted - there))
+            raise InputError(f"{option}: no rows of {missing} (found: {', '.join(sorted(there))}); correct the name")
+        manifest = manifest.replace([record for record in manifest if str(getattr(record, field)) in wanted])
+    return manifest
+
+
+def _show_summary(summary: Summary) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    splits = [split for split in (*Split, None) if any(row.split is split for row in summary.rows)]
+    table = Table("source", "modality", "label", *(split or "no split" for split in splits))
+    for kind in dict.fromkeys((row.source, row.modality, row.label) for row in summary.rows):
+        cells = {row.split: row.counts for row in summary.rows if (row.source, row.modality, row.label) == kind}
+        source, modality, label = kind
+        table.add_row(source, modality, label or "–", *(_short(cells.get(split)) for split in splits))
+    Console().print(table)
+    total = summary.total
+    click.echo(f"images (patients), {total.images} ({total.patients}) in all")
+    if total.images_without_patient:
+        click.echo(
+            f"?: {total.images_without_patient} images without a patient id, {total.groups} groups stand for them"
+        )
+
+
+def _short(counts: Counts | None) -> str:
+    if counts is None:
+        return ""
+    known = str(counts.patients) if counts.patients else ""
+    return f"{counts.images} ({known}{'?' if counts.images_without_patient else ''})"
+
+
+def _show_skipped(skipped: Sequence[SkippedFile]) -> None:
+    if not skipped:
+        return
+    click.echo(f"not in the manifest: {len(skipped)}", err=True)
+    for line in first_of([f"{skip.name}: {skip.reason}" for skip in skipped]):
+        click.echo(f"  {line}", err=True)
+
+
+def _warn_of_crossing(manifest: Manifest) -> None:
+    problems = crossing_problems(manifest)
+    if not problems:
+        return
+    click.echo(
+        f"warning: {len(problems)} patients are in more than one split of this set, so numbers on these splits look "
+        "too good; duoscan split --ignore-splits makes others",
+        err=True,
+    )
+    for line in first_of(problems):
+        click.echo(f"  {line}", err=True)
