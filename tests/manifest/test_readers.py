@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from duoscan.errors import ManifestError
+from duoscan.manifest.readers import (
+    SkippedFile,
+    Wishes,
+    from_class_folders,
+    from_dicom_folder,
+    from_table,
+    read_anything,
+)
+from duoscan.terms import Finding, Modality, Split
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def dicom(path: Path, modality: str | None = "CT", **attributes: object) -> Path:
+    """A DICOM file of 2 × 2 pixels."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.7"  # secondary capture: says nothing of the modality
+    dataset.SOPInstanceUID = "1.2.3"
+    dataset.Rows = dataset.Columns = 2
+    dataset.PixelData = np.zeros((2, 2), np.uint16).tobytes()
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    if modality:
+        dataset.Modality = modality
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+class TestClassFolders:
+    def test_each_class_is_a_folder(self, tmp_path: Path) -> None:
+        touch(tmp_path, "COVID/a.png", "Non-COVID/b.JPG", "Viral Pneumonia/images/c.jpeg")
+        imported = from_class_folders(tmp_path, Modality.CXR, "kaggle")
+        assert [(row.path, row.label, row.finding, row.split, row.group) for row in imported.manifest] == [
+            ("COVID/a.png", Finding.COVID, "COVID", None, None),
+            ("Non-COVID/b.JPG", Finding.OTHER, "Non-COVID", None, None),
+            ("Viral Pneumonia/images/c.jpeg", Finding.PNEUMONIA, "Viral Pneumonia", None, None),
+        ]
+        assert {row.source for row in imported.manifest} == {"kaggle"}
+        assert imported.skipped == ()
+
+    def test_split_folders_are_the_official_split(self, tmp_path: Path) -> None:
+        touch(tmp_path, "train/covid/a.png", "Validation/normal/b.png", "test/covid/c.png")
+        rows = from_class_folders(tmp_path, Modality.CXR, "s").manifest
+        # Sorted by path, capitals first.
+        assert [row.split for row in rows] == [Split.VAL, Split.TEST, Split.TRAIN]
+
+    def test_folders_inside_a_class_stay_together(self, tmp_path: Path) -> None:
+        touch(tmp_path, "covid/p1/1.png", "covid/p1/2.png", "covid/p2/1.png", "test/covid/p1/1.png")
+        groups = [row.group for row in from_class_folders(tmp_path, Modality.CT, "s").manifest]
+        assert groups == ["s/covid/p1", "s/covid/p1", "s/covid/p2", "s/covid/test/p1"]
+
+    def test_masks_belong_to_their_images(self, tmp_path: Path) -> None:
+        touch(tmp_path, "COVID/images/1.png", "COVID/images/2.png", "COVID/masks/1.png", "COVID/masks/9.png")
+        imported = from_class_folders(tmp_path, Modality.CXR, "s")
+        assert {row.path: row.lung_mask for row in imported.manifest} == {
+            "COVID/images/1.png": "COVID/masks/1.png",
+            "COVID/images/2.png": None,
+        }
+        assert imported.skipped == (SkippedFile("COVID/masks/9.png", "a mask without an image of its name"),)
+
+    def test_nothing_is_passed_over_without_a_word(self, tmp_path: Path) -> None:
+        touch(tmp_path, "covid/a.png", "covid/notes.txt", "stray.png", "test/stray.png", ".DS_Store", "__MACOSX/x.png")
+        touch(tmp_path, "covid/line\nbreak.png")
+        (tmp_path / "elsewhere").symlink_to(tmp_path / "covid", target_is_directory=True)
+        skipped = {skip.name: skip.reason for skip in from_class_folders(tmp_path, Modality.CXR, "s").skipped}
+        assert skipped == {
+            "covid/notes.txt": "'.txt' is not an image format",
+            "stray.png": "not in a class folder",
+            "test/stray.png": "not in a class folder",
+            "'covid/line\\nbreak.png'": "the name cannot be written in a table; rename the file",
+            "elsewhere": "a link to a folder; import that folder itself",
+        }
+
+    def test_unknown_names_are_asked_for(self, tmp_path: Path) -> None:
+        touch(tmp_path, "covid/a.png", "TB/b.png", "TB/c.png", "odd/d.png", "empty/readme.md")
+        with pytest.raises(ManifestError, match=r"2 folder names is unknown; say it with --map 'NAME=LABEL'") as caught:
+            from_class_folders(tmp_path, Modality.CXR, "s")
+        assert caught.value.problems == ("folder 'TB' (2 images)", "folder 'odd' (1 images)")
+        said = {"tb": Finding.OTHER, "odd": Finding.NORMAL}
+        assert len(from_class_folders(tmp_path, Modality.CXR, "s", said).manifest) == 4
+
+    def test_dicom_files_bring_their_patients(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "covid/x/1.dcm", "CR", PatientID="p1", StudyInstanceUID="1.2")
+        dicom(tmp_path / "covid/x/2.dcm", None, StudyInstanceUID="1.3")
+        dicom(tmp_path / "covid/x/3.dcm", "MR")
+        imported = from_class_folders(tmp_path, Modality.CT, "s")
+        one, two = imported.manifest
+        assert (one.modality, one.patient_id, one.study_id, one.group) == (Modality.CXR, "p1", "1.2", "s/covid/x")
+        # Without a patient id the study is what must stay together.
+        assert (two.modality, two.patient_id, two.group) == (Modality.CT, None, "1.3")
+        assert imported.skipped == (SkippedFile("covid/x/3.dcm", "modality MR is neither chest X-ray nor CT"),)
+
+    def test_an_empty_or_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(ManifestError, match="no images in class folders"):
+            from_class_folders(tmp_path, Modality.CXR, "s")
+        with pytest.raises(ManifestError, match="no such folder"):
+            from_class_folders(tmp_path / "none", Modality.CXR, "s")
+
+
+class TestTable:
+    def test_their_names_and_words(self, tmp_path: Path) -> None:
+        touch(tmp_path, "img/a.png", "img/b.png")
+        (tmp_path / "t.csv").write_text(
+            "filename,diagnosis,kind,set\na.png,COVID-19,X-ray,training\nb.png,TB,CT,\n", encoding="utf-8"
+        )
+        imported = from_table(
+            tmp_path / "t.csv",
+            columns={"path": "filename", "label": "diagnosis", "modality": "kind", "split": "set"},
+            label_map={"tb": Finding.OTHER},
+            source="hospital",
+            root=tmp_path / "img",
+        )
+        one, two = imported.manifest
+        assert (one.label, one.finding, one.modality, one.split) == (
+            Finding.COVID,
+            "COVID-19",
+            Modality.CXR,
+            Split.TRAIN,
+        )
+        assert (two.label, two.finding, two.modality, two.split) == (Finding.OTHER, "TB", Modality.CT, None)
+        assert one.source == "hospital"
+
+    def test_what_is_given_fills_only_what_is_empty(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png", "b.png")
+        (tmp_path / "t.csv").write_text("path,modality,source\na.png,ct,x\nb.png,,\n", encoding="utf-8")
+        rows = from_table(tmp_path / "t.csv", modality=Modality.CXR, source="y").manifest
+        assert [(row.modality, row.source) for row in rows] == [(Modality.CT, "x"), (Modality.CXR, "y")]
+
+    def test_unknown_words_are_shown_as_they_stand(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png")
+        (tmp_path / "t.csv").write_text("path,label,modality\na.png,Flu,\n", encoding="utf-8")
+        with pytest.raises(ManifestError) as caught:
+            from_table(tmp_path / "t.csv")
+        assert [problem.partition(";")[0] for problem in caught.value.problems] == [
+            "row 2: modality is empty",
+            "row 2: label 'Flu' is unknown",
+        ]
+
+    def test_columns_must_be_there_on_both_sides(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_text("file\na.png\n", encoding="utf-8")
+        with pytest.raises(ManifestError, match=r"no column filename \(found: file\)"):
+            from_table(tmp_path / "t.csv", columns={"path": "filename"})
+        with pytest.raises(ManifestError, match=r"pth: not a column of a manifest"):
+            from_table(tmp_path / "t.csv", columns={"pth": "file"})
+
+    def test_a_patient_in_two_official_splits_comes_in_to_be_shown(self, tmp_path: Path) -> None:
+        touch(tmp_path, "a.png", "b.png")
+        (tmp_path / "t.csv").write_text("path,patient_id,split\na.png,p,train\nb.png,p,test\n", encoding="utf-8")
+        assert len(from_table(tmp_path / "t.csv", modality=Modality.CXR).manifest) == 2
+
+
+class TestDicomFolder:
+    def test_headers_and_labels(self, tmp_path: Path) -> None:
+        dicom(
+            tmp_path / "in/1",
+            PatientID="p1",
+            StudyInstanceUID="1.2",
+            SeriesInstanceUID="1.2.1",
+            BodyPartExamined="CHEST",
+        )
+        dicom(tmp_path / "in/deep/2.dcm", PatientID="p1")
+        dicom(tmp_path / "in/3.dcm", "DX", PatientID="p2", ViewPosition="PA")
+        dicom(tmp_path / "in/4.dcm", PatientID="p3")
+        touch(tmp_path / "in", "readme.txt", "empty.dcm")
+        (tmp_path / "in/readme.txt").write_text("hello", encoding="utf-8")
+        labels = tmp_path / "labels.csv"
+        labels.write_text("patient_id;path;label\np1;;COVID-19\n;in/3.dcm;normal\np3;;\np9;;covid\n", encoding="utf-8")
+        imported = from_dicom_folder(tmp_path / "in", labels)
+        rows = {row.path: row for row in imported.manifest}
+        assert [row.path for row in imported.manifest] == ["1", "3.dcm", "4.dcm", "deep/2.dcm"]
+        assert (rows["1"].label, rows["1"].finding) == (Finding.COVID, "COVID-19")
+        assert (rows["1"].study_id, rows["1"].series_id, rows["1"].notes) == ("1.2", "1.2.1", "body part CHEST")
+        assert (rows["3.dcm"].label, rows["3.dcm"].view, rows["3.dcm"].modality) == (Finding.NORMAL, "PA", Modality.CXR)
+        assert rows["4.dcm"].label is None
+        assert rows["deep/2.dcm"].label is Finding.COVID
+        assert {row.source for row in imported.manifest} == {"in"}
+        assert [(skip.name, skip.reason.partition(" (")[0].partition(";")[0]) for skip in imported.skipped] == [
+            ("empty.dcm", "the file is empty"),
+            ("readme.txt", "not a DICOM image"),
+            ("labels.csv row 5", "no image of patient 'p9'"),
+        ]
+
+    def test_a_label_table_inside_the_folder_is_no_skipped_file(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "1.dcm", PatientID="p1")
+        (tmp_path / "labels.csv").write_text("patient_id,label\np1,covid\n", encoding="utf-8")
+        assert from_dicom_folder(tmp_path, tmp_path / "labels.csv").skipped == ()
+
+    def test_modality_is_given_where_the_header_names_none(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "1.dcm", None)
+        with pytest.raises(ManifestError, match="none of 1 files is a usable DICOM image") as caught:
+            from_dicom_folder(tmp_path)
+        assert caught.value.problems == ("1.dcm: the header names no modality; give --modality",)
+        assert from_dicom_folder(tmp_path, modality=Modality.CT).manifest.records[0].modality is Modality.CT
+
+    def test_dicom_without_an_image_is_skipped(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "1.dcm")
+        dicom(tmp_path / "report.dcm", "SR", Rows=None)
+        assert from_dicom_folder(tmp_path).skipped == (SkippedFile("report.dcm", "DICOM without an image"),)
+
+    def test_every_bad_label_row_is_named(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "1.dcm", PatientID="p1")
+        labels = tmp_path / "labels.csv"
+        labels.write_text("patient_id,label\np1,covid\np1,normal\np2,flu\n,covid\n", encoding="utf-8")
+        with pytest.raises(ManifestError, match="3 rows are wrong") as caught:
+            from_dicom_folder(tmp_path, labels)
+        assert caught.value.problems == (
+            "row 3: patient 'p1' is normal, covid in row 2; keep one",
+            "row 4: label 'flu' is unknown; use covid, pneumonia, normal, other, or --map 'flu=LABEL'",
+            "row 5: neither patient_id nor path; fill one in",
+        )
+        labels.write_text("id,label\np1,covid\n", encoding="utf-8")
+        with pytest.raises(ManifestError, match="needs the column label and patient_id or path"):
+            from_dicom_folder(tmp_path, labels)
+        assert from_dicom_folder(tmp_path, labels, columns={"patient_id": "id"}).manifest.records[0].label
+
+
+class TestAnything:
+    def test_each_kind_finds_its_reader(self, tmp_path: Path) -> None:
+        touch(tmp_path / "classes", "covid/a.png")
+        dicom(tmp_path / "dicom/covid/1.dcm", PatientID="p")
+        (tmp_path / "t.csv").write_text("path,modality\nclasses/covid/a.png,cxr\n", encoding="utf-8")
+        wishes = Wishes(modality=Modality.CXR)
+        assert read_anything(tmp_path / "t.csv", wishes).manifest.records[0].source == "unknown"
+        by_class = read_anything(tmp_path / "classes", wishes).manifest.records[0]
+        assert (by_class.source, by_class.label) == ("classes", Finding.COVID)
+
+    def test_a_table_of_labels_goes_before_folder_names(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "in/covid/1.dcm", PatientID="p")
+        (tmp_path / "l.csv").write_text("patient_id,label\np,normal\n", encoding="utf-8")
+        record = read_anything(tmp_path / "in", Wishes(labels=tmp_path / "l.csv")).manifest.records[0]
+        assert record.label is Finding.NORMAL
+
+    def test_images_with_a_table_of_labels(self, tmp_path: Path) -> None:
+        touch(tmp_path / "in", "a.png", "b.png", "notes.txt")
+        (tmp_path / "l.csv").write_text("path,label\na.png,covid\n", encoding="utf-8")
+        imported = read_anything(tmp_path / "in", Wishes(labels=tmp_path / "l.csv", modality=Modality.CXR))
+        assert [row.path for row in imported.manifest] == ["a.png"]
+        assert imported.skipped == (SkippedFile("b.png", "not in l.csv"),)
+
+    def test_what_fits_no_reader_is_described(self, tmp_path: Path) -> None:
+        with pytest.raises(ManifestError, match="the folder holds no files"):
+            read_anything(tmp_path, Wishes())
+        touch(tmp_path, "x/a.png", "x/b.png", "c.txt")
+        with pytest.raises(ManifestError, match=r"found 2 \.png, 1 \.txt in folders x, none named like a class"):
+            read_anything(tmp_path, Wishes())
+
+    def test_class_folders_need_a_modality(self, tmp_path: Path) -> None:
+        touch(tmp_path, "train/covid/a.png")
+        with pytest.raises(ManifestError, match="give --modality cxr or ct"):
+            read_anything(tmp_path, Wishes())
