@@ -53,13 +53,11 @@ def test_reads_every_attribute(tmp_path: Path) -> None:
     assert header.view == "axial"
     assert (header.instance_number, header.body_part) == (12, "CHEST")
     assert (header.rows, header.columns) == (3, 4)
-    assert header.transfer_syntax == "Explicit VR Little Endian"
+    assert (header.sop_class, header.transfer_syntax) == ("CT Image Storage", "Explicit VR Little Endian")
 
 
 def test_what_the_file_does_not_say_is_none(tmp_path: Path) -> None:
-    header = read_dicom_header(
-        write(tmp_path / "x.dcm", SECONDARY_CAPTURE, PatientID="", InstanceNumber=None)
-    )
+    header = read_dicom_header(write(tmp_path / "x.dcm", SECONDARY_CAPTURE, PatientID="", InstanceNumber=None))
     assert header.patient_id is None
     assert header.modality is None
     assert header.modality_code is None
@@ -170,9 +168,7 @@ def test_refuses_a_missing_file(tmp_path: Path) -> None:
         read_dicom_header(tmp_path / "gone.dcm")
 
 
-def test_a_damaged_value_is_an_error_that_quotes_no_value(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_damaged_value_is_an_error_that_quotes_no_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = write(tmp_path / "x", Modality="CT", PatientID="P7", InstanceNumber=1234)
     path.write_bytes(path.read_bytes().replace(b"1234", b"JANE"))
     with caplog.at_level(logging.DEBUG), pytest.raises(UnreadableImageError, match="damaged") as caught:
@@ -181,14 +177,18 @@ def test_a_damaged_value_is_an_error_that_quotes_no_value(
     assert "JANE" not in caplog.text
 
 
-def test_an_odd_value_is_neither_warned_of_nor_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_odd_value_is_neither_warned_of_nor_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     # Warnings are errors in this suite, so a warning that got out would fail here.
     path = write(tmp_path / "x", Modality="CT", StudyInstanceUID="1.2.34567")
     path.write_bytes(path.read_bytes().replace(b"1.2.34567", b"JANE DOE9"))
     assert read_dicom_header(path).study_id == "JANE DOE9"
     assert "JANE" not in caplog.text
+
+
+def test_text_stays_in_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", PatientID="P7-8", BodyPartExamined="CHEST")
+    path.write_bytes(path.read_bytes().replace(b"P7-8", b"P7\n8"))
+    assert read_dicom_header(path).patient_id == "P7 8"
 
 
 def test_is_dicom(tmp_path: Path) -> None:

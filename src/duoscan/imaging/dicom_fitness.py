@@ -53,7 +53,7 @@ def check_fitness(dataset: Dataset, header: DicomHeader, path: Path) -> None:
     """
     reasons = (
         _other_modality(dataset, header),
-        _no_pixels(dataset),
+        _no_pixels(dataset, header),
         _other_body_part(header),
         _not_human(dataset),
         _unfit_image_type(dataset),
@@ -76,14 +76,14 @@ def _other_modality(dataset: Dataset, header: DicomHeader) -> str | None:
     is_silent = header.modality_code is None or header.modality_code.upper() in _SILENT_CODES
     if is_silent and dataset.SOPClassUID == _SECONDARY_CAPTURE:
         return None
-    found = header.modality_code or dataset.SOPClassUID.name
+    found = header.modality_code or header.sop_class
     return f"Modality is {found}; only chest radiographs (CR, DX, RG) and CT are answered"
 
 
-def _no_pixels(dataset: Dataset) -> str | None:
+def _no_pixels(dataset: Dataset, header: DicomHeader) -> str | None:
     if "PixelData" in dataset:
         return None
-    return f"holds no PixelData ({dataset.SOPClassUID.name}); give the image object"
+    return f"holds no PixelData ({header.sop_class}); give the image object, uncut"
 
 
 def _other_body_part(header: DicomHeader) -> str | None:

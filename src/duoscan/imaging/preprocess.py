@@ -75,8 +75,10 @@ def prepare_grey(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.
     grey = window(pixels, contract)
     source = _lit_box(grey, contract)
     content = content_box(source, contract)
+    # Cut before resizing: given a box, Pillow still lets pixels beyond it into the outermost averages.
+    cut = Image.fromarray(grey[source.top : source.bottom, source.left : source.right])
     # Mode F keeps float32 throughout; Pillow widens the bilinear kernel when it shrinks, which is anti-aliasing.
-    resized = Image.fromarray(grey).resize((content.width, content.height), Image.Resampling.BILINEAR, box=source)
+    resized = cut.resize((content.width, content.height), Image.Resampling.BILINEAR)
     canvas = np.zeros((contract.height, contract.width), dtype=np.float32)
     canvas[content.top : content.bottom, content.left : content.right] = np.asarray(resized)
     return PROBES[contract.probe](np.clip(canvas, 0, 1))

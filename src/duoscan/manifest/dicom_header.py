@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ _SYNTAX_OF_ENCODING = {
     (False, False): "1.2.840.10008.1.2.2",
 }
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
 
 @dataclass(frozen=True)
 class DicomHeader:
@@ -61,6 +64,7 @@ class DicomHeader:
         body_part: BodyPartExamined (0018,0015) as written.
         rows: Height in pixels.
         columns: Width in pixels.
+        sop_class: What kind of object it is, e.g. ``CT Image Storage``.
         transfer_syntax: Name of the encoding, e.g. ``JPEG Baseline (Process 1)``.
     """
 
@@ -74,6 +78,7 @@ class DicomHeader:
     body_part: str | None
     rows: int | None
     columns: int | None
+    sop_class: str
     transfer_syntax: str
 
 
@@ -120,9 +125,7 @@ def dicom_errors(path: Path) -> Iterator[None]:
     except ImageError:
         raise
     except OSError as error:
-        raise UnreadableImageError(
-            f"{path}: cannot be read ({error.strerror or 'damaged DICOM file'})"
-        ) from error
+        raise UnreadableImageError(f"{path}: cannot be read ({error.strerror or 'damaged DICOM file'})") from error
     except Exception as error:
         message = f"{path}: damaged DICOM file ({type(error).__name__}); export it again"
         raise UnreadableImageError(message) from error
@@ -145,9 +148,7 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
         raise UnreadableImageError(f"{path}: the file is empty; copy or export it again")
     dataset = dcmread(path, stop_before_pixels=header_only, force=True)
     if not dataset.get("SOPClassUID"):
-        raise UnreadableImageError(
-            f"{path}: not a DICOM image (it names no SOP class); check what the file is"
-        )
+        raise UnreadableImageError(f"{path}: not a DICOM image (it names no SOP class); check what the file is")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(_SYNTAX_OF_ENCODING[dataset.original_encoding])  # type: ignore[index]
     return dataset
@@ -167,12 +168,13 @@ def header_of(dataset: Dataset) -> DicomHeader:
         body_part=text_of(dataset, "BodyPartExamined"),
         rows=_whole_number(dataset, "Rows"),
         columns=_whole_number(dataset, "Columns"),
-        transfer_syntax=dataset.file_meta.TransferSyntaxUID.name,
+        sop_class=_one_line(dataset.SOPClassUID.name),
+        transfer_syntax=_one_line(dataset.file_meta.TransferSyntaxUID.name),
     )
 
 
 def text_of(dataset: Dataset, keyword: str) -> str | None:
-    """The value of a text attribute without padding, or ``None`` when it is absent or empty.
+    """The value of a text attribute in one line without padding, or ``None`` when it is absent or empty.
 
     Several values are joined with a backslash, as they stand in the file.
     """
@@ -180,7 +182,11 @@ def text_of(dataset: Dataset, keyword: str) -> str | None:
     if value is None:
         return None
     parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-    return "\\".join(str(part).strip(" \0") for part in parts) or None
+    return _one_line("\\".join(str(part).strip(" \0") for part in parts)) or None
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(" ", text).strip()
 
 
 def _whole_number(dataset: Dataset, keyword: str) -> int | None:
