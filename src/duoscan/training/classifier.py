@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from duoscan.errors import RecipeError
-from duoscan.training.backbones import build_backbone
+from duoscan.training.backbones import Backbone, build_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,12 +25,13 @@ class Classifier(nn.Module):
     gives maps whose mean, plus the bias, is the logit.
     """
 
-    def __init__(self, backbone: nn.Module, features: int, channels: int, classes: int, dropout: float) -> None:
+    def __init__(self, backbone: Backbone, classes: int, dropout: float, *, mirror: bool = False) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.channels = channels
+        self.backbone = backbone.module
+        self.channels = backbone.channels
+        self.mirror = mirror
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(features, classes)
+        self.head = nn.Linear(backbone.features, classes)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
 
@@ -37,6 +40,9 @@ class Classifier(nn.Module):
         if images.shape[1] == 1 and self.channels > 1:
             images = images.expand(-1, self.channels, -1, -1)
         maps: Tensor = self.backbone(images)
+        if self.mirror and not self.training:
+            # The head is linear, so averaging maps averages logits.
+            maps = (maps + self.backbone(images.flip(-1)).flip(-1)) / 2
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
@@ -77,9 +83,25 @@ def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:
             f"input.mean has {len(recipe.input.mean)} channels, backbone '{section.backbone}' takes "
             f"{backbone.channels}; give 1 or {backbone.channels}"
         )
-    network = Classifier(backbone.module, backbone.features, backbone.channels, len(recipe.classes), section.dropout)
+    network = Classifier(backbone, len(recipe.classes), section.dropout, mirror=section.mirror)
+    if section.start:
+        _start_from(network, Path(section.start) / "checkpoint.pt")
     frozen_modules(network, section.freeze)
     return network, backbone.licence
+
+
+def _start_from(network: Classifier, checkpoint: Path) -> None:
+    """Load the best weights of another run; a head for other classes starts anew."""
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["best_state"]
+        if state["head.weight"].shape != network.head.weight.shape:
+            state |= {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
+        network.load_state_dict(state)
+    except (OSError, KeyError, RuntimeError, UnpicklingError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise RecipeError(
+            f"model.start: {checkpoint} cannot be taken up ({first_line}); name a run folder with the same backbone"
+        ) from error
 
 
 def frozen_modules(network: Classifier, names: Sequence[str]) -> list[nn.Module]:

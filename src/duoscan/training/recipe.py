@@ -30,8 +30,10 @@ class ModelSection(_Section):
         description="hub id or local folder (transformers), or monai:Name, timm:name, plain:small",
     )
     pretrained: bool = True
+    start: str = Field(default="", description="run folder whose best weights to go on from, e.g. to fine-tune")
     freeze: tuple[str, ...] = Field(default=(), description="backbone modules, by name, whose weights stay as they are")
     dropout: float = Field(default=0.2, ge=0, lt=1)
+    mirror: bool = Field(default=False, description="answer for the image and its mirror image together; twice the work")
 
 
 class InputSection(_Section):
