@@ -1,0 +1,125 @@
+"""The two commands a person types most, end to end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import write_png
+from PIL import Image
+
+from duoscan.interfaces.cli import COMMANDS, cli, main
+from duoscan.predictions import read_predictions
+from duoscan.terms import Modality
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+@pytest.fixture
+def bundles(brightness_bundles: dict[Modality, Path]) -> list[object]:
+    return ["--xray-bundle", brightness_bundles[Modality.CXR], "--ct-bundle", brightness_bundles[Modality.CT]]
+
+
+def test_predict_writes_one_row_per_image(
+    tmp_path: Path, brightness_bundles: dict[Modality, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "in" / "anna" / "1.png", 0.9)
+    write_png(tmp_path / "in" / "bert.png", 0.1)
+    (tmp_path / "in" / "notes.txt").write_text("not an image", encoding="utf-8")
+    out = tmp_path / "out.csv"
+    bundle = brightness_bundles[Modality.CT]
+    code = run(
+        "predict", "--modality", "ct", tmp_path / "in", "--csv", out, "--bundle", bundle, "--heatmaps", tmp_path / "h"
+    )
+    assert code == 1  # the text file is a row with a reason, and the exit code tells
+    with out.open(encoding="utf-8") as stream:
+        rows = {Path(row["path"]).name: row for row in csv.DictReader(stream)}
+    assert {"path", "patient_id", "modality", "probability", "decision", "reason"} <= set(rows["1.png"])
+    assert (rows["1.png"]["patient_id"], rows["1.png"]["decision"]) == ("anna", "positive")
+    assert rows["bert.png"]["decision"] == "negative"
+    assert rows["notes.txt"]["decision"] == "unreadable"
+    assert rows["notes.txt"]["reason"]
+    assert len(read_predictions(out)) == 3
+    overlays = sorted((tmp_path / "h").iterdir())
+    assert [path.name for path in overlays] == ["0001-anna-1.png", "0002-bert-bert.png"]
+    with Image.open(overlays[0]) as picture:
+        assert picture.size == (64, 64)
+    assert "not a medical device" in capsys.readouterr().out
+
+
+def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> None:
+    write_png(tmp_path / "in" / "anna" / "x.png", 0.9)
+    need = tmp_path / "need.csv"
+    need.write_text("patient_id,need_ct\nanna,yes\n", encoding="utf-8")
+    common = ["screen", tmp_path / "in", "--modality", "cxr", "--need-ct", need, *bundles]
+    assert run(*common, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--quiet") == 0
+    answers = list(csv.DictReader((tmp_path / "a.csv").open(encoding="utf-8")))
+    assert [(row["patient_id"], row["answer"], row["need_ct"]) for row in answers] == [("anna", "CT needed", "yes")]
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["patients"][0]["xray"]["state"] == "positive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "no such file or folder: nowhere; check the spelling"),
+        ([".", "--patient-pattern", "("], "is not a regular expression"),
+        ([".", "--patient-pattern", "a"], "has 0 groups; give exactly one"),
+        ([".", "--ct-bundle", "nothing.duoscan"], "nothing.duoscan: cannot be read"),
+    ],
+)
+def test_a_wrong_command_is_one_clear_line(
+    arguments: list[str],
+    message: str,
+    bundles: list[object],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run("screen", *bundles, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(name, "--help") == 0
+    assert "Usage:" in capsys.readouterr().out
+    assert name in cli.list_commands(None)  # type: ignore[arg-type]
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages in memory after some code, in a fresh interpreter."""
+    tail = "; import sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code + tail], check=True, capture_output=True, text=True)
+    return set(done.stdout.split())
+
+
+HEAVY = {"torch", "transformers", "monai", "timm", "matplotlib", "scipy", "sklearn", "pandas", "pyarrow"}
+
+
+def test_import_and_help_are_light() -> None:
+    assert not loaded_by("import duoscan") & (HEAVY | {"numpy", "pydantic", "onnxruntime"})
+    code = "from duoscan.interfaces.cli import cli; cli.main(['--help'], standalone_mode=False)"
+    assert not loaded_by(code) & (HEAVY | {"numpy", "onnxruntime"})
+
+
+def test_screening_loads_nothing_heavy(tmp_path: Path, bundles: list[object]) -> None:
+    write_png(tmp_path / "x.png", 0.9)
+    arguments = ["screen", tmp_path / "x.png", "--modality", "cxr", *bundles, "--quiet"]
+    code = (
+        "from duoscan.interfaces.cli import cli\n"
+        f"try: cli.main({[str(argument) for argument in arguments]!r}, standalone_mode=False)\n"
+        "except SystemExit: pass\n"
+        "pass"
+    )
+    assert not loaded_by(code) & HEAVY

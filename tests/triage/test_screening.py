@@ -1,0 +1,153 @@
+"""Screening on generated images with models that call bright images positive."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from conftest import write_png
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+from duoscan.errors import InputError
+from duoscan.inference.collect import PatientRules
+from duoscan.terms import Decision, Modality
+from duoscan.triage.outputs import COLUMNS, write_answers
+from duoscan.triage.rule import Answer
+from duoscan.triage.screening import CaseAnswer, Screener
+
+BRIGHT, DARK = 0.8, 0.2
+
+
+@pytest.fixture
+def screener(brightness_bundles: dict[Modality, Path]) -> Screener:
+    return Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT])
+
+
+@pytest.fixture
+def clinic(tmp_path: Path) -> tuple[Path, PatientRules]:
+    """Six patients: every way through the rule that needs no clinician."""
+    means = {
+        "sick/x.png": BRIGHT, "sick/c1.png": BRIGHT, "sick/c2.png": BRIGHT,
+        "cleared/x.png": BRIGHT, "cleared/c1.png": DARK,
+        "waiting/x.png": BRIGHT,
+        "well/x.png": DARK, "well/c1.png": BRIGHT,
+        "broken/x.png": None,
+        "half/x.png": BRIGHT, "half/c1.png": BRIGHT, "half/c2.png": None,
+    }  # fmt: skip
+    table = {}
+    for name, mean in means.items():
+        path = tmp_path / name
+        if mean is None:
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"\x89PNG\r\n broken")
+        else:
+            write_png(path, mean)
+        table[str(path)] = (name.split("/")[0], "cxr" if name.endswith("x.png") else "ct")
+    return tmp_path, PatientRules(table)
+
+
+def by_patient(answers: list[CaseAnswer]) -> dict[str, CaseAnswer]:
+    return {answer.patient_id: answer for answer in answers}
+
+
+def test_every_way_through(screener: Screener, clinic: tuple[Path, PatientRules]) -> None:
+    folder, rules = clinic
+    answers = by_patient(screener.screen([folder], rules=rules))
+    assert {name: case.answer for name, case in answers.items()} == {
+        "sick": Answer.POSITIVE,
+        "cleared": Answer.NEGATIVE,
+        "waiting": Answer.CT_NEEDED,
+        "well": Answer.NEGATIVE,
+        "broken": Answer.UNREADABLE,
+        "half": Answer.POSITIVE,
+    }
+    # A CT the rule had no need of is said to be unread, and a broken slice is named though the rest decided.
+    assert answers["well"].ct.images[0].decision == Decision.NOT_READ
+    assert answers["well"].reason == "X-ray negative, no CT asked for; 1 CT images not read"
+    assert "c2.png" in answers["half"].reason
+    assert [len(answers[name].unreadable) for name in ("sick", "broken", "half")] == [0, 1, 1]
+
+
+def test_the_clinician_asks(screener: Screener, clinic: tuple[Path, PatientRules]) -> None:
+    folder, rules = clinic
+    asked = by_patient(screener.screen([folder], rules=rules, need_ct={"well"}))
+    assert asked["well"].answer is Answer.POSITIVE
+    assert asked["well"].reason == "X-ray negative, clinician asks for CT; CT positive"
+    everyone = by_patient(screener.screen([folder], rules=rules, need_ct=True))
+    assert everyone["broken"].answer is Answer.CT_NEEDED
+
+
+def test_thresholds_can_be_given(brightness_bundles: dict[Modality, Path], clinic: tuple[Path, PatientRules]) -> None:
+    folder, rules = clinic
+    strict = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT], xray_threshold=1.0)
+    assert by_patient(strict.screen([folder], rules=rules))["sick"].answer is Answer.NEGATIVE
+
+
+def test_no_row_is_lost_and_order_does_not_matter(screener: Screener, clinic: tuple[Path, PatientRules]) -> None:
+    folder, rules = clinic
+    answers = screener.screen([folder], rules=rules)
+    assert sum(len(case.images) for case in answers) == len(rules.table)
+    backwards = screener.screen(sorted(folder.rglob("*.png"), reverse=True), rules=rules)
+    assert {c.patient_id: (c.answer, c.xray.probability, c.ct.probability) for c in answers} == {
+        c.patient_id: (c.answer, c.xray.probability, c.ct.probability) for c in backwards
+    }
+
+
+def test_outputs_agree(screener: Screener, clinic: tuple[Path, PatientRules], tmp_path: Path) -> None:
+    folder, rules = clinic
+    answers = screener.screen([folder], rules=rules)
+    write_answers(answers, screener, csv_path=tmp_path / "out.csv", json_path=tmp_path / "out.json")
+    with (tmp_path / "out.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert tuple(rows[0]) == COLUMNS
+    assert [row["answer"] for row in rows] == [entry["answer"] for entry in document["patients"]]
+    assert document["models"]["ct"]["graph_sha256"] == screener.ct_bundle.digest
+    assert rows[0]["unreadable_images"] == "1"
+
+
+def test_an_unknown_modality_in_the_table_is_a_row(screener: Screener, tmp_path: Path) -> None:
+    path = write_png(tmp_path / "a.png", BRIGHT)
+    [case] = screener.screen([path], rules=PatientRules({str(path): ("anna", "mri")}))
+    assert case.answer is Answer.UNREADABLE
+    assert "modality 'mri' in the patients table is unknown; use cxr or ct" in case.reason
+
+
+def test_nothing_to_screen(screener: Screener, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no files"):
+        screener.screen([tmp_path])
+
+
+def write_dicom(path: Path, modality: str, patient: str, value: int) -> None:
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.2"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    data = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.Modality, data.PatientID, data.BodyPartExamined = modality, patient, "CHEST"
+    data.Rows = data.Columns = 64
+    data.BitsAllocated = data.BitsStored = 16
+    data.HighBit, data.SamplesPerPixel, data.PixelRepresentation = 15, 1, 1
+    data.PhotometricInterpretation = "MONOCHROME2"
+    data.RescaleIntercept, data.RescaleSlope = "0", "1"
+    # Half at the value, half 10 HU above: an image without any contrast would be refused.
+    half = 64 * 32
+    data.PixelData = value.to_bytes(2, "little", signed=True) * half
+    data.PixelData += (value + 10).to_bytes(2, "little", signed=True) * half
+    data.save_as(path)
+
+
+def test_dicom_names_its_own_patient_and_modality(screener: Screener, tmp_path: Path) -> None:
+    # The lung window ends at 150 HU, so 0 HU is bright and −1200 HU is dark.
+    write_dicom(tmp_path / "one.dcm", "CT", "DICOM-7", 0)
+    write_dicom(tmp_path / "two.dcm", "CT", "DICOM-8", -1200)
+    write_dicom(tmp_path / "three.dcm", "MR", "DICOM-9", 0)
+    answers = by_patient(screener.screen([tmp_path]))
+    assert answers["DICOM-7"].answer is Answer.POSITIVE
+    assert answers["DICOM-8"].answer is Answer.NEGATIVE
+    assert answers["DICOM-9"].answer is Answer.UNREADABLE
+    assert "MR" in answers["DICOM-9"].reason
