@@ -1,0 +1,144 @@
+"""Two evaluations side by side: X-ray against CT, or one model against another."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
+from duoscan.evaluation.metrics import BinaryMetrics
+from duoscan.evaluation.sample import measurable, sample_of
+from duoscan.predictions import ROW_NAME, Prediction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duoscan.evaluation.evaluate import Evaluation
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        name: How a reader knows it, e.g. ``chest X-ray``.
+        evaluation: Its evaluation.
+        predictions: The rows that evaluation was made of.
+    """
+
+    name: str
+    evaluation: Evaluation
+    predictions: Sequence[Prediction]
+
+
+@dataclass(frozen=True)
+class ComparisonRow:
+    """One metric of both.
+
+    Attributes:
+        metric: Its name.
+        first: Of the first.
+        second: Of the second.
+        difference: First minus second.
+        first_baseline: Of always answering the majority class, on the first's rows.
+        second_baseline: The same on the second's rows.
+    """
+
+    metric: str
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    first_baseline: float
+    second_baseline: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two evaluations side by side.
+
+    Attributes:
+        names: What is compared.
+        rows: One a metric.
+        shared_patients: Patients that are in both.
+        is_paired: Whether the differences resample shared patients together.
+        caveat: What the comparison cannot show; empty where the patients are the same.
+    """
+
+    names: tuple[str, str]
+    rows: tuple[ComparisonRow, ...]
+    shared_patients: int
+    is_paired: bool
+    caveat: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As in files; what is undefined is ``null``."""
+        return {
+            "names": list(self.names),
+            "shared_patients": self.shared_patients,
+            "paired": self.is_paired,
+            "caveat": self.caveat,
+            "rows": [
+                {
+                    "metric": row.metric,
+                    "first": row.first.to_json() | {"baseline": _defined(row.first_baseline)},
+                    "second": row.second.to_json() | {"baseline": _defined(row.second_baseline)},
+                    "difference": row.difference.to_json(),
+                }
+                for row in self.rows
+            ],
+        }
+
+
+def compare(first: Side, second: Side) -> Comparison:
+    """Put two evaluations side by side, each at its own operating point.
+
+    Where they share patients, the difference resamples those patients together; where they share none, it joins
+    the two intervals. Resamples and seed are those of the first evaluation.
+    """
+    units = [_units(first), _units(second)]
+    one, other = set(units[0]), set(units[1])
+    shared = len(one & other)
+    metrics = [_metrics(first), _metrics(second)]
+    a, b = first.evaluation, second.evaluation
+    if shared:
+        differences = paired_difference(
+            (metrics[0], units[0]), (metrics[1], units[1]), resamples=a.resamples, seed=a.seed
+        )
+    else:
+        differences = {name: unpaired_difference(a.metrics[name], b.metrics[name]) for name in a.metrics}
+    rows = tuple(
+        ComparisonRow(name, a.metrics[name], b.metrics[name], differences[name], a.baseline[name], b.baseline[name])
+        for name in a.metrics
+    )
+    caveat = "" if one == other else _caveat(first, second, shared, len(one), len(other))
+    return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat)
+
+
+def _metrics(side: Side) -> BinaryMetrics:
+    return BinaryMetrics(sample_of(side.predictions, side.evaluation.threshold))
+
+
+def _units(side: Side) -> list[str]:
+    """Patients by row; a row that names neither patient nor path is alike in name only, so it is kept apart."""
+    return [
+        f"{side.name}: {row.unit}" if row.patient_id is None and ROW_NAME.fullmatch(row.path) else row.unit
+        for row in measurable(side.predictions)
+    ]
+
+
+def _caveat(first: Side, second: Side, shared: int, one: int, other: int) -> str:
+    sizes = f"{first.name}: {one} patients; {second.name}: {other} patients"
+    if shared:
+        return (
+            f"Partly paired: {shared} patients are in both ({sizes}). The rest of the difference may come from "
+            "who was imaged, not from what imaged them."
+        )
+    return (
+        f"Unpaired: no patient is in both ({sizes}). The groups may differ in severity, source, prevalence and "
+        "reference standard, so a difference here is not the effect of the one against the other."
+    )
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -1,0 +1,199 @@
+"""How sure a number is: 95 % intervals by resampling patients, and differences between two models.
+
+Images of one patient are alike, so patients and not images are drawn, with replacement, and all images of a
+drawn patient come along (cluster bootstrap; Field and Welsh, JRSS B 2007). The interval is the 2.5th to the
+97.5th percentile of the resamples (Efron and Tibshirani 1993, chapter 13), and these rules apply:
+
+- An interval always contains its estimate; where the percentiles miss it, the nearer end is moved to it.
+- A resample in which a metric is undefined is dropped and counted; above 10 % dropped there is no interval.
+- A proportion of exactly 0 or 1 varies in no resample. It gets the exact binomial bound (Clopper and Pearson,
+  Biometrika 1934) with patients as trials, so that no error among 30 patients is not shown as certainty.
+- Any other metric at 0 or 1 that varies in no resample has no interval: that no error was seen does not tell
+  how many there will be.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from duoscan.errors import InputError
+from duoscan.evaluation.metrics import MetricSet, point
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray
+
+DEFAULT_RESAMPLES = 2000
+MIN_RESAMPLES = 100  # fewer leave two values beyond the 2.5th percentile
+TAIL = 0.025  # on either side of a 95 % interval
+MAX_DROPPED = 0.10
+_CHUNK_WEIGHTS = 2_000_000  # weights held at once: 16 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval.
+
+    Attributes:
+        value: The estimate; ``nan`` where undefined.
+        low: Lower end, ``None`` where there is no interval.
+        high: Upper end, ``None`` where there is no interval.
+        n: Images the number is over; for sensitivity the covid images, and so on.
+        units: Patients those images show.
+        dropped: Resamples in which the metric was undefined.
+        note: Why there is no interval, or how it was made where not by percentiles.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    units: int
+    dropped: int = 0
+    note: str = ""
+
+    def to_json(self) -> dict[str, float | int | str | None]:
+        """As in files; what is undefined is ``null``."""
+        value = None if math.isnan(self.value) else self.value
+        stated = {"value": value, "low": self.low, "high": self.high, "n": self.n, "patients": self.units}
+        return stated | ({"dropped": self.dropped} if self.dropped else {}) | ({"note": self.note} if self.note else {})
+
+
+def draws(units: int, resamples: int, seed: int, rows: int) -> Iterator[FloatArray]:
+    """How often each unit is drawn, in chunks of shape (R, units); R keeps weights over ``rows`` small."""
+    check_resamples(resamples)
+    rng = np.random.default_rng(seed)
+    step = max(1, _CHUNK_WEIGHTS // max(rows, units))
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.integers(units, size=(size, units)) + units * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * units).reshape(size, units).astype(np.float64)
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuse a number of resamples too small for a 95 % interval.
+
+    Raises:
+        InputError: Fewer than 100.
+    """
+    if resamples < MIN_RESAMPLES:
+        msg = f"{resamples} resamples cannot give a 95 % interval; use {MIN_RESAMPLES} or more, better 2000"
+        raise InputError(msg)
+
+
+def unit_index(units: Sequence[str]) -> tuple[IntArray, int]:
+    """Position (N,) of each row's unit among the sorted distinct units, and how many there are."""
+    distinct, index = np.unique(np.asarray(units, dtype=np.str_), return_inverse=True)
+    return index.astype(np.int64), len(distinct)
+
+
+def bootstrap(
+    metrics: MetricSet, units: Sequence[str], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0
+) -> dict[str, Estimate]:
+    """Each metric with its interval.
+
+    Args:
+        metrics: What to measure on N rows.
+        units: The N rows' patients.
+        resamples: How many resamples.
+        seed: Makes the interval repeatable; row order does not matter.
+
+    Raises:
+        InputError: Too few resamples.
+    """
+    index, count = unit_index(units)
+    rows = len(units)
+    drawn = _gather([metrics(chunk[:, index]) for chunk in draws(count, resamples, seed, rows)])
+    denominators = metrics.denominators()
+    return {
+        name: _estimate(value, drawn[name], denominators.get(name), index)
+        for name, value in point(metrics, rows).items()
+    }
+
+
+def paired_difference(
+    first: tuple[MetricSet, Sequence[str]],
+    second: tuple[MetricSet, Sequence[str]],
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """First minus second for each shared metric, both measured on the same drawn patients.
+
+    Two models on the same rows are one use; X-ray and CT of the same patients, on different rows, another.
+
+    Args:
+        first: A metric set and the patients of its rows.
+        second: Another; a patient in both must have the same key in both.
+        resamples: How many resamples.
+        seed: Makes the interval repeatable.
+
+    Raises:
+        InputError: Too few resamples.
+    """
+    (metrics_a, units_a), (metrics_b, units_b) = first, second
+    index, count = unit_index([*units_a, *units_b])
+    index_a, index_b = index[: len(units_a)], index[len(units_a) :]
+    drawn_a, drawn_b = [], []
+    for chunk in draws(count, resamples, seed, max(len(units_a), len(units_b))):
+        drawn_a.append(metrics_a(chunk[:, index_a]))
+        drawn_b.append(metrics_b(chunk[:, index_b]))
+    all_a, all_b = _gather(drawn_a), _gather(drawn_b)
+    value_a, value_b = point(metrics_a, len(units_a)), point(metrics_b, len(units_b))
+    return {
+        name: _percentiles(value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count)
+        for name in value_a
+        if name in value_b
+    }
+
+
+def unpaired_difference(first: Estimate, second: Estimate) -> Estimate:
+    """First minus second of two independent samples, from their estimates alone.
+
+    The interval joins the two intervals (MOVER; Newcombe, Statistics in Medicine 1998, method 10; Zou and
+    Donner, Statistics in Medicine 2008), so a proportion of 0 or 1 keeps its exact bound. It says nothing of
+    why two different groups of patients differ.
+    """
+    value, n, units = first.value - second.value, first.n + second.n, first.units + second.units
+    if first.low is None or first.high is None or second.low is None or second.high is None:
+        return Estimate(value, None, None, n, units, note="one of the two has no interval")
+    below = math.hypot(first.value - first.low, second.high - second.value)
+    above = math.hypot(first.high - first.value, second.value - second.low)
+    return Estimate(value, value - below, value + above, n, units)
+
+
+def _gather(chunks: Sequence[Mapping[str, FloatArray]]) -> dict[str, FloatArray]:
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, index: IntArray) -> Estimate:
+    over = index if denominator is None else index[denominator]
+    n, units = len(over), len(np.unique(over))
+    if denominator is not None and value in {0.0, 1.0}:
+        # (1 − p)^units = TAIL: the largest error rate under which no error among so many is no surprise
+        bound = 1.0 - TAIL ** (1.0 / units)
+        low, high = (0.0, bound) if value == 0.0 else (1.0 - bound, 1.0)
+        return Estimate(value, low, high, n, units, note="exact bound with patients as trials")
+    return _percentiles(value, drawn, n=n, units=units)
+
+
+def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int) -> Estimate:
+    if math.isnan(value):
+        return Estimate(value, None, None, n, units, note="undefined on these rows")
+    if units == 1:
+        return Estimate(value, None, None, n, units, note="one patient only")
+    defined = drawn[~np.isnan(drawn)]
+    dropped = len(drawn) - len(defined)
+    if dropped > MAX_DROPPED * len(drawn):
+        note = f"undefined in {dropped} of {len(drawn)} resamples"
+        return Estimate(value, None, None, n, units, dropped, note)
+    low, high = (float(end) for end in np.quantile(defined, [TAIL, 1.0 - TAIL]))
+    if low == high and value in {0.0, 1.0}:
+        note = "no resample differs, so there is nothing to tell an interval from"
+        return Estimate(value, None, None, n, units, dropped, note)
+    return Estimate(value, min(low, value), max(high, value), n, units, dropped)

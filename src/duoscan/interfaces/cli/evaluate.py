@@ -1,0 +1,255 @@
+"""``duoscan evaluate``."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.errors import PredictionsError
+from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
+from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.predictions import Prediction, read_predictions, write_predictions
+from duoscan.terms import Modality, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
+
+BUNDLE_SUFFIX = ".duoscan"
+RUN_BUNDLE = "model.duoscan"
+ALL_SPLITS = "all"
+NO_SPLIT = "not stated"
+# As plain text: click shows members of an enumeration by their names, which are not the words in files.
+SPLITS = [split.value for split in Split]
+MODALITIES = [modality.value for modality in Modality]
+PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
+_MISSING = "–"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be evaluated, wherever it came from."""
+
+    rows: list[Prediction]
+    split: str
+    threshold: float | None
+    threshold_origin: str
+    fingerprint: str
+
+
+@click.command("evaluate")
+@click.argument("target", type=click.Path(exists=True, path_type=Path))
+@click.argument("manifest", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write numbers, tables and figures into this folder.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="Operating point on P(covid).")
+@click.option("--split", type=click.Choice([*SPLITS, ALL_SPLITS]), help="Rows to take; test where there are several.")
+@click.option("--modality", type=click.Choice(MODALITIES), help="Rows to take.")
+@click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the resamples.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def evaluate_command(
+    target: Path,
+    *,
+    manifest: Path | None,
+    out: Path | None,
+    threshold: float | None,
+    split: str | None,
+    modality: str | None,
+    resamples: int,
+    seed: int,
+    force: bool,
+) -> None:
+    """Metrics with 95 % intervals beside the majority baseline.
+
+    TARGET is a predictions table of any model (CSV or Parquet with the columns label and probability; patient_id
+    where it is known), or a run folder or a bundle, which then answers the images of MANIFEST.
+
+    The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
+    """
+    check_resamples(resamples)
+    if out is not None:
+        from duoscan.evaluation.figures import check_can_draw
+        from duoscan.evaluation.outputs import check_out_dir
+
+        check_out_dir(out, force=force)
+        check_can_draw()
+    asked = _asked(target, manifest, split=split, modality=modality, threshold=threshold)
+    evaluation = evaluate(
+        asked.rows,
+        threshold=asked.threshold,
+        threshold_origin=asked.threshold_origin,
+        resamples=resamples,
+        seed=seed,
+    )
+    _show(evaluation, split=asked.split)
+    if out is not None:
+        from duoscan.evaluation.outputs import write_evaluation
+
+        write_evaluation(
+            evaluation,
+            asked.rows,
+            out,
+            command=_command_line(),
+            split=asked.split,
+            fingerprint=asked.fingerprint,
+            force=force,
+        )
+        if manifest is not None:  # the answers exist nowhere else
+            write_predictions(asked.rows, out / "predictions.csv")
+        click.echo(f"Written to {out}")
+
+
+def _asked(
+    target: Path, manifest: Path | None, *, split: str | None, modality: str | None, threshold: float | None
+) -> _Asked:
+    if target.is_dir() or target.suffix == BUNDLE_SUFFIX:
+        if manifest is None:
+            msg = f"{target} is a model; name the MANIFEST of the images it shall answer"
+            raise click.UsageError(msg)
+        if modality is not None:
+            msg = "--modality goes with a predictions table; a model answers the images of its own modality"
+            raise click.UsageError(msg)
+        return _answered(target, manifest, split=split, threshold=threshold)
+    if manifest is not None:
+        msg = f"{target} is a predictions table and needs no MANIFEST; leave it out or name a run or a bundle"
+        raise click.UsageError(msg)
+    rows = read_predictions(target)
+    if modality is not None:
+        rows = [row for row in rows if row.modality == modality]
+    taken = _chosen_split({row.split for row in rows}, split)
+    return _Asked(
+        rows=[row for row in rows if taken in {row.split, ALL_SPLITS, NO_SPLIT}],
+        split=taken,
+        threshold=threshold,
+        threshold_origin="given",
+        fingerprint=hashlib.sha256(target.read_bytes()).hexdigest(),
+    )
+
+
+def _answered(target: Path, manifest: Path, *, split: str | None, threshold: float | None) -> _Asked:
+    """Let a model answer the images of a manifest; its modality says which."""
+    from duoscan.inference.bundle import read_bundle
+    from duoscan.inference.predictor import predict_manifest
+    from duoscan.manifest.table import read_manifest
+
+    bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
+    table = read_manifest(manifest).where(modality=bundle.info.modality)
+    taken = _chosen_split({record.split for record in table}, split)
+    if taken not in {ALL_SPLITS, NO_SPLIT}:
+        table = table.where(split=Split(taken))
+    with click.progressbar(length=len(table), label="Answering images", file=sys.stderr) as bar:
+        rows = predict_manifest(bundle, table, threshold=threshold, on_image=lambda: bar.update(1))
+    return _Asked(
+        rows=rows,
+        split=taken,
+        threshold=bundle.info.threshold if threshold is None else threshold,
+        threshold_origin="bundle" if threshold is None else "given",
+        fingerprint=table.fingerprint(),
+    )
+
+
+def _chosen_split(present: set[Split | None], wanted: str | None) -> str:
+    """The split asked for; where none is, ``test`` if the rows are of several, else the one they are of.
+
+    Raises:
+        PredictionsError: The split asked for is not there, or several are and none of them is ``test``.
+    """
+    named = sorted(split for split in present if split is not None)
+    if wanted is None:
+        if len(present) <= 1:
+            return named[0] if named else NO_SPLIT
+        wanted = Split.TEST
+    if wanted != ALL_SPLITS and wanted not in named:
+        found = ", ".join(named) or "none"
+        msg = f"no row is of the split '{wanted}' (splits found: {found}); choose one with --split, or --split all"
+        raise PredictionsError(msg)
+    return wanted
+
+
+def _command_line() -> str:
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _show(evaluation: Evaluation, *, split: str) -> None:
+    from rich.console import Console
+
+    overall = evaluation.overall
+    classes = ", ".join(f"{count} {name}" for name, count in overall.classes.items())
+    point = evaluation.threshold_origin
+    if evaluation.threshold is not None:
+        point = f"P(covid) ≥ {evaluation.threshold:.4g} ({point})"
+    lines = [
+        f"{overall.images} images of {overall.patients} patients ({classes}); split: {split}",
+        f"Operating point: {point}",
+        f"Answered: {_interval(evaluation.coverage)} of the labelled images",
+        f"Baseline: answering '{overall.majority}' for every image",
+    ]
+    tables = [_table(METRIC_NAMES, evaluation.metrics, evaluation.baseline, "Covid against the rest")]
+    if evaluation.multiclass is not None:
+        several = evaluation.multiclass
+        names = {name: name.replace("_", " ") for name in several.metrics}
+        tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
+    if len(evaluation.by_source) > 1:
+        tables.append(_source_table(evaluation))
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    with console.capture() as capture:
+        for table in tables:
+            console.print(table)
+    click.echo("\n".join(lines))
+    click.echo(capture.get(), nl=False)
+    for note in evaluation.notes:
+        click.echo(f"Note: {note}")
+
+
+def _table(
+    names: Mapping[str, str], metrics: Mapping[str, Estimate], baseline: Mapping[str, float], title: str
+) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for column in ("metric", "value [95 % interval]", "baseline"):
+        table.add_column(escape(column))
+    for name, spoken in names.items():
+        table.add_row(spoken, escape(_interval(metrics[name])), _number(baseline[name]))
+    return table
+
+
+def _source_table(evaluation: Evaluation) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    shown: Sequence[str] = ("accuracy", "sensitivity", "specificity", "auroc")
+    table = Table(
+        "source",
+        "images",
+        *shown,
+        "baseline",
+        title="By source (baseline: accuracy of the majority answer)",
+        title_justify="left",
+    )
+    for source, result in evaluation.by_source.items():
+        cells = [escape(_interval(result.metrics[name])) for name in shown]
+        table.add_row(escape(source), str(result.images), *cells, _number(result.baseline["accuracy"]))
+    return table
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return _number(estimate.value)
+    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"
+
+
+def _number(value: float) -> str:
+    return _MISSING if math.isnan(value) else f"{value:.3f}"

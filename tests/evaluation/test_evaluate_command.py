@@ -1,0 +1,190 @@
+"""``duoscan evaluate`` as a person runs it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from duoscan.errors import InputError, PredictionsError
+from duoscan.interfaces.cli.evaluate import evaluate_command
+from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.predictions import Prediction, read_predictions, write_predictions
+from duoscan.terms import Finding, Modality, Split
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def run(*arguments: object) -> Result:
+    words = [str(argument) for argument in (*arguments, "--resamples", 100)]
+    return CliRunner().invoke(evaluate_command, words)
+
+
+@pytest.fixture
+def rows(matrix_rows: Callable[..., list[Prediction]]) -> list[Prediction]:
+    """Sixty decided images of sixty patients."""
+    return matrix_rows(20, 5, 3, 32)
+
+
+@pytest.fixture
+def table(tmp_path: Path, rows: list[Prediction]) -> Path:
+    """Those images as a file."""
+    write_predictions(rows, tmp_path / "table.csv")
+    return tmp_path / "table.csv"
+
+
+def test_the_table_shows_value_interval_and_baseline(table: Path) -> None:
+    result = run(table)
+    assert result.exit_code == 0, result.output
+    assert "60 images of 60 patients (25 covid, 35 normal); split: not stated" in result.output
+    assert "Operating point: the decisions in the table" in result.output
+    (line,) = [line for line in result.output.splitlines() if "Sensitivity" in line]
+    _, name, value, baseline, _ = (cell.strip() for cell in line.split("│"))
+    assert name == "Sensitivity (TPR)"
+    assert value.startswith("0.800 [0.")
+    assert baseline == "0.000"
+
+
+def test_anybodys_table_is_evaluated(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.csv"
+    path.write_text("label,probability\n" + "1,0.9\n0,0.2\n1,0.4\n0,0.1\n" * 5)
+    result = run(path)
+    assert result.exit_code == 0, result.output
+    assert "P(covid) ≥ 0.5 (default: none was given" in result.output
+    assert "20 of 20 images name no patient and stand for themselves" in result.output
+    assert "P(covid) ≥ 0.3 (given)" in run(path, "--threshold", 0.3).output
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_out_holds_the_evidence_and_the_fingerprint_of_the_table(table: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    result = run(table, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert document["data_fingerprint"] == hashlib.sha256(table.read_bytes()).hexdigest()
+    assert document["confusion"]["rows"] == [[20, 5], [3, 32]]
+    assert document["command"]
+    again = run(table, "--out", tmp_path / "out")
+    assert isinstance(again.exception, InputError)
+    assert run(table, "--out", tmp_path / "out", "--force").exit_code == 0
+
+
+def test_the_test_split_is_taken_where_there_are_several(tmp_path: Path, rows: list[Prediction]) -> None:
+    path = tmp_path / "split.csv"
+    write_predictions(
+        [replace(row, split=Split.TRAIN if place % 2 else Split.TEST) for place, row in enumerate(rows)], path
+    )
+    assert "30 images of 30 patients" in (taken := run(path).output)
+    assert "split: test" in taken
+    assert "split: train" in run(path, "--split", "train").output
+    everything = run(path, "--split", "all")
+    assert "60 images" in everything.output
+    assert "Note: Rows of several splits are pooled: test, train." in everything.output
+
+
+def test_a_split_that_is_not_there_is_refused(tmp_path: Path, rows: list[Prediction], table: Path) -> None:
+    path = tmp_path / "split.csv"
+    write_predictions(
+        [replace(row, split=Split.TRAIN if place % 2 else Split.VAL) for place, row in enumerate(rows)], path
+    )
+    for result in (run(path), run(table, "--split", "val")):
+        assert isinstance(result.exception, PredictionsError)
+        assert "choose one with --split" in str(result.exception)
+    assert "(splits found: train, val)" in str(run(path).exception)
+
+
+def test_one_modality_can_be_taken(tmp_path: Path, rows: list[Prediction]) -> None:
+    path = tmp_path / "both.csv"
+    both = [replace(row, modality=Modality.CT if place % 3 else Modality.CXR) for place, row in enumerate(rows)]
+    write_predictions(both, path)
+    assert "20 images" in run(path, "--modality", "cxr").output
+    assert "Several modalities are pooled" in run(path).output
+
+
+def test_sources_stand_one_below_the_other(tmp_path: Path, rows: list[Prediction]) -> None:
+    path = tmp_path / "sources.csv"
+    write_predictions([replace(row, source="[A]" if place % 2 else "B") for place, row in enumerate(rows)], path)
+    result = run(path)
+    assert "By source" in result.output
+    assert "│ [A]" in result.output
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize("as_run", [True, False])
+def test_a_model_answers_a_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Prediction], *, as_run: bool
+) -> None:
+    """The model is a stand-in: it answers each record of its modality and of the split with the fixture's rows."""
+    from duoscan.inference import bundle, predictor
+    from duoscan.manifest import table as manifest_table
+
+    records = tuple(
+        ImageRecord(
+            path=row.path, modality=Modality.CT, label=row.label, split=Split.TEST if place < 50 else Split.TRAIN
+        )
+        for place, row in enumerate(rows)
+    )
+    manifest = Manifest(tmp_path, (*records, ImageRecord(path="x.png", modality=Modality.CXR, label=Finding.COVID)))
+    info = SimpleNamespace(modality=Modality.CT, threshold=0.25)
+    asked: dict[str, Any] = {}
+
+    def read_bundle(path: Path) -> Any:
+        asked["bundle"] = path
+        return SimpleNamespace(info=info)
+
+    def predict_manifest(model: Any, table: Manifest, *, threshold: float | None, on_image: Any) -> list[Prediction]:
+        asked["threshold"] = threshold
+        by_path = {row.path: row for row in rows}
+        for _ in table:
+            on_image()
+        return [by_path[record.path] for record in table]
+
+    monkeypatch.setattr(bundle, "read_bundle", read_bundle)
+    monkeypatch.setattr(predictor, "predict_manifest", predict_manifest)
+    monkeypatch.setattr(manifest_table, "read_manifest", lambda path: manifest)
+    file = tmp_path / "run" / "model.duoscan"
+    file.parent.mkdir()
+    file.touch()
+    (tmp_path / "m.csv").touch()
+    target = file.parent if as_run else file
+    result = run(target, tmp_path / "m.csv", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert asked == {"bundle": file, "threshold": None}
+    assert "50 images" in result.output
+    assert "P(covid) ≥ 0.25 (bundle)" in result.output
+    assert read_predictions(tmp_path / "out" / "predictions.csv") == rows[:50]
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert document["data_fingerprint"] == manifest.where(split=Split.TEST).fingerprint()
+    assert "P(covid) ≥ 0.7 (given)" in run(target, tmp_path / "m.csv", "--threshold", 0.7).output
+    assert asked["threshold"] == 0.7
+
+
+def test_a_model_needs_a_manifest_and_a_table_none(table: Path, tmp_path: Path) -> None:
+    model = run(tmp_path)
+    assert model.exit_code == 2
+    assert "name the MANIFEST" in model.output
+    both = run(table, table)
+    assert both.exit_code == 2
+    assert "needs no MANIFEST" in both.output
+    modality = run(tmp_path, table, "--modality", "ct")
+    assert modality.exit_code == 2
+    assert "a model answers the images of its own modality" in modality.output
+
+
+def test_numbers_on_the_screen_load_no_heavy_library(table: Path) -> None:
+    code = (
+        "import sys; from duoscan.interfaces.cli.evaluate import evaluate_command; "
+        "evaluate_command.main([sys.argv[1], '--resamples', '100'], standalone_mode=False); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'matplotlib', 'sklearn', 'scipy', 'pandas')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(table)], check=False, capture_output=True)
+    assert done.returncode == 0, done.stderr
