@@ -55,7 +55,11 @@ def usable_records(manifest: Manifest, recipe: Recipe, split: Split) -> list[tup
     if split is not Split.TRAIN and recipe.data.validation_sources:
         sources = recipe.data.validation_sources
     part = manifest.where(split=split, modality=recipe.modality, sources=sources or None)
-    pairs = [(record, target) for record in part if (target := recipe.class_of(record.label)) is not None]
+    pairs = [
+        (record, target)
+        for record in part
+        if (target := recipe.class_of(record.label)) is not None and record.view not in recipe.data.exclude_views
+    ]
     found = Counter(target for _, target in pairs)
     if missing := [name for name in recipe.classes if not found[name]]:
         present = Counter((record.split or "no split", record.modality, record.label) for record in manifest)

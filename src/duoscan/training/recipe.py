@@ -53,6 +53,7 @@ class DataSection(_Section):
 
     sources: tuple[str, ...] = Field(default=(), description="only these sources; empty means all")
     validation_sources: tuple[str, ...] = Field(default=(), description="choose on these only; empty means all")
+    exclude_views: tuple[str, ...] = Field(default=(), description="views left out, e.g. the lateral L")
     merge: dict[Finding, Finding] = Field(default_factory=dict, description="labels to treat as another")
     balance: Literal["none", "class", "class-source"] = "class-source"
 

@@ -12,6 +12,7 @@ from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
+from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
 from duoscan.manifest.table import read_manifest, write_manifest
@@ -36,7 +37,11 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     type=click.Choice([modality.value for modality in Modality]),
     help="Where the images do not say it themselves.",
 )
-@click.option("--source", help="Name of the data set or hospital; the folder's name if left out.")
+@click.option(
+    "--source",
+    help="Name of the data set or hospital; the folder's name if left out. A name from 'duoscan data list' reads "
+    "that set's own lists too.",
+)
 @click.option("--labels", type=_FILE, help="Table with label and patient_id or path, for a folder of files.")
 @click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a folder name or label means.")
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a table calls a column.")
@@ -74,11 +79,12 @@ def import_command(
         columns=dict(_pairs(columns, "--column")),
         root=root,
     )
-    imported = read_anything(path, wishes)
+    imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
     manifest = _with_blocks(imported.manifest, block_size)
     write_manifest(manifest, out)
     _show_summary(summarise(manifest))
-    _show_skipped(imported.skipped)
+    show_lines("not in the manifest", imported.skipped)
+    show_lines("named in a table but without an image", imported.absent)
     _warn_of_crossing(manifest)
     click.echo(f"wrote {out}")
 
@@ -197,11 +203,12 @@ def _short(counts: Counts | None) -> str:
     return f"{counts.images} ({known}{'?' if counts.images_without_patient else ''})"
 
 
-def _show_skipped(skipped: Sequence[SkippedFile]) -> None:
-    if not skipped:
+def show_lines(title: str, files: Sequence[SkippedFile]) -> None:
+    """Tell a person which files are left out or missing, and why; says nothing where there are none."""
+    if not files:
         return
-    click.echo(f"not in the manifest: {len(skipped)}", err=True)
-    for line in first_of([f"{skip.name}: {skip.reason}" for skip in skipped]):
+    click.echo(f"{title}: {len(files)}", err=True)
+    for line in first_of([f"{file.name}: {file.reason}" for file in files]):
         click.echo(f"  {line}", err=True)
 
 

@@ -66,8 +66,7 @@ def from_dicom_folder(
         label_map: Their label → ours.
 
     Returns:
-        The manifest, and every file that is not in it with the reason; label rows that match no image are
-        listed there too.
+        The manifest, every file that is not in it with the reason, and the label rows that match no image.
 
     Raises:
         ManifestError: The label table is wrong, or no file is a usable DICOM image.
@@ -102,9 +101,8 @@ def from_dicom_folder(
             f"{root}: none of {len(files)} files is a usable DICOM image; give another folder",
             [f"{skip.name}: {skip.reason}" for skip in skipped],
         )
-    if table is not None:
-        skipped += _unmatched(labels, records, root, table)
-    return Imported(Manifest(root, tuple(records)), tuple(skipped))
+    absent = [] if table is None else _unmatched(labels, records, root, table)
+    return Imported(Manifest(root, tuple(records)), tuple(skipped), tuple(absent))
 
 
 def _read_labels(

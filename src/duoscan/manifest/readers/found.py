@@ -22,7 +22,7 @@ _LITTER = frozenset({"__MACOSX"})
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file (or a row of a label table) that is not in the manifest, and why."""
+    """A file, or a row of a table about files, that is not in the manifest, and why."""
 
     name: str
     reason: str
@@ -30,10 +30,17 @@ class SkippedFile:
 
 @dataclass(frozen=True)
 class Imported:
-    """A manifest and everything that did not come into it."""
+    """A manifest and everything that did not come into it.
+
+    Attributes:
+        manifest: What was read.
+        skipped: Files that are there but not in the manifest.
+        absent: Rows of a label table or of the set's own lists whose image is not there.
+    """
 
     manifest: Manifest
     skipped: tuple[SkippedFile, ...] = ()
+    absent: tuple[SkippedFile, ...] = ()
 
 
 def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:

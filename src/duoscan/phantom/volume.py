@@ -1,0 +1,291 @@
+"""The thorax as a volume of Hounsfield units.
+
+CT and X-ray come from the same anatomy and the same lesions: :func:`build_volume` samples them on whatever grid the
+modality needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from duoscan.phantom.anatomy import Anatomy
+from duoscan.phantom.bones import paint_shoulders, paint_spine, paint_wall
+from duoscan.phantom.canvas import FAT_HU, SOFT_TISSUE_HU, Box, Canvas, Grid
+from duoscan.phantom.lesions import LESION_THRESHOLD, NO_LESIONS, Lesions, lesion_fill
+from duoscan.phantom.noise import NoiseField, smooth_noise
+from duoscan.phantom.organs import paint_abdomen, paint_belly_organs, paint_mediastinum
+from duoscan.phantom.shape import (
+    Level,
+    apex_height,
+    body_level,
+    cage_level,
+    diaphragm_height,
+    horizontal_fissure,
+    mediastinum_half_width,
+    oblique_fissure,
+)
+from duoscan.phantom.vessels import Tree, draw_tree, grow_airways, grow_vessels
+
+Array = NDArray[np.float32]
+
+# A fill of 1 turns lung into this: alveoli full of fluid.
+CONSOLIDATION_HU = 35.0
+_BLOCK_SAMPLES = 400_000
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A sampled thorax.
+
+    Attributes:
+        intensity_hu: Densities, (D, H, W), plane 0 lowest, row 0 in front, column 0 at the patient's right.
+        spacing_mm: Distance between samples, (z, y, x).
+        grid: Where the samples lie.
+        lung_mask: Lungs with their vessels and lesions, (D, H, W).
+        lesion_mask: Where disease fills at least a tenth of the lung's air, (D, H, W).
+    """
+
+    intensity_hu: Array
+    spacing_mm: tuple[float, float, float]
+    grid: Grid
+    lung_mask: NDArray[np.bool_]
+    lesion_mask: NDArray[np.bool_]
+
+    @property
+    def severity(self) -> float:
+        """Share of the lung that is diseased, 0 to 1."""
+        lung = int(self.lung_mask.sum())
+        return float(self.lesion_mask.sum()) / lung if lung else 0.0
+
+
+def ct_grid(anatomy: Anatomy, slices: int, size: int, *, field_scale: float = 1.0) -> Grid:
+    """Grid of an axial CT from under the lungs to over them.
+
+    Args:
+        anatomy: Whose thorax; it sets the field of view.
+        slices: Number D of slices.
+        size: Rows and columns of a slice.
+        field_scale: Width of the field of view relative to the trunk.
+    """
+    trunk = 2 * (anatomy.cage_half_width_mm + 10 + anatomy.muscle_mm + anatomy.fat_side_mm)
+    step = trunk * 1.07 * field_scale / size
+    axis = (np.arange(size) - (size - 1) / 2) * step
+    height = anatomy.lung_height_mm
+    z = np.linspace(-0.03 * height, 1.02 * height, slices)
+    return Grid(
+        z.astype(np.float32), (axis + 6.0).astype(np.float32), axis.astype(np.float32), (4.0, float(step), float(step))
+    )
+
+
+def projection_grid(
+    anatomy: Anatomy, x_range: tuple[float, float], z_range: tuple[float, float], steps_mm: tuple[float, float]
+) -> Grid:
+    """Grid for projecting along y: fine across the film, coarse along the beam.
+
+    Args:
+        anatomy: Whose thorax; it sets the depth.
+        x_range: First and last position across.
+        z_range: Lowest and highest position.
+        steps_mm: Step across the film, and step along the beam.
+    """
+    step, layer = steps_mm
+    wall = 10 + anatomy.muscle_mm
+    front = anatomy.cage_front_mm + wall + anatomy.fat_front_mm * 1.2 + anatomy.breast_mm
+    back = anatomy.cage_back_mm + wall + 24 + anatomy.fat_back_mm * 1.2
+    return Grid(
+        np.arange(*z_range, step, np.float32),
+        np.arange(-front, back + layer, layer, np.float32),
+        np.arange(*x_range, step, np.float32),
+        (step, layer, step),
+    )
+
+
+@lru_cache(maxsize=2)
+def _trees(anatomy: Anatomy) -> tuple[Tree, Tree]:
+    """Vessels and airways; kept, because CT and X-ray of a patient both need them."""
+    return grow_vessels(anatomy), grow_airways(anatomy)
+
+
+def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture: bool = True) -> Volume:
+    """Sample a patient on a grid.
+
+    Args:
+        anatomy: The patient.
+        lesions: The disease; :data:`NO_LESIONS` for a healthy one.
+        grid: Where to sample.
+        fine_texture: Draw muscle fibres and lung texture, which a projection averages away.
+    """
+    canvas = Canvas(grid)
+    _paint_breasts(canvas, anatomy)
+    _paint_trunk(canvas, anatomy, fine_texture=fine_texture)
+    if fine_texture:
+        _paint_texture(canvas, anatomy)
+    paint_belly_organs(canvas, anatomy)
+    paint_mediastinum(canvas, anatomy)
+    mask = _paint_disease(canvas, anatomy, lesions)
+    paint_spine(canvas, anatomy)
+    paint_shoulders(canvas, anatomy)
+    lung = canvas.lung > 0.5
+    return Volume(canvas.hu, grid.spacing_mm, grid, lung, mask & lung)
+
+
+def _paint_breasts(canvas: Canvas, anatomy: Anatomy) -> None:
+    if not anatomy.breast_mm:
+        return
+    front = anatomy.cage_front_mm + 10 + anatomy.muscle_mm
+    y = -0.58 * front
+    depth = 0.38 * front + 0.9 * anatomy.fat_front_mm + 0.75 * anatomy.breast_mm
+    for side in (-1.0, 1.0):
+        centre = (side * 0.64 * anatomy.cage_half_width_mm, y, 0.40 * anatomy.lung_height_mm)
+        semi = (0.55 * anatomy.cage_half_width_mm, depth, 0.50 * anatomy.cage_half_width_mm)
+        canvas.paint_ellipsoid(centre, semi, 20.0)
+        canvas.paint_ellipsoid(centre, [s - 2.5 for s in semi], FAT_HU)
+        canvas.paint_ellipsoid((centre[0], y - 0.3 * depth, centre[2] - 4), [0.55 * s for s in semi], 5.0)
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What all planes of one volume share.
+
+    ``roof`` and ``top`` are the heights of diaphragm and apex, (1, H, W), ``*_blur`` the height over which a sample
+    softens them.
+    """
+
+    anatomy: Anatomy
+    roof: Array
+    roof_blur: Array
+    top: Array
+    top_blur: Array
+    sheets: NoiseField | None
+
+
+def _height_and_blur(height: Array, extent_z_mm: float) -> tuple[Array, Array]:
+    slope = np.abs(np.gradient(height[0], axis=0)) + np.abs(np.gradient(height[0], axis=1))
+    return height, np.asarray(extent_z_mm + np.minimum(slope, 12.0), np.float32)[None]
+
+
+def _scene(anatomy: Anatomy, grid: Grid, *, fine_texture: bool) -> _Scene:
+    x, y = grid.x_mm[None, None, :], grid.y_mm[None, :, None]
+    sheets = None
+    if fine_texture:
+        sheets = smooth_noise(np.random.default_rng((anatomy.texture_seed, 4)), *_corners(grid), 26.0)
+    return _Scene(
+        anatomy,
+        *_height_and_blur(diaphragm_height(anatomy, x, y), grid.extent_mm[0]),
+        *_height_and_blur(apex_height(anatomy, x, y), grid.extent_mm[0]),
+        sheets,
+    )
+
+
+def _corners(grid: Grid) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    axes = (grid.z_mm, grid.y_mm, grid.x_mm)
+    low, high = ([float(axis[end]) for axis in axes] for end in (0, -1))
+    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
+
+
+def _paint_trunk(canvas: Canvas, anatomy: Anatomy, *, fine_texture: bool) -> None:
+    """Paint skin, fat, muscle, cage, abdomen, lungs and ribs, a few planes at a time to stay in the cache."""
+    scene = _scene(anatomy, canvas.grid, fine_texture=fine_texture)
+    planes = max(1, _BLOCK_SAMPLES // (canvas.grid.shape[1] * canvas.grid.shape[2]))
+    for start in range(0, canvas.grid.shape[0], planes):
+        box = canvas.planes(slice(start, min(start + planes, canvas.grid.shape[0])))
+        cage = cage_level(anatomy, box.x, box.y, box.z)
+        _paint_soft_wall(canvas, scene, box, cage)
+        depth = cage.depth(canvas.grid.extent_mm[2], canvas.grid.extent_mm[1])
+        inside = np.clip(depth + 0.5, 0, 1)
+        canvas.blend(box, inside, FAT_HU)
+        paint_abdomen(canvas, box, inside, scene.roof)
+        _paint_lungs(canvas, scene, box, depth)
+        paint_wall(canvas, anatomy, box, cage)
+
+
+def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: Box, cage: Level) -> None:
+    _, ey, ex = canvas.grid.extent_mm
+    anatomy = scene.anatomy
+    skin = body_level(anatomy, box.x, box.y, box.z).depth(ex, ey)
+    if scene.sheets is None:
+        canvas.blend(box, np.clip(skin + 0.5, 0, 1), FAT_HU)
+    else:
+        canvas.blend(box, np.clip(skin + 0.5, 0, 1), 10.0)
+        canvas.blend(box, np.clip(skin - np.float32(2.2 / (0.7 * (ex + ey)) - 0.5), 0, 1), FAT_HU)
+    muscle = body_level(anatomy, box.x, box.y, box.z, inset=1.0).depth(ex, ey)
+    cover = np.clip(muscle + 0.5, 0, 1)
+    if scene.sheets is not None:
+        layer = np.log(np.maximum(cage.value, 0.5)) * np.float32(1.5)
+        layer += scene.sheets.on(box.z, box.y, box.x) * np.float32(0.45)
+        gap = np.clip(1.25 - np.abs(layer - np.rint(layer - 0.5) - 0.5) * 14, 0, 1)
+        cover *= 1 - np.float32(0.8) * gap
+    canvas.blend(box, cover, SOFT_TISSUE_HU)
+
+
+def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, depth: Array) -> None:
+    """Paint both lungs; the lower parts are denser because blood sinks to the back of a lying patient.
+
+    Args:
+        canvas: What to paint on.
+        scene: The patient.
+        box: Which planes.
+        depth: Signed depth inside the cage, in samples; it is changed.
+    """
+    anatomy, ex = scene.anatomy, canvas.grid.extent_mm[2]
+    if float(box.z.min()) < float(scene.roof.max()) + 10:
+        np.minimum(depth, (box.z - scene.roof) / scene.roof_blur, out=depth)
+    if float(box.z.max()) > float(scene.top.min()):
+        np.minimum(depth, (scene.top - box.z) / scene.top_blur, out=depth)
+    middle = int(np.searchsorted(box.x[0, 0], 0.0))
+    for left, part in ((False, slice(0, middle)), (True, slice(middle, None))):
+        width = mediastinum_half_width(anatomy, box.y, box.z, left=left)
+        lean = np.abs(np.gradient(width, axis=1))
+        np.minimum(depth[..., part], (np.abs(box.x[..., part]) - width) / (ex + lean), out=depth[..., part])
+    cover = np.clip(depth + 0.5, 0, 1)
+    hu = anatomy.lung_hu + anatomy.lung_gradient_hu * (box.y + 20.0) / 140.0
+    canvas.blend(box, cover, hu)
+    canvas.lung[box.part] = cover
+
+
+def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Fissures, the uneven density of tissue, and emphysema."""
+    half = anatomy.cage_half_width_mm
+    reach = (half, anatomy.cage_back_mm + 10, anatomy.lung_height_mm)
+    _paint_fissures(canvas, anatomy, canvas.box((-half, -anatomy.cage_front_mm, 0), reach))
+    rng = np.random.default_rng((anatomy.texture_seed, 3))
+    grid = canvas.grid
+    grain = smooth_noise(rng, *_corners(grid), 5.0).on(grid.z_mm, grid.y_mm, grid.x_mm)
+    canvas.hu += grain * (5 + 9 * canvas.lung)
+    if anatomy.emphysema:
+        upper = np.clip((grid.z_mm / anatomy.lung_height_mm - 0.35) / 0.4, 0, 1)[:, None, None]
+        holes = np.clip(grain - 0.4, 0, 1) * upper * np.float32(anatomy.emphysema)
+        canvas.hu += holes * canvas.lung * (np.float32(-960.0) - canvas.hu)
+
+
+def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> NDArray[np.bool_]:
+    """Lesions, vessels, airways and variants; returns the lesion mask."""
+    mask = np.zeros(canvas.grid.shape, np.bool_)
+    for part, fill in lesion_fill(lesions, anatomy, canvas):
+        canvas.paint(part, fill, CONSOLIDATION_HU, on_lung_only=True)
+        mask[part.part] |= fill > LESION_THRESHOLD
+    vessels, airways = _trees(anatomy)
+    draw_tree(canvas, airways.thicker_than(1.3), -250.0, scale=1.35)
+    draw_tree(canvas, vessels, 40.0)
+    draw_tree(canvas, airways.thicker_than(1.3), -980.0, scale=0.9)
+    for variant in anatomy.variants:
+        r = variant.radius_mm
+        if variant.kind == "band":
+            canvas.paint_ellipsoid(variant.centre_mm, (30.0, 22.0, r), -250.0, tilt=0.25, on_lung_only=True)
+        else:
+            canvas.paint_ellipsoid(variant.centre_mm, (r, r, r), 600.0 if variant.kind == "granuloma" else 25.0, on_lung_only=True)
+    return mask
+
+
+def _paint_fissures(canvas: Canvas, anatomy: Anatomy, box: Box) -> None:
+    """Paint the thin planes between the lobes."""
+    oblique = oblique_fissure(anatomy, box.x, box.y, box.z)
+    soft = np.float32(0.7 * (canvas.grid.extent_mm[0] + canvas.grid.extent_mm[2]))
+    canvas.paint(box, np.clip((1.2 - np.abs(oblique)) / soft, 0, 1) * np.float32(0.30), 0.0, on_lung_only=True)
+    right = horizontal_fissure(anatomy, box.x, box.y, box.z)
+    cover = np.clip((0.8 - np.abs(right)) / soft, 0, 1) * (oblique > 0) * (box.x < 0) * np.float32(0.30)
+    canvas.paint(box, cover, 0.0, on_lung_only=True)
