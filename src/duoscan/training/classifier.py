@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from duoscan.errors import RecipeError
 from duoscan.training.backbones import Backbone, build_backbone
+from duoscan.training.heads import Head
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,21 +20,14 @@ if TYPE_CHECKING:
 
 
 class Classifier(nn.Module):
-    """Feature map → global average → dropout → linear.
+    """Feature map → global average → head."""
 
-    With this head the class-activation map of Zhou et al. (CVPR 2016) is exact: the head applied at each place
-    gives maps whose mean, plus the bias, is the logit.
-    """
-
-    def __init__(self, backbone: Backbone, classes: int, dropout: float, *, mirror: bool = False) -> None:
+    def __init__(self, backbone: Backbone, head: Head, *, mirror: bool = False) -> None:
         super().__init__()
         self.backbone = backbone.module
         self.channels = backbone.channels
         self.mirror = mirror
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(backbone.features, classes)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head = head
 
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → (N, D, h, w); grey is repeated where the backbone wants colour."""
@@ -41,7 +35,7 @@ class Classifier(nn.Module):
             images = images.expand(-1, self.channels, -1, -1)
         maps: Tensor = self.backbone(images)
         if self.mirror and not self.training:
-            # The head is linear, so averaging maps averages logits.
+            # Averaged before the head, so that there is one map to show.
             maps = (maps + self.backbone(images.flip(-1)).flip(-1)) / 2
         return maps
 
@@ -50,12 +44,17 @@ class Classifier(nn.Module):
         pooled = self.features(images).float().mean((2, 3))  # N D
         # The head stays in float32: in bfloat16 logits would tie, and ties change an AUROC.
         with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(self.dropout(pooled))
+            logits: Tensor = self.head(pooled)
         return logits
 
 
 class ExportGraph(nn.Module):
-    """What a bundle carries: logits and class-activation maps from one forward pass."""
+    """What a bundle carries: logits and class-activation maps from one forward pass.
+
+    With a linear head this is the class-activation map of Zhou et al. (CVPR 2016), whose mean plus the bias is the
+    logit. A head with hidden layers is linear around each image, and its local weights are written into the graph:
+    that is Grad-CAM (Selvaraju et al., ICCV 2017) without the rectifier and without a backward pass.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -64,9 +63,9 @@ class ExportGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(N, C, H, W) → logits (N, K), activation (N, K, h, w)."""
         maps = self.classifier.features(images)
-        head = self.classifier.head
-        activation = torch.einsum("ndhw,kd->nkhw", maps, head.weight)
-        return activation.mean((2, 3)) + head.bias, activation
+        pooled = maps.mean((2, 3))
+        activation = torch.einsum("ndhw,nkd->nkhw", maps, self.classifier.head.local_weights(pooled))
+        return self.classifier.head(pooled), activation
 
 
 def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:
@@ -83,7 +82,8 @@ def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:
             f"input.mean has {len(recipe.input.mean)} channels, backbone '{section.backbone}' takes "
             f"{backbone.channels}; give 1 or {backbone.channels}"
         )
-    network = Classifier(backbone, len(recipe.classes), section.dropout, mirror=section.mirror)
+    head = Head(backbone.features, section.hidden, len(recipe.classes), section.dropout)
+    network = Classifier(backbone, head, mirror=section.mirror)
     if section.start:
         _start_from(network, Path(section.start) / "checkpoint.pt")
     frozen_modules(network, section.freeze)
@@ -94,7 +94,7 @@ def _start_from(network: Classifier, checkpoint: Path) -> None:
     """Load the best weights of another run; a head for other classes starts anew."""
     try:
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)["best_state"]
-        if state["head.weight"].shape != network.head.weight.shape:
+        if state["head.last.weight"].shape != network.head.last.weight.shape:
             state |= {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
         network.load_state_dict(state)
     except (OSError, KeyError, RuntimeError, UnpicklingError) as error:

@@ -102,7 +102,7 @@ def load_set(
             problems,
         )
     targets = np.array([recipe.classes.index(target) for _, target in pairs], dtype=np.int64)
-    return TrainingSet(np.stack(prepared), targets, tuple(record for record, _ in pairs))  # type: ignore[arg-type]
+    return TrainingSet(np.stack(prepared), targets, tuple(record for record, _ in pairs))
 
 
 def sampling_weights(training: TrainingSet, balance: str) -> NDArray[np.float64]:

@@ -203,8 +203,9 @@ class Trainer:
         with self._autocast():
             logits = self.network(images.contiguous(memory_format=self._format))
         loss = F.cross_entropy(logits.float(), wanted, label_smoothing=self.section.label_smoothing)
+        loss = loss + self.network.head.penalty()
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.section.clip_norm)
         self.optimiser.step()
         self.scheduler.step()
@@ -260,9 +261,10 @@ def learning_rate_factor(step: int, steps_per_epoch: int, section: OptimiseSecti
 
 
 def _optimiser(network: Classifier, section: OptimiseSection) -> torch.optim.Optimizer:
-    """AdamW; biases and batch-norm scales are not decayed."""
+    """AdamW or Adam; biases and batch-norm scales are not decayed."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(
+    kind = torch.optim.AdamW if section.optimiser == "adamw" else torch.optim.Adam
+    return kind(
         [
             {"params": [p for p in learning if p.ndim > 1], "weight_decay": section.weight_decay},
             {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0},

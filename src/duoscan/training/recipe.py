@@ -22,6 +22,16 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class HiddenLayer(_Section):
+    """One hidden layer of the head: [batch norm] → dense → ReLU → [batch norm] → dropout."""
+
+    units: int = Field(ge=1)
+    norm: Literal["none", "before", "after"] = "none"
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    l1: float = Field(default=0.0, ge=0, description="penalty on the sum of |weight|")
+    l2: float = Field(default=0.0, ge=0, description="penalty on the sum of weight²")
+
+
 class ModelSection(_Section):
     """What is trained."""
 
@@ -32,8 +42,11 @@ class ModelSection(_Section):
     pretrained: bool = True
     start: str = Field(default="", description="run folder whose best weights to go on from, e.g. to fine-tune")
     freeze: tuple[str, ...] = Field(default=(), description="backbone modules, by name, whose weights stay as they are")
-    dropout: float = Field(default=0.2, ge=0, lt=1)
-    mirror: bool = Field(default=False, description="answer for the image and its mirror image together; twice the work")
+    hidden: tuple[HiddenLayer, ...] = Field(default=(), description="hidden layers of the head; none is linear")
+    dropout: float = Field(default=0.2, ge=0, lt=1, description="before the last layer")
+    mirror: bool = Field(
+        default=False, description="answer for the image and its mirror image together; twice the work"
+    )
 
 
 class InputSection(_Section):
@@ -79,6 +92,7 @@ class OptimiseSection(_Section):
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=16, ge=2)
     learning_rate: float = Field(default=5e-4, gt=0)
+    optimiser: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["cosine", "constant", "exponential"] = "cosine"
     decay_rate: float = Field(default=0.96, gt=0, le=1, description="exponential schedule: factor …")

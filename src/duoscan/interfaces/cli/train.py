@@ -25,7 +25,9 @@ DEFAULT_RECIPE = "compact"
 
 @click.command("train")
 @click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--recipe", default=DEFAULT_RECIPE, show_default=True, help="A TOML file or a built-in name.")
+@click.option(
+    "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A TOML file, or a built-in: compact, seed1, seed2."
+)
 @click.option("--run", "run_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
 @click.option("--modality", type=click.Choice(list(Modality)), help="Needed if the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
@@ -48,14 +50,15 @@ def train_command(
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", "duoscan train")
     from duoscan.training.crossval import cross_validate
-    from duoscan.training.recipe import read_recipe
+    from duoscan.training.recipe import builtin_recipes, read_recipe
     from duoscan.training.run import train
 
     table = read_manifest(manifest)
-    if recipe == DEFAULT_RECIPE:
-        recipe = f"{DEFAULT_RECIPE}-{modality or _only_modality(table)}"
     extra = [f"model.backbone={backbone}"] if backbone else []
     extra += [f"seed={seed}"] if seed is not None else []
+    if f"{recipe}-ct" in builtin_recipes():  # a recipe for each modality under one name
+        kind = Modality(modality or _only_modality(table))
+        recipe = f"{recipe}-{'xray' if kind is Modality.CXR else 'ct'}"
     resolved = read_recipe(recipe, [*overrides, *extra])
     with _progress() as watcher:
         if folds:
