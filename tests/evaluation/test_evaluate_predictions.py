@@ -64,13 +64,14 @@ def test_images_without_an_answer_are_in_the_coverage_and_not_in_the_metrics(
 ) -> None:
     lost = Prediction("lost.png", "lost", None, None, Decision.UNREADABLE, "too dark", label=Finding.COVID)
     unlabelled = Prediction("new.png", "new", None, 0.4, "negative")
-    found = quick([*matrix_rows(10, 2, 1, 7), lost, lost, unlabelled])
+    neither = replace(lost, label=None)
+    found = quick([*matrix_rows(10, 2, 1, 7), lost, lost, unlabelled, neither])
     assert found.metrics["sensitivity"].value == pytest.approx(10 / 12)
     assert (found.coverage.value, found.coverage.n) == (pytest.approx(20 / 22), 22)
     assert found.counts.unreadable == {"covid": 2}
-    assert (found.counts.rows, found.counts.unlabelled, found.overall.images) == (23, 1, 20)
+    assert (found.counts.rows, found.counts.unlabelled, found.overall.images) == (24, 2, 20)
     assert noted(found, "2 images have no answer")
-    assert noted(found, "1 rows have no label")
+    assert noted(found, "2 rows have no label")
 
 
 def test_images_without_a_patient_stand_for_themselves_and_this_is_said(

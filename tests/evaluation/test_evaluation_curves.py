@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from duoscan.evaluation import curves
 from duoscan.evaluation.curves import GRID, precision_recall_curve, reliability_bins, roc_band, roc_curve
 from duoscan.evaluation.metrics import BinaryMetrics, point
 
@@ -74,6 +75,17 @@ def test_the_band_contains_the_curve_and_is_repeatable() -> None:
     again = roc_band(made, resamples=200, seed=1)
     assert again is not None
     assert np.array_equal(again.low, band.low)
+
+
+def test_a_band_that_misses_the_curve_is_widened_to_it(
+    sample: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Every draw leaves out the third image, the only one ranked wrongly: all resampled curves are perfect.
+    monkeypatch.setattr(curves, "draws", lambda *arguments: [np.tile([2.0, 1.0, 0.0, 1.0], (100, 1))])
+    band = roc_band(sample([1, 1, 1, 0], [0.9, 0.8, 0.1, 0.5]), resamples=100)
+    assert band is not None
+    assert band.high[0] == 1.0
+    assert band.low[0] == pytest.approx(2 / 3)  # of the sample itself: two of three found without a false alarm
 
 
 def test_no_band_where_a_class_is_often_missing(sample: Callable[..., Sample]) -> None:

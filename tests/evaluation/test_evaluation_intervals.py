@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duoscan.errors import InputError
+from duoscan.evaluation import intervals
 from duoscan.evaluation.intervals import (
     Estimate,
     bootstrap,
@@ -54,6 +55,13 @@ def test_an_interval_contains_its_estimate_and_row_order_does_not_matter(
         for end in ("value", "low", "high"):
             one, other = getattr(estimate, end), getattr(turned[name], end)
             assert one == other or one == pytest.approx(other, abs=1e-12, nan_ok=True), name
+
+
+def test_percentiles_that_miss_the_estimate_are_moved_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Draws that never take the wrong patient "c" would say [1, 1] of a share that is 2/3.
+    monkeypatch.setattr(intervals, "draws", lambda *arguments: [np.tile([2.0, 1.0, 0.0], (100, 1))])
+    found = bootstrap(Share(np.array([True, True, False])), ["a", "b", "c"], resamples=100)["share"]
+    assert (found.value, found.low, found.high) == (pytest.approx(2 / 3), found.value, 1.0)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_does_not(sample: Callable[..., Sample]) -> None:
