@@ -32,7 +32,7 @@ DEFAULT_RECIPE = "compact"
 @click.option("--modality", type=click.Choice(list(Modality)), help="Needed if the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
-@click.option("--folds", type=click.IntRange(2), help="Cross-validate by patient instead of using the splits.")
+@click.option("--folds", type=click.IntRange(3), help="Cross-validate by patient instead of using the splits.")
 @click.option("--seed", type=click.IntRange(0), help="As --set seed=…")
 def train_command(
     manifest: Path,
