@@ -10,6 +10,8 @@ import pytest
 from duoscan.manifest.blocks import assign_blocks
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.readers import from_dicom_folder, from_table
+from duoscan.manifest.sources import SOURCES, check_source
+from duoscan.manifest.sources.ieee8023 import finding_of
 from duoscan.manifest.splits import grouped_folds, random_by_image_split, split_by_patient
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Finding, Modality, Split
@@ -92,3 +94,62 @@ def test_dicom_folder(data_dir: Path) -> None:
     reformat = slices["ct_ny_sbu/A002304_coronal_19010112-124.dcm"]
     assert (reformat.patient_id, reformat.view, reformat.modality) == ("A002304", "coronal", Modality.CT)
     assert slices["cxr/cr_philips_RG1_J2KI.dcm"].view == "PA"
+
+
+def stand_ins(root: Path, names: list[str]) -> Path:
+    """Empty files of the published names: adapters read names and lists, never pixels."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def test_darkcovidnet_as_published(cxr: Manifest, tmp_path: Path) -> None:
+    truth = {
+        f"{(record.notes or '').partition(';')[0].removeprefix('folder ')}/{record.original_name}": record
+        for record in cxr.where(sources=["darkcovidnet"])
+    }
+    check = check_source(SOURCES["darkcovidnet"], stand_ins(tmp_path, list(truth)))
+    # One COVID image of the 125 is missing in this copy.
+    assert (check.found, check.is_complete) == (
+        {Finding.COVID: 124, Finding.NORMAL: 500, Finding.PNEUMONIA: 500},
+        False,
+    )
+    for record in check.imported.manifest:
+        assert record.label is truth[record.path].label
+        if record.label is not Finding.COVID:
+            assert record.patient_id == truth[record.path].patient_id
+
+
+def test_sarscov2_as_published(ct: Manifest, tmp_path: Path) -> None:
+    folders = {"Covid": "COVID", "Non-Covid": "non-COVID"}
+    truth = {
+        f"{folders[str(record.finding)]}/{record.original_name}": record for record in ct.where(sources=["sarscov2"])
+    }
+    check = check_source(SOURCES["sarscov2"], stand_ins(tmp_path, list(truth)))
+    assert check.found == {Finding.COVID: 500, Finding.OTHER: 499}
+    read = assign_blocks(check.imported.manifest)
+    assert {record.path: record.group for record in read} == {name: row.group for name, row in truth.items()}
+
+
+def test_ucsd_as_published(ct: Manifest, tmp_path: Path) -> None:
+    rows = list(ct.where(sources=["ucsd_covid_ct"]))
+    names = {f"Images-processed/CT_{row.finding}/{row.original_name}": row for row in rows}
+    stand_ins(tmp_path, list(names))
+    for kind in ("COVID", "NonCOVID"):
+        (tmp_path / "Data-split" / kind).mkdir(parents=True)
+        for part in Split:
+            listed = [str(row.original_name) for row in rows if row.finding == kind and row.split is part]
+            (tmp_path / "Data-split" / kind / f"{part}CT_{kind}.txt").write_text("\n".join(listed), encoding="utf-8")
+    check = check_source(SOURCES["ucsd_covid_ct"], tmp_path)
+    assert check.is_complete
+    assert {row.path: (row.label, row.split) for row in check.imported.manifest} == {
+        name: (row.label, row.split) for name, row in names.items()
+    }
+
+
+def test_findings_of_the_collection_agree(cxr: Manifest) -> None:
+    # The data folder calls images whose finding is open "other"; the adapter leaves them without a label.
+    for record in cxr.where(sources=["ieee8023"]):
+        found = finding_of(record.finding or "")
+        assert found is record.label or (found is None and record.label is Finding.OTHER)

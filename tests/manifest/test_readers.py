@@ -199,8 +199,8 @@ class TestDicomFolder:
         assert [(skip.name, skip.reason.partition(" (")[0].partition(";")[0]) for skip in imported.skipped] == [
             ("empty.dcm", "the file is empty"),
             ("readme.txt", "not a DICOM image"),
-            ("labels.csv row 5", "no image of patient 'p9'"),
         ]
+        assert imported.absent == (SkippedFile("labels.csv row 5", "no image of patient 'p9'"),)
 
     def test_a_label_table_inside_the_folder_is_no_skipped_file(self, tmp_path: Path) -> None:
         dicom(tmp_path / "1.dcm", PatientID="p1")

@@ -118,8 +118,8 @@ def _sample_variants(rng: np.random.Generator, height_mm: float, half_width_mm: 
     """Nodules in three of ten patients, bands in two of ten."""
     kinds: list[tuple[str, float]] = []
     if rng.random() < 0.3:
-        for _ in range(int(rng.integers(1, 4))):
-            kinds.append(("granuloma" if rng.random() < 0.3 else "nodule", float(rng.uniform(2.0, 5.5))))
+        count = int(rng.integers(1, 4))
+        kinds += [("granuloma" if rng.random() < 0.3 else "nodule", float(rng.uniform(2.0, 5.5))) for _ in range(count)]
     if rng.random() < 0.2:
         kinds.append(("band", float(rng.uniform(0.9, 2.0))))
     variants = []

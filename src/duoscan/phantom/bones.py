@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duoscan.phantom.anatomy import Anatomy
-from duoscan.phantom.canvas import Box, Canvas
 from duoscan.phantom.shape import (
     Level,
     back_of_cage,
@@ -19,7 +17,13 @@ from duoscan.phantom.shape import (
     spine_x,
 )
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array
+    from duoscan.phantom.canvas import Box, Canvas
+
 
 _RIB_DEPTH_MM = 5.0
 _RIB_HALF_THICKNESS_MM = 3.9
@@ -28,6 +32,8 @@ _FRONT_END_RAD = 2.5
 # Angle (degrees from behind, around the chest) at which the bone of ribs 1 to 12 ends and cartilage begins.
 _BONE_END_DEG = (138, 140, 140, 138, 135, 130, 124, 116, 108, 100, 72, 50)
 _JOINED_RIBS = 7
+_STERNUM_REACH_MM = 32.0
+_STERNUM_HALF_WIDTH = ((0.36, 6.0), (0.42, 16.0), (0.6, 17.0), (0.72, 15.0), (0.76, 22.0), (0.86, 27.0), (0.9, 20.0))
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,10 @@ def paint_wall(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level) -> None:
         return
     density = canvas.hu.reshape(-1)
     hu = density[shell.index]
-    for cover, value in (*_ribs(anatomy, shell), *_sternum(anatomy, shell)):
-        hu += cover * (value - hu)
+    for cover, value in _ribs(anatomy, shell):
+        hu += cover * (np.float32(value) - hu)
     density[shell.index] = hu
+    _paint_sternum(anatomy, shell, density)
 
 
 def _ribs(anatomy: Anatomy, shell: _Shell) -> list[tuple[Array, float]]:
@@ -119,19 +126,20 @@ def _ribs(anatomy: Anatomy, shell: _Shell) -> list[tuple[Array, float]]:
     return [(cartilage, cartilage_hu), (whole * edge, anatomy.cortical_hu), (inner * edge, anatomy.marrow_hu)]
 
 
-def _sternum(anatomy: Anatomy, shell: _Shell) -> list[tuple[Array, float]]:
-    """Cover and density of the breast bone, wider at the top."""
-    t = shell.z / np.float32(anatomy.lung_height_mm)
-    half = profile(t, ((0.36, 6.0), (0.42, 16.0), (0.6, 17.0), (0.72, 15.0), (0.76, 22.0), (0.86, 27.0), (0.9, 20.0)))
+def _paint_sternum(anatomy: Anatomy, shell: _Shell, density: Array) -> None:
+    """Paint the breast bone, wider at the top, into ``density``, the flat volume."""
+    chosen = (shell.angle > np.pi / 2) & (np.abs(shell.x) < _STERNUM_REACH_MM)
+    x, depth, width = shell.x[chosen], shell.depth[chosen], shell.width_across[chosen]
+    t = shell.z[chosen] / np.float32(anatomy.lung_height_mm)
+    half = profile(t, _STERNUM_HALF_WIDTH)
     tall = np.clip(np.minimum(t - 0.38, 0.89 - t) * anatomy.lung_height_mm / 4 + 0.5, 0, 1)
-    front = shell.angle > np.pi / 2
-    across = np.abs(shell.depth - 6.0)
-    thick = 5.5 * np.sqrt(np.maximum(1 - (shell.x / (half + 3)) ** 4, 0.01))
-    outer = np.clip((thick - across) / shell.width_across + 0.5, 0, 1)
-    inner = np.clip((thick - 1.5 - across) / shell.width_across + 0.5, 0, 1)
-    side = np.clip((half - np.abs(shell.x)) / 1.5 + 0.5, 0, 1) * tall * front
-    inside = np.clip((half - 2 - np.abs(shell.x)) / 1.5 + 0.5, 0, 1) * tall * front
-    return [(outer * side, 0.75 * anatomy.cortical_hu), (inner * inside, 0.75 * anatomy.marrow_hu)]
+    thick = 5.5 * np.sqrt(np.maximum(1 - (x / (half + 3)) ** 4, 0.01))
+    hu = density[shell.index[chosen]]
+    for inset, value in ((0.0, 0.75 * anatomy.cortical_hu), (1.5, 0.75 * anatomy.marrow_hu)):
+        across = np.clip((thick - inset - np.abs(depth - 6.0)) / width + 0.5, 0, 1)
+        along = np.clip((half - inset - np.abs(x)) / 1.5 + 0.5, 0, 1)
+        hu += across * along * tall * (np.float32(value) - hu)
+    density[shell.index[chosen]] = hu
 
 
 def paint_spine(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -143,7 +151,9 @@ def paint_spine(canvas: Canvas, anatomy: Anatomy) -> None:
         return
     x = np.abs(box.x - spine_x(anatomy, box.z))
     y = box.y - back_of_cage(anatomy, box.z) + 21.0
-    size = profile(box.z / np.float32(anatomy.lung_height_mm), ((-0.2, 1.12), (0.3, 1.0), (0.7, 0.88), (1.0, 0.84), (1.3, 0.78)))
+    size = profile(
+        box.z / np.float32(anatomy.lung_height_mm), ((-0.2, 1.12), (0.3, 1.0), (0.7, 0.88), (1.0, 0.84), (1.3, 0.78))
+    )
     phase = (0.985 * anatomy.lung_height_mm - box.z) / np.float32(anatomy.rib_pitch_mm)
     between = np.abs(phase - np.floor(phase) - 0.5) * 2
     _, ey, ex = grid.extent_mm
@@ -156,7 +166,9 @@ def paint_spine(canvas: Canvas, anatomy: Anatomy) -> None:
     _paint_arch(canvas, anatomy, box, (x, y), (size, between))
 
 
-def _paint_arch(canvas: Canvas, anatomy: Anatomy, box: Box, at: tuple[Array, Array], shape: tuple[Array, Array]) -> None:
+def _paint_arch(
+    canvas: Canvas, anatomy: Anatomy, box: Box, at: tuple[Array, Array], shape: tuple[Array, Array]
+) -> None:
     """Pedicles, laminae, canal, transverse and spinous processes."""
     (x, y), (size, between) = at, shape
     _, ey, ex = canvas.grid.extent_mm
@@ -196,7 +208,7 @@ def paint_shoulders(canvas: Canvas, anatomy: Anatomy) -> None:
             (side * 0.80 * joint_x, -2.0, 0.925 * height + 0.9 * anatomy.clavicle_lift_mm),
             (side * 0.98 * joint_x, 2.0, 0.93 * height + anatomy.clavicle_lift_mm),
         ]
-        blade_y = float(back_of_cage(anatomy, np.float32([0.8 * height]))[0])
+        blade_y = float(back_of_cage(anatomy, np.array([0.8 * height], np.float32))[0])
         spine_of_blade = [
             (side * 0.45 * joint_x, blade_y + 6.0, 0.83 * height),
             (side * 0.75 * joint_x, blade_y - 2.0, 0.88 * height),
@@ -204,8 +216,12 @@ def paint_shoulders(canvas: Canvas, anatomy: Anatomy) -> None:
         ]
         neck = [(side * 0.82 * joint_x, 28.0, joint_z - 6.0), (side * 0.93 * joint_x, 14.0, joint_z - 3.0)]
         coracoid = [(side * 0.82 * joint_x, 12.0, joint_z + 10.0), (side * 0.80 * joint_x, -14.0, joint_z + 8.0)]
-        for path, radii in ((clavicle, (7.5, 6.2, 5.8, 6.0, 6.0)), (spine_of_blade, (2.5, 4.0, 6.0)), (neck, (7.0, 10.0)),
-                            (coracoid, (5.0, 5.0))):
+        for path, radii in (
+            (clavicle, (7.5, 6.2, 5.8, 6.0, 6.0)),
+            (spine_of_blade, (2.5, 4.0, 6.0)),
+            (neck, (7.0, 10.0)),
+            (coracoid, (5.0, 5.0)),
+        ):
             canvas.paint_tube(path, radii, shell)
             canvas.paint_tube(path, [max(0.4, r - 2.2) for r in radii], marrow)
         canvas.paint_ellipsoid((side * joint_x * 1.06, 8.0, joint_z), (23.0, 22.0, 23.0), shell * 0.8)
@@ -224,7 +240,10 @@ def _paint_blades(canvas: Canvas, anatomy: Anatomy) -> None:
     share = (box.z - bottom) / (top - bottom)
     gap = 17.0 + 4.0 * share
     # Above mid height the blade leaves the narrowing cage and stays in its own plane.
-    half, back = np.maximum(half, 0.86 * anatomy.cage_half_width_mm) + gap, np.maximum(back, 0.93 * anatomy.cage_back_mm) + gap
+    half, back = (
+        np.maximum(half, 0.86 * anatomy.cage_half_width_mm) + gap,
+        np.maximum(back, 0.93 * anatomy.cage_back_mm) + gap,
+    )
     u, v = np.abs(box.x) / half, (box.y - cage_centre(anatomy, box.z)) / back
     radial = np.sqrt(u * u + v * v) + 1e-6
     angle = np.arctan2(u, v)

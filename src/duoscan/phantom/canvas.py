@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Triple = tuple[float, float, float]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from duoscan.phantom.arrays import Array, Triple
+
 
 AIR_HU = -1000.0
 FAT_HU = -95.0
@@ -124,11 +128,19 @@ class Canvas:
         target += change
 
     def paint_ellipsoid(
-        self, centre: Sequence[float], semi: Sequence[float], hu: float, *, tilt: float = 0.0, on_lung_only: bool = False
+        self,
+        centre: Sequence[float],
+        semi: Sequence[float],
+        hu: float,
+        *,
+        tilt: float = 0.0,
+        on_lung_only: bool = False,
     ) -> None:
         """Paint an ellipsoid; ``tilt`` turns it about the y axis, left side down (radian)."""
         reach = [max(semi[0], semi[2]) + 6, semi[1] + 6, max(semi[0], semi[2]) + 6]
-        box = self.box([c - r for c, r in zip(centre, reach, strict=True)], [c + r for c, r in zip(centre, reach, strict=True)])
+        box = self.box(
+            [c - r for c, r in zip(centre, reach, strict=True)], [c + r for c, r in zip(centre, reach, strict=True)]
+        )
         if 0 in self.hu[box.part].shape:
             return
         cos, sin = float(np.cos(tilt)), float(np.sin(tilt))
@@ -153,7 +165,7 @@ class Canvas:
 
     def _paint_capsule(self, a: NDArray[np.float64], b: NDArray[np.float64], ra: float, rb: float, hu: float) -> None:
         margin = max(ra, rb) + 5
-        box = self.box(np.minimum(a, b) - margin, np.maximum(a, b) + margin)
+        box = self.box((np.minimum(a, b) - margin).tolist(), (np.maximum(a, b) + margin).tolist())
         if 0 in self.hu[box.part].shape:
             return
         start, axis = a.astype(np.float32), (b - a).astype(np.float32)

@@ -8,21 +8,24 @@ bilateral, peripheral, multifocal ground glass, more below and behind. Lobar pne
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duoscan.phantom.anatomy import Anatomy
-from duoscan.phantom.canvas import Box, Canvas
 from duoscan.phantom.noise import smooth_noise
 from duoscan.phantom.shape import cage_axes, cage_centre, horizontal_fissure, oblique_fissure
 from duoscan.phantom.vessels import sample_lung_points
 from duoscan.terms import Finding
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array
+    from duoscan.phantom.canvas import Box, Canvas
+
 
 # Fill from which a sample counts as diseased.
 LESION_THRESHOLD = 0.10
@@ -122,7 +125,7 @@ def _sample_blob(
     angle = abs(float(rng.normal(0.75, 0.6)))
     angle = min(angle, 2.3)
     level = 0.16 + 0.70 * float(rng.beta(1.5, 2.4))
-    z = np.float32([level * anatomy.lung_height_mm])
+    z = np.array([level * anatomy.lung_height_mm], np.float32)
     half, front, back = (float(axis[0]) for axis in cage_axes(anatomy, z))
     size = (0.75 + 1.1 * target) * float(rng.uniform(0.65, 1.35))
     semi = (27.0 * size, 25.0 * size, 17.0 * size)
@@ -205,7 +208,9 @@ def lesion_fill(lesions: Lesions, anatomy: Anatomy, canvas: Canvas) -> Iterator[
             yield box, _lobar_fill(lesions, anatomy, box, reach)
 
 
-def _corners(centre: tuple[float, float, float], reach: float) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+def _corners(
+    centre: tuple[float, float, float], reach: float
+) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Corners (z, y, x) of a cube around a centre (x, y, z)."""
     x, y, z = centre
     return (z - reach, y - reach, x - reach), (z + reach, y + reach, x + reach)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
-Triple = tuple[float, float, float]
+if TYPE_CHECKING:
+    from duoscan.phantom.arrays import Array, Triple
 
 
 def _lerp(values: Array, axis: int, position: Array) -> Array:
@@ -29,28 +29,30 @@ class NoiseField:
     Attributes:
         values: Lattice, order (z, y, x).
         origin_mm: Position of the first lattice point, (z, y, x).
-        pitch_mm: Lattice step, equal on every axis.
+        pitch_mm: Lattice step, (z, y, x).
     """
 
     values: Array
     origin_mm: Triple
-    pitch_mm: float
+    pitch_mm: Triple
 
     def on(self, z: Array, y: Array, x: Array) -> Array:
         """Values on the grid spanned by three axes of any shape; result (D, H, W)."""
         field = self.values
-        for axis, (positions, origin) in enumerate(zip((z, y, x), self.origin_mm, strict=True)):
-            field = _lerp(field, axis, (positions.ravel() - np.float32(origin)) / np.float32(self.pitch_mm))
+        for axis, positions in enumerate((z, y, x)):
+            origin, pitch = np.float32(self.origin_mm[axis]), np.float32(self.pitch_mm[axis])
+            field = _lerp(field, axis, (positions.ravel() - origin) / pitch)
         return field
 
 
-def smooth_noise(rng: np.random.Generator, low_mm: Triple, high_mm: Triple, scale_mm: float) -> NoiseField:
-    """Noise whose details are about ``scale_mm`` wide, on the box from ``low_mm`` to ``high_mm`` (z, y, x).
+def smooth_noise(rng: np.random.Generator, low_mm: Triple, high_mm: Triple, scale_mm: float | Triple) -> NoiseField:
+    """Noise whose details are about ``scale_mm`` wide, on the box from ``low_mm`` to ``high_mm``, all (z, y, x).
 
     The lattice is finer than the details, so that linear interpolation leaves no visible lattice.
     """
-    pitch = scale_mm / 2.0
-    shape = [int(np.ceil((b - a) / pitch)) + 6 for a, b in zip(low_mm, high_mm, strict=True)]
+    scale_z, scale_y, scale_x = (scale_mm,) * 3 if isinstance(scale_mm, float) else scale_mm
+    pitch = (scale_z / 2, scale_y / 2, scale_x / 2)
+    shape = [int(np.ceil((b - a) / step)) + 6 for a, b, step in zip(low_mm, high_mm, pitch, strict=True)]
     values = rng.standard_normal(shape, dtype=np.float32)
     for axis in range(3):
         for _ in range(2):

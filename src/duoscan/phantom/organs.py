@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-from duoscan.phantom.anatomy import Anatomy
+import numpy as np
+
 from duoscan.phantom.canvas import FAT_HU, Box, Canvas
 from duoscan.phantom.shape import back_of_cage, spine_x
 from duoscan.phantom.vessels import hilum
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array, Triple
+
 
 BLOOD_HU = 43.0
 LIVER_HU = 58.0
@@ -43,7 +46,9 @@ def paint_belly_organs(canvas: Canvas, anatomy: Anatomy) -> None:
     canvas.paint_ellipsoid(centre, (40.0, 46.0, 40.0), 38.0, tilt=0.3)
     if anatomy.stomach_gas_mm:
         gas = anatomy.stomach_gas_mm
-        canvas.paint_ellipsoid((centre[0], centre[1] - 18.0, dome - 14.0 - 0.55 * gas), (1.25 * gas, gas, 0.5 * gas), -960.0)
+        canvas.paint_ellipsoid(
+            (centre[0], centre[1] - 18.0, dome - 14.0 - 0.55 * gas), (1.25 * gas, gas, 0.5 * gas), -960.0
+        )
 
 
 def paint_mediastinum(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -77,52 +82,62 @@ def _paint_heart(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _paint_great_vessels(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Aorta, the vessels of the upper mediastinum, and the roots of the lungs' vessels."""
     height = anatomy.lung_height_mm
-    x, y, z = heart_centre(anatomy)
-    radius, knob = anatomy.aorta_radius_mm, anatomy.aortic_knob_mm
+    _, y, z = heart_centre(anatomy)
     arch = 0.745 * height
-    levels = np.array([arch - 24, 0.55 * height, 0.35 * height, 0.15 * height, -0.25 * height], np.float32)
-    front_of_spine = back_of_cage(anatomy, levels) - 34.0
-    beside = (knob, 24.0, 22.0, 16.0, 4.0) + spine_x(anatomy, levels)
-    descending = list(zip(beside.tolist(), front_of_spine.tolist(), levels.tolist(), strict=True))
-    canvas.paint_tube(
-        [(-4.0, y + 4, z + 40), (-14.0, y - 4, arch - 45), (-10.0, y - 2, arch - 16), (4.0, 2.0, arch - 3),
-         (knob - 6.0, 14.0, arch - 6), *descending],
-        [radius * f for f in (1.05, 1.05, 1.0, 0.98, 0.95, 0.85, 0.82, 0.8, 0.76, 0.7)], BLOOD_HU)  # fmt: skip
+    _paint_aorta(canvas, anatomy, arch)
     top = 1.3 * height
-    for path, r in (
-        ([(-3.0, -2.0, arch), (-14.0, -2.0, 0.9 * height), (-22.0, 0.0, top)], 6.5),
-        ([(8.0, 4.0, arch), (14.0, 2.0, 0.9 * height), (22.0, 0.0, top)], 4.8),
-        ([(20.0, 12.0, arch), (26.0, 8.0, 0.92 * height), (60.0, 0.0, 1.0 * height)], 5.0),
-        ([(-30.0, -2.0, z + 45), (-30.0, -8.0, 0.66 * height), (-28.0, -12.0, 0.82 * height), (-34.0, -8.0, top)], 9.0),
-        ([(-26.0, -14.0, 0.80 * height), (10.0, -20.0, 0.84 * height), (34.0, -10.0, 0.95 * height)], 6.5),
-        ([(4.0, y - 14, z + 48), (16.0, y - 4, 0.58 * height), (20.0, 0.0, 0.615 * height)], 14.0),
+    for path, radius in (
+        (((-3.0, -2.0, arch), (-14.0, -2.0, 0.9 * height), (-22.0, 0.0, top)), 6.5),
+        (((8.0, 4.0, arch), (14.0, 2.0, 0.9 * height), (22.0, 0.0, top)), 4.8),
+        (((20.0, 12.0, arch), (26.0, 8.0, 0.92 * height), (60.0, 0.0, height)), 5.0),
+        (((-30.0, -2.0, z + 45), (-30.0, -8.0, 0.66 * height), (-28.0, -12.0, 0.82 * height), (-34.0, -8.0, top)), 9.0),
+        (((-26.0, -14.0, 0.80 * height), (10.0, -20.0, 0.84 * height), (34.0, -10.0, 0.95 * height)), 6.5),
+        (((4.0, y - 14, z + 48), (16.0, y - 4, 0.58 * height), (20.0, 0.0, 0.615 * height)), 14.0),
     ):
-        canvas.paint_tube(path, r, BLOOD_HU)
+        canvas.paint_tube(path, radius, BLOOD_HU)
     for side, start in ((-1, (12.0, 0.0, 0.60 * height)), (1, (18.0, 2.0, 0.615 * height))):
         hx, hy, hz = hilum(anatomy, side)
-        canvas.paint_tube([start, (hx, hy, hz), (hx * 1.22, hy + 6, hz - 22), (hx * 1.34, hy + 14, hz - 44)], (11.0, 10.0, 8.0, 5.5),
-                          BLOOD_HU)  # fmt: skip
-        canvas.paint_tube([(hx * 0.5, hy + 12, hz - 34), (hx * 1.15, hy + 8, hz - 26)], (8.0, 6.0), BLOOD_HU)
+        artery = (start, (hx, hy, hz), (hx * 1.22, hy + 6, hz - 22), (hx * 1.34, hy + 14, hz - 44))
+        canvas.paint_tube(artery, (11.0, 10.0, 8.0, 5.5), BLOOD_HU)
+        canvas.paint_tube(((hx * 0.5, hy + 12, hz - 34), (hx * 1.15, hy + 8, hz - 26)), (8.0, 6.0), BLOOD_HU)
+
+
+def _paint_aorta(canvas: Canvas, anatomy: Anatomy, arch: float) -> None:
+    """Up from the heart, over the left bronchus and down beside the spine."""
+    height, knob = anatomy.lung_height_mm, anatomy.aortic_knob_mm
+    _, y, z = heart_centre(anatomy)
+    levels = np.array([arch - 24, 0.55 * height, 0.35 * height, 0.15 * height, -0.25 * height], np.float32)
+    beside = np.array([knob, 24.0, 22.0, 16.0, 4.0], np.float32) + spine_x(anatomy, levels)
+    behind = back_of_cage(anatomy, levels) - 34.0
+    path = [
+        (-4.0, y + 4, z + 40),
+        (-14.0, y - 4, arch - 45),
+        (-10.0, y - 2, arch - 16),
+        (4.0, 2.0, arch - 3),
+        (knob - 6.0, 14.0, arch - 6),
+        *zip(beside.tolist(), behind.tolist(), levels.tolist(), strict=True),
+    ]
+    narrowing = (1.05, 1.05, 1.0, 0.98, 0.95, 0.85, 0.82, 0.80, 0.76, 0.70)
+    canvas.paint_tube(path, [anatomy.aorta_radius_mm * share for share in narrowing], BLOOD_HU)
 
 
 def _paint_windpipe(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Gullet, then windpipe and main bronchi: all walls first, so that no wall closes a neighbour's air."""
     height = anatomy.lung_height_mm
-    carina = 0.675 * height
-    levels = np.array([1.3, 0.98, 0.8], np.float32) * np.float32(height)
-    depth = back_of_cage(anatomy, levels) - 49.0
-    trachea = [(0.0, float(d), float(z)) for d, z in zip(depth, levels, strict=True)] + [(-2.0, 12.0, carina)]
-    gullet_z = np.array([1.3, 0.8, 0.5, 0.2], np.float32) * np.float32(height)
-    gullet = zip((4.0, 4.0, 6.0, 10.0), (back_of_cage(anatomy, gullet_z) - 42.0).tolist(), gullet_z.tolist(), strict=True)
+    carina = (-2.0, 12.0, 0.675 * height)
+    levels = np.array([1.3, 0.98, 0.8, 0.5, 0.2], np.float32) * np.float32(height)
+    back = back_of_cage(anatomy, levels)
+    gullet = zip((4.0, 4.0, 4.0, 6.0, 10.0), (back - 42.0).tolist(), levels.tolist(), strict=True)
     canvas.paint_tube(list(gullet), 7.5, 35.0)
-    branches = []
-    for side, radius in ((-1, 7.0), (1, 6.2)):
+    trachea = [*zip((0.0, 0.0, 0.0), (back[:3] - 49.0).tolist(), levels[:3].tolist(), strict=True), carina]
+    tubes: list[tuple[list[Triple], tuple[float, ...]]] = [(trachea, (8.6, 8.6, 8.6, 8.6))]
+    for side, radius, fall in ((-1, 7.0, 20.0), (1, 6.2, 17.0)):
         hx, hy, hz = hilum(anatomy, side)
-        branches.append(([(-2.0, 12.0, carina), (0.55 * hx, 16.0, carina - (20 if side < 0 else 17)),
-                          (hx * 1.12, hy + 12.0, hz - 16.0), (hx * 1.2, hy + 16.0, hz - 40.0)], (radius + 0.8, radius, 4.6, 3.2)))  # fmt: skip
-    canvas.paint_tube(trachea, 10.2, 30.0)
-    for path, radii in branches:
-        canvas.paint_tube(path, [r + 1.4 for r in radii], 20.0)
-    canvas.paint_tube(trachea, 8.6, AIRWAY_HU)
-    for path, radii in branches:
+        bronchus = [(0.55 * hx, 16.0, carina[2] - fall), (1.12 * hx, hy + 12, hz - 16), (1.2 * hx, hy + 16, hz - 40)]
+        tubes.append(([carina, *bronchus], (radius + 0.8, radius, 4.6, 3.2)))
+    for path, radii in tubes:
+        canvas.paint_tube(path, [radius + 1.5 for radius in radii], 25.0)
+    for path, radii in tubes:
         canvas.paint_tube(path, radii, AIRWAY_HU)

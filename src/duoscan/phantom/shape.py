@@ -7,25 +7,77 @@ on a grid, where most work stays two-dimensional, and at single points.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duoscan.phantom.anatomy import Anatomy
+if TYPE_CHECKING:
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array
 
-Array = NDArray[np.float32]
 Knots = tuple[tuple[float, float], ...]
 
 # Profiles over height: 0 is the lowest recess of the lungs, 1 the apex.
-_CAGE_WIDTH: Knots = ((-0.3, 0.95), (-0.1, 0.99), (0.15, 1.0), (0.35, 0.99), (0.55, 0.95), (0.7, 0.885), (0.82, 0.785),
-                      (0.92, 0.66), (1.0, 0.54), (1.12, 0.38))
-_CAGE_FRONT: Knots = ((-0.3, 0.95), (0.0, 1.0), (0.3, 1.0), (0.5, 0.93), (0.7, 0.77), (0.85, 0.54), (1.0, 0.30), (1.12, 0.2))
+_CAGE_WIDTH: Knots = (
+    (-0.3, 0.95),
+    (-0.1, 0.99),
+    (0.15, 1.0),
+    (0.35, 0.99),
+    (0.55, 0.95),
+    (0.7, 0.885),
+    (0.82, 0.785),
+    (0.92, 0.66),
+    (1.0, 0.54),
+    (1.12, 0.38),
+)
+_CAGE_FRONT: Knots = (
+    (-0.3, 0.95),
+    (0.0, 1.0),
+    (0.3, 1.0),
+    (0.5, 0.93),
+    (0.7, 0.77),
+    (0.85, 0.54),
+    (1.0, 0.30),
+    (1.12, 0.2),
+)
 _CAGE_BACK: Knots = ((-0.3, 0.90), (0.0, 0.96), (0.3, 1.0), (0.6, 0.98), (0.8, 0.88), (0.95, 0.72), (1.12, 0.52))
-_BODY_WIDTH: Knots = ((-0.3, 0.93), (0.0, 0.97), (0.3, 1.0), (0.5, 1.03), (0.65, 1.07), (0.78, 1.14), (0.88, 1.20),
-                      (0.95, 1.19), (1.02, 1.06), (1.08, 0.80), (1.15, 0.54), (1.25, 0.40), (1.4, 0.38))
-_BODY_FRONT: Knots = ((-0.3, 1.0), (0.0, 1.0), (0.3, 1.0), (0.5, 0.97), (0.7, 0.86), (0.85, 0.68), (1.0, 0.48), (1.15, 0.36),
-                      (1.4, 0.42))
-_BODY_BACK: Knots = ((-0.3, 0.90), (0.0, 0.95), (0.3, 1.0), (0.6, 1.0), (0.8, 0.95), (0.95, 0.83), (1.1, 0.72), (1.4, 0.62))
+_BODY_WIDTH: Knots = (
+    (-0.3, 0.93),
+    (0.0, 0.97),
+    (0.3, 1.0),
+    (0.5, 1.03),
+    (0.65, 1.07),
+    (0.78, 1.14),
+    (0.88, 1.20),
+    (0.95, 1.19),
+    (1.02, 1.06),
+    (1.08, 0.80),
+    (1.15, 0.54),
+    (1.25, 0.40),
+    (1.4, 0.38),
+)
+_BODY_FRONT: Knots = (
+    (-0.3, 1.0),
+    (0.0, 1.0),
+    (0.3, 1.0),
+    (0.5, 0.97),
+    (0.7, 0.86),
+    (0.85, 0.68),
+    (1.0, 0.48),
+    (1.15, 0.36),
+    (1.4, 0.42),
+)
+_BODY_BACK: Knots = (
+    (-0.3, 0.90),
+    (0.0, 0.95),
+    (0.3, 1.0),
+    (0.6, 1.0),
+    (0.8, 0.95),
+    (0.95, 0.83),
+    (1.1, 0.72),
+    (1.4, 0.62),
+)
 _BODY_EXPONENT = 2.35
 _RIB_AND_INTERCOSTAL_MM = 10.0
 
@@ -37,20 +89,23 @@ def profile(t: Array, knots: Knots) -> Array:
         t: Where to evaluate, any shape.
         knots: (position, value) pairs in rising order of position.
     """
-    at = np.array([knot[0] for knot in knots])
-    value = np.array([knot[1] for knot in knots])
-    slope = np.gradient(value, at)
+    at, cubic = _cubics(knots)
     u = np.clip(t, at[0], at[-1])
-    i = np.clip(np.searchsorted(at, u, side="right") - 1, 0, len(at) - 2)
-    step = at[i + 1] - at[i]
-    s = (u - at[i]) / step
-    curve = (
-        (1 + 2 * s) * (1 - s) ** 2 * value[i]
-        + s * (1 - s) ** 2 * step * slope[i]
-        + s**2 * (3 - 2 * s) * value[i + 1]
-        + s**2 * (s - 1) * step * slope[i + 1]
-    )
-    return np.asarray(curve, np.float32)
+    i = np.minimum(np.searchsorted(at, u, side="right") - 1, len(at) - 2)
+    s = u - at[i]
+    c0, c1, c2, c3 = np.moveaxis(cubic[i], -1, 0)
+    return np.asarray(c0 + s * (c1 + s * (c2 + s * c3)), np.float32)
+
+
+@lru_cache(maxsize=64)
+def _cubics(knots: Knots) -> tuple[Array, Array]:
+    """Positions of the knots, and for each interval the coefficients of its cubic, (K - 1, 4)."""
+    at, value = np.array(knots, np.float64).T
+    slope = np.gradient(value, at)
+    step, rise = np.diff(at), np.diff(value) / np.diff(at)
+    c2 = (3 * rise - 2 * slope[:-1] - slope[1:]) / step
+    c3 = (slope[:-1] + slope[1:] - 2 * rise) / step**2
+    return at.astype(np.float32), np.stack([value[:-1], slope[:-1], c2, c3], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -75,9 +130,9 @@ def _superellipse(x: Array, y: Array, half_width: Array, half_depth: Array, expo
     u = np.abs(x) / half_width
     v = np.abs(y) / half_depth
     return Level(
-        u**exponent + v**exponent,
-        exponent * u ** (exponent - 1) / half_width,
-        exponent * v ** (exponent - 1) / half_depth,
+        np.asarray(u**exponent + v**exponent, np.float32),
+        np.asarray(exponent * u ** (exponent - 1) / half_width, np.float32),
+        np.asarray(exponent * v ** (exponent - 1) / half_depth, np.float32),
     )
 
 
@@ -137,7 +192,8 @@ def body_level(anatomy: Anatomy, x: Array, y: Array, z: Array, *, inset: float =
     # Over shoulders and neck the fat is thin, so that the outline is theirs and not that of the belly.
     fat = (1 - inset) * profile(t, ((-0.3, 1.15), (0.3, 1.0), (0.75, 0.7), (1.0, 0.35), (1.4, 0.3)))
     dy = y - cage_centre(anatomy, z)
-    depth = np.where(dy < 0, front + anatomy.fat_front_mm * fat, back + anatomy.fat_back_mm * fat)
+    behind = back + anatomy.fat_back_mm * fat
+    depth = np.where(dy < 0, front + anatomy.fat_front_mm * fat, behind).astype(np.float32)
     level = _superellipse(x, dy, width + anatomy.fat_side_mm * fat, depth, _BODY_EXPONENT)
     return _groove(level, x / 24.0, dy / depth, 0.10)
 
@@ -173,7 +229,9 @@ def mediastinum_half_width(anatomy: Anatomy, y: Array, z: Array, *, left: bool) 
     if left:
         middle = profile(t, ((0.0, 14.0), (0.3, 13.0), (0.55, 22.0), (0.75, 22.0), (0.9, 24.0), (1.05, 26.0)))
     else:
-        middle = profile(t, ((0.0, 12.0), (0.3, 10.0), (0.5, 15.0), (0.62, 24.0), (0.8, 26.0), (0.9, 25.0), (1.05, 26.0)))
+        middle = profile(
+            t, ((0.0, 12.0), (0.3, 10.0), (0.5, 15.0), (0.62, 24.0), (0.8, 26.0), (0.9, 25.0), (1.05, 26.0))
+        )
     behind = profile(t, ((0.0, 17.0), (0.5, 13.0), (0.8, 15.0), (1.0, 18.0)))
     into = np.clip((v + 0.85) / 0.6, 0, 1)
     out = np.clip((v - 0.1) / 0.5, 0, 1)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duoscan.phantom.anatomy import Anatomy
-from duoscan.phantom.canvas import Canvas, Grid
 from duoscan.phantom.shape import lung_depth
 
-Points = NDArray[np.float32]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array
+    from duoscan.phantom.canvas import Canvas, Grid
+
 
 _VESSEL_HU = 40.0
 _BRONCHUS_WALL_HU = -250.0
@@ -23,8 +28,8 @@ _SUBDIVISIONS = 4
 class Tree:
     """Tubes as a cloud of balls: centres (N, 3) in mm, order (x, y, z), and radii (N,) in mm."""
 
-    centres_mm: Points
-    radii_mm: Points
+    centres_mm: Array
+    radii_mm: Array
 
     def thicker_than(self, radius_mm: float) -> Tree:
         """The part whose radius is above a limit."""
@@ -32,7 +37,7 @@ class Tree:
         return Tree(self.centres_mm[keep], self.radii_mm[keep])
 
 
-def sample_lung_points(anatomy: Anatomy, rng: np.random.Generator, count: int, margin_mm: float, side: int) -> Points:
+def sample_lung_points(anatomy: Anatomy, rng: np.random.Generator, count: int, margin_mm: float, side: int) -> Array:
     """Random points inside one lung (``side`` 1 left, -1 right), at least ``margin_mm`` below its surface."""
     found = np.zeros((0, 3), np.float32)
     low = np.array([8.0, -anatomy.cage_front_mm, 0.0])
@@ -44,7 +49,7 @@ def sample_lung_points(anatomy: Anatomy, rng: np.random.Generator, count: int, m
     return found[:count]
 
 
-def _grow(root: Points, targets: Points, rng: np.random.Generator) -> tuple[Points, NDArray[np.intp]]:
+def _grow(root: Array, targets: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
     """Connect every target to the cheapest point of the tree grown so far.
 
     The price is the distance plus a share of the way back to the root, which gives long, gently forking branches.
@@ -70,7 +75,7 @@ def _grow(root: Points, targets: Points, rng: np.random.Generator) -> tuple[Poin
     return nodes, parent
 
 
-def _balls(nodes: Points, parent: NDArray[np.intp], tip_radius_mm: float) -> Tree:
+def _balls(nodes: Array, parent: NDArray[np.intp], tip_radius_mm: float) -> Tree:
     """Calibres after Murray's law (flow is shared at forks), sampled densely along each branch."""
     leaves = np.zeros(len(nodes), np.float32)
     leaves[np.setdiff1d(np.arange(1, len(nodes)), parent[1:])] = 1
@@ -128,7 +133,7 @@ def draw_tree(canvas: Canvas, tree: Tree, hu: float, *, scale: float = 1.0) -> N
     touched = []
     radii = tree.radii_mm * np.float32(scale)
     edges = [0.0, 1.2, 2.0, 3.0, 4.5, 20.0]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         chosen = (radii > low) & (radii <= high)
         if chosen.any():
             touched.append(_splat(canvas.grid, cover, tree.centres_mm[chosen], radii[chosen]))
@@ -139,7 +144,7 @@ def draw_tree(canvas: Canvas, tree: Tree, hu: float, *, scale: float = 1.0) -> N
     density[where] = old + cover[where] * canvas.lung.reshape(-1)[where] * (np.float32(hu) - old)
 
 
-def _splat(grid: Grid, cover: Points, centres: Points, radii: Points) -> NDArray[np.intp]:
+def _splat(grid: Grid, cover: Array, centres: Array, radii: Array) -> NDArray[np.intp]:
     """Raise the flat ``cover`` to the share each ball fills, for balls of about one size; returns where."""
     axes = (grid.z_mm, grid.y_mm, grid.x_mm)
     spacing, extent = grid.spacing_mm, grid.extent_mm

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from duoscan.phantom.anatomy import Anatomy
 from duoscan.phantom.bones import paint_shoulders, paint_spine, paint_wall
 from duoscan.phantom.canvas import FAT_HU, SOFT_TISSUE_HU, Box, Canvas, Grid
-from duoscan.phantom.lesions import LESION_THRESHOLD, NO_LESIONS, Lesions, lesion_fill
+from duoscan.phantom.lesions import LESION_THRESHOLD, Lesions, lesion_fill
 from duoscan.phantom.noise import NoiseField, smooth_noise
 from duoscan.phantom.organs import paint_abdomen, paint_belly_organs, paint_mediastinum
 from duoscan.phantom.shape import (
@@ -30,7 +29,10 @@ from duoscan.phantom.shape import (
 )
 from duoscan.phantom.vessels import Tree, draw_tree, grow_airways, grow_vessels
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array, Mask
+
 
 # A fill of 1 turns lung into this: alveoli full of fluid.
 CONSOLIDATION_HU = 35.0
@@ -52,8 +54,8 @@ class Volume:
     intensity_hu: Array
     spacing_mm: tuple[float, float, float]
     grid: Grid
-    lung_mask: NDArray[np.bool_]
-    lesion_mask: NDArray[np.bool_]
+    lung_mask: Mask
+    lesion_mask: Mask
 
     @property
     def severity(self) -> float:
@@ -97,9 +99,9 @@ def projection_grid(
     front = anatomy.cage_front_mm + wall + anatomy.fat_front_mm * 1.2 + anatomy.breast_mm
     back = anatomy.cage_back_mm + wall + 24 + anatomy.fat_back_mm * 1.2
     return Grid(
-        np.arange(*z_range, step, np.float32),
-        np.arange(-front, back + layer, layer, np.float32),
-        np.arange(*x_range, step, np.float32),
+        np.arange(*z_range, step).astype(np.float32),
+        np.arange(-front, back + layer, layer).astype(np.float32),
+        np.arange(*x_range, step).astype(np.float32),
         (step, layer, step),
     )
 
@@ -115,7 +117,7 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
 
     Args:
         anatomy: The patient.
-        lesions: The disease; :data:`NO_LESIONS` for a healthy one.
+        lesions: The disease; :data:`duoscan.phantom.lesions.NO_LESIONS` for a healthy one.
         grid: Where to sample.
         fine_texture: Draw muscle fibres and lung texture, which a projection averages away.
     """
@@ -134,17 +136,20 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
 
 
 def _paint_breasts(canvas: Canvas, anatomy: Anatomy) -> None:
+    """Skin, fat and gland; half buried in the trunk, which is painted over them."""
     if not anatomy.breast_mm:
         return
     front = anatomy.cage_front_mm + 10 + anatomy.muscle_mm
-    y = -0.58 * front
-    depth = 0.38 * front + 0.9 * anatomy.fat_front_mm + 0.75 * anatomy.breast_mm
+    half = anatomy.cage_half_width_mm
+    y = -0.50 * front
+    depth = 0.42 * front + 0.8 * anatomy.fat_front_mm + 0.6 * anatomy.breast_mm
     for side in (-1.0, 1.0):
-        centre = (side * 0.64 * anatomy.cage_half_width_mm, y, 0.40 * anatomy.lung_height_mm)
-        semi = (0.55 * anatomy.cage_half_width_mm, depth, 0.50 * anatomy.cage_half_width_mm)
+        centre = (side * 0.62 * half, y, 0.40 * anatomy.lung_height_mm)
+        semi = (0.55 * half, depth, 0.50 * half)
+        gland = (side * 0.57 * half, y - 0.36 * depth, centre[2] - 4.0)
         canvas.paint_ellipsoid(centre, semi, 20.0)
         canvas.paint_ellipsoid(centre, [s - 2.5 for s in semi], FAT_HU)
-        canvas.paint_ellipsoid((centre[0], y - 0.3 * depth, centre[2] - 4), [0.55 * s for s in semi], 5.0)
+        canvas.paint_ellipsoid(gland, [0.5 * s for s in semi], 5.0)
 
 
 @dataclass(frozen=True)
@@ -254,7 +259,9 @@ def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
     _paint_fissures(canvas, anatomy, canvas.box((-half, -anatomy.cage_front_mm, 0), reach))
     rng = np.random.default_rng((anatomy.texture_seed, 3))
     grid = canvas.grid
-    grain = smooth_noise(rng, *_corners(grid), 5.0).on(grid.z_mm, grid.y_mm, grid.x_mm)
+    grain = smooth_noise(rng, *_corners(grid), (max(5.0, 2 * grid.spacing_mm[0]), 5.0, 5.0)).on(
+        grid.z_mm, grid.y_mm, grid.x_mm
+    )
     canvas.hu += grain * (5 + 9 * canvas.lung)
     if anatomy.emphysema:
         upper = np.clip((grid.z_mm / anatomy.lung_height_mm - 0.35) / 0.4, 0, 1)[:, None, None]
@@ -262,7 +269,7 @@ def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
         canvas.hu += holes * canvas.lung * (np.float32(-960.0) - canvas.hu)
 
 
-def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> NDArray[np.bool_]:
+def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> Mask:
     """Lesions, vessels, airways and variants; returns the lesion mask."""
     mask = np.zeros(canvas.grid.shape, np.bool_)
     for part, fill in lesion_fill(lesions, anatomy, canvas):
@@ -277,15 +284,18 @@ def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> NDArra
         if variant.kind == "band":
             canvas.paint_ellipsoid(variant.centre_mm, (30.0, 22.0, r), -250.0, tilt=0.25, on_lung_only=True)
         else:
-            canvas.paint_ellipsoid(variant.centre_mm, (r, r, r), 600.0 if variant.kind == "granuloma" else 25.0, on_lung_only=True)
+            canvas.paint_ellipsoid(
+                variant.centre_mm, (r, r, r), 600.0 if variant.kind == "granuloma" else 25.0, on_lung_only=True
+            )
     return mask
 
 
 def _paint_fissures(canvas: Canvas, anatomy: Anatomy, box: Box) -> None:
     """Paint the thin planes between the lobes."""
     oblique = oblique_fissure(anatomy, box.x, box.y, box.z)
-    soft = np.float32(0.7 * (canvas.grid.extent_mm[0] + canvas.grid.extent_mm[2]))
-    canvas.paint(box, np.clip((1.2 - np.abs(oblique)) / soft, 0, 1) * np.float32(0.30), 0.0, on_lung_only=True)
-    right = horizontal_fissure(anatomy, box.x, box.y, box.z)
-    cover = np.clip((0.8 - np.abs(right)) / soft, 0, 1) * (oblique > 0) * (box.x < 0) * np.float32(0.30)
-    canvas.paint(box, cover, 0.0, on_lung_only=True)
+    horizontal = horizontal_fissure(anatomy, box.x, box.y, box.z)
+    soft = 0.7 * (canvas.grid.extent_mm[0] + canvas.grid.extent_mm[2])
+    right_front = (oblique > 0) & (box.x < 0)
+    for height, half_width, where in ((oblique, 1.2, True), (horizontal, 0.8, right_front)):
+        cover = 0.3 * np.clip((half_width - np.abs(height)) / soft, 0, 1) * where
+        canvas.paint(box, cover.astype(np.float32), 0.0, on_lung_only=True)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from duoscan.phantom.anatomy import Anatomy
-from duoscan.phantom.canvas import Grid
 from duoscan.phantom.volume import Volume, projection_grid
 
-Array = NDArray[np.float32]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from duoscan.phantom.anatomy import Anatomy
+    from duoscan.phantom.arrays import Array, Mask
+    from duoscan.phantom.canvas import Grid
+
 
 # Linear attenuation of water at the mean energy of a 120 kV beam, about 65 keV (NIST XCOM: 0.20 per cm).
 WATER_ATTENUATION_PER_MM = 0.0200
@@ -34,7 +38,7 @@ class Imager:
         equalisation: How much large-scale contrast is compressed, 0 to 1.
         detail: How much edges are enhanced.
         width: Width of the display curve, in units of optical depth.
-        blur_px: Unsharpness of the detector.
+        blur: Unsharpness of the detector, 0 to 1.
     """
 
     photons: float
@@ -42,7 +46,7 @@ class Imager:
     equalisation: float
     detail: float
     width: float
-    blur_px: float
+    blur: float
 
 
 @dataclass(frozen=True)
@@ -106,14 +110,15 @@ def view_grid(anatomy: Anatomy, view: View) -> Grid:
 
 
 def attenuation_per_mm(intensity_hu: Array) -> Array:
-    """Linear attenuation from Hounsfield units, by their definition: 0 HU is water, -1000 HU nothing."""
+    """Linear attenuation per mm.
+
+    By the definition of the Hounsfield unit, 0 HU is water and -1000 HU nothing. What lies above 100 HU is calcium,
+    whose share counts :data:`BONE_FACTOR` times.
+    """
     relative = intensity_hu / np.float32(1000)
     calcium = np.maximum(relative - np.float32(0.1), 0)
-    calcium *= np.float32(BONE_FACTOR - 1)
-    relative += calcium
-    relative += 1
-    relative *= np.float32(WATER_ATTENUATION_PER_MM)
-    return np.maximum(relative, 0, out=relative)
+    total = 1 + relative + calcium * np.float32(BONE_FACTOR - 1)
+    return np.asarray(np.maximum(total * np.float32(WATER_ATTENUATION_PER_MM), 0), np.float32)
 
 
 def project(volume: Volume, view: View, size: int) -> Array:
@@ -130,25 +135,25 @@ def project(volume: Volume, view: View, size: int) -> Array:
     Returns:
         Optical depth, (size, size), row 0 at the head, column 0 at the patient's right.
     """
-    return _project(volume.intensity_hu, volume.grid, view, size)
+    return _project(lambda layers: attenuation_per_mm(volume.intensity_hu[:, layers]), volume.grid, view, size)
 
 
-def project_mask(mask: NDArray[np.bool_], grid: Grid, view: View, size: int) -> Array:
+def project_mask(mask: Mask, grid: Grid, view: View, size: int) -> Array:
     """Thickness in mm of what is masked, along the same beam as :func:`project`."""
-    return _project(mask, grid, view, size)
+    return _project(lambda layers: mask[:, layers].astype(np.float32), grid, view, size)
 
 
-def _project(values: Array | NDArray[np.bool_], grid: Grid, view: View, size: int) -> Array:
-    """Sum a mask, or the attenuation of densities, along the beam, slab by slab."""
+def _project(density: Callable[[slice], Array], grid: Grid, view: View, size: int) -> Array:
+    """Sum along the beam what ``density`` gives for some of the layers, slab by slab."""
     film = np.zeros((size, size), np.float32)
     layer_mm, step_mm = grid.spacing_mm[1], grid.spacing_mm[2]
     front, back = float(grid.y_mm[0]), float(grid.y_mm[-1])
     detector = front - _AIR_GAP_MM if view.position == "PA" else back + _AIR_GAP_MM
     middle = 0.5 * (front + back)
     for start in range(0, len(grid.y_mm), _LAYERS_PER_SLAB):
-        part = values[:, start : start + _LAYERS_PER_SLAB]
-        slab = (part if part.dtype == np.bool_ else attenuation_per_mm(part)).sum(1, dtype=np.float32)
-        y = float(grid.y_mm[start : start + _LAYERS_PER_SLAB].mean())
+        layers = slice(start, start + _LAYERS_PER_SLAB)
+        slab = density(layers).sum(1)
+        y = float(grid.y_mm[layers].mean())
         reach = view.source_distance_mm
         half = 0.5 * view.field_mm * (reach - abs(y - detector)) / (reach - abs(middle - detector))
         x = view.centre_mm[0] - view.turn * (y - middle) - float(grid.x_mm[0])
@@ -161,7 +166,7 @@ def _project(values: Array | NDArray[np.bool_], grid: Grid, view: View, size: in
         )
         upright = Image.fromarray(slab[::-1] * np.float32(layer_mm))
         film += np.asarray(upright.resize((size, size), Image.Resampling.BICUBIC, box=box))
-    return np.maximum(_rotate(film, view.roll_deg), 0)
+    return np.asarray(np.maximum(_rotate(film, view.roll_deg), 0), np.float32)
 
 
 def _rotate(film: Array, angle_deg: float) -> Array:
@@ -199,20 +204,20 @@ def expose(optical_depth: Array, imager: Imager, view: View, rng: np.random.Gene
     # A Poisson count this large is a normal one whose variance is its mean.
     noise = rng.standard_normal(total.shape, dtype=np.float32) * np.sqrt(total / photons)
     noisy = total + noise
-    if imager.blur_px > 0:
-        share = np.float32(imager.blur_px)
+    if imager.blur > 0:
+        share = np.float32(imager.blur)
         noisy = noisy * (1 - share) + share * _smooth(noisy, 2.0)
-    return np.maximum(noisy, 1e-5)
+    return np.asarray(np.maximum(noisy, 1e-5), np.float32)
 
 
-def develop(measured: Array, anatomy: Anatomy, imager: Imager, view: View) -> NDArray[np.uint8]:
+def develop(measured: Array, anatomy: Anatomy, imager: Imager, view: View) -> Array:
     """The picture a reader sees: logarithm, equalisation, edge enhancement, display curve; bone is bright.
 
     The curve's middle comes from the patient's thickness, never from the film itself, so that disease does not shift the
     brightness of what is not diseased.
 
     Returns:
-        Grey, (H, W), 0 is black.
+        Grey from 0 (black) to 1, (H, W).
     """
     scatter = np.float32(imager.scatter / (1 - imager.scatter))
     density = -np.log(measured / (1 + scatter))
@@ -224,4 +229,4 @@ def develop(measured: Array, anatomy: Anatomy, imager: Imager, view: View) -> ND
     flat = density - np.float32(imager.equalisation) * (large - np.float32(centre)) + np.float32(imager.detail) * fine
     width = imager.width * view.contrast
     grey = 1 / (1 + np.exp(-(flat - np.float32(centre + view.brightness)) / np.float32(width)))
-    return np.asarray(np.clip(np.rint(grey * 255), 0, 255), np.uint8)
+    return np.asarray(grey, np.float32)

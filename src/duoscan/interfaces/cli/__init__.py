@@ -13,7 +13,7 @@ from duoscan.errors import DuoscanError
 # name → (module, attribute, one line of help); kept here so that ``--help`` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("duoscan.interfaces.cli.manifest", "import_command", "Make a manifest from images."),
-    "data": ("duoscan.interfaces.cli.data", "data_command", "Public data sets: what is known, is a download whole."),
+    "data": ("duoscan.interfaces.cli.data", "data_command", "List and check public data sets."),
     "split": ("duoscan.interfaces.cli.manifest", "split_command", "Split a manifest by patient."),
     "evaluate": (
         "duoscan.interfaces.cli.evaluate",

@@ -47,7 +47,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_shared_options
 @click.option("--need-ct", type=_EXISTING, help="CSV with patient_id, need_ct: the clinician's answer.")
 @click.option("--need-ct-all", is_flag=True, help="The clinician asks for CT for every patient.")
-@click.option("--modality", type=click.Choice(list(Modality)), help="What raster files are; told from content if left.")
+@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="What raster files are; told from content if left.")
 @click.option("--xray-bundle", type=_FILE, help="Phase 1 model; the shipped one if left out.")
 @click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
@@ -92,7 +92,7 @@ def screen_command(
 
 @click.command("predict")
 @_shared_options
-@click.option("--modality", type=click.Choice(list(Modality)), required=True)
+@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), required=True)
 @click.option("--bundle", type=_FILE, help="The model; the shipped one if left out.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Operating point; the bundle's if left out.")
 def predict_command(

@@ -30,7 +30,7 @@ INFO = SourceInfo(
         "Almost no normals, so it cannot give a fair test alone. Images cropped from papers, with arrows and text. "
         "A finding of 'todo' or 'Unknown' is no label and is left empty."
     ),
-    counted="no fixed release: the collection grew until 2020",
+    counted="no fixed release: it kept growing",
 )
 
 _UNLABELLED = frozenset({"", "todo", "unknown"})

@@ -21,7 +21,7 @@ INFO = SourceInfo(
     layout="COVID, Lung_Opacity, Normal and 'Viral Pneumonia', each with the folders images and masks",
     caution=(
         "No patient ids. Each class comes from other places: COVID mostly from PadChest, normal and lung opacity "
-        "from RSNA, viral pneumonia from a children's hospital. So class and source are nearly the same thing."
+        "mostly from RSNA, viral pneumonia from a children's hospital. So class and source are nearly the same thing."
     ),
     expected={Finding.COVID: 3616, Finding.NORMAL: 10192, Finding.OTHER: 6012, Finding.PNEUMONIA: 1345},
     counted="the second update (2021)",
