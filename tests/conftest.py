@@ -5,14 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
-from PIL import Image
 
-from duoscan.imaging.contract import PreprocessingContract
-from duoscan.inference.bundle import BundleInfo, Provenance, write_bundle
-from duoscan.terms import Finding, Modality
+from duoscan.inference.bundle import write_bundle
+from duoscan.terms import Modality
+from stand_ins import brightness_graph, brightness_info
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,45 +28,6 @@ def data_dir() -> Path:
     return Path(os.environ["DUOSCAN_DATA"]).resolve()
 
 
-def brightness_graph(size: int = 32, slope: float = 20.0) -> bytes:
-    """A graph whose P(covid) grows with the mean of its input: logits (slope · mean, 0)."""
-    helper, tensor = onnx.helper, onnx.TensorProto
-    nodes = [
-        helper.make_node("Conv", ["images", "weight"], ["maps"]),
-        helper.make_node("AveragePool", ["maps"], ["activation"], kernel_shape=[4, 4], strides=[4, 4]),
-        helper.make_node("ReduceMean", ["activation", "axes"], ["logits"], keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "brightness",
-        [helper.make_tensor_value_info("images", tensor.FLOAT, ["batch", 1, size, size])],
-        [
-            helper.make_tensor_value_info("logits", tensor.FLOAT, ["batch", 2]),
-            helper.make_tensor_value_info("activation", tensor.FLOAT, ["batch", 2, size // 4, size // 4]),
-        ],
-        [
-            helper.make_tensor("weight", tensor.FLOAT, [2, 1, 1, 1], [slope, 0.0]),
-            helper.make_tensor("axes", tensor.INT64, [2], [2, 3]),
-        ],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    serialised: bytes = model.SerializeToString()
-    return serialised
-
-
-def brightness_info(modality: Modality, **changes: object) -> BundleInfo:
-    """What goes with ``brightness_graph``; input is normalised to [−1, 1], so mid-grey is P = 0.5."""
-    fields: dict[str, object] = {
-        "name": f"brightness-{modality}",
-        "classes": (Finding.COVID, Finding.OTHER),
-        "contract": PreprocessingContract(modality=modality, height=32, width=32, crop_borders=False),
-        "operating_points": {"argmax": 0.5},
-        "default_point": "argmax",
-        "provenance": Provenance(duoscan_version="0", recipe={}, data_fingerprint="none", parity=0.0),
-    }
-    return BundleInfo.model_validate(fields | changes)
-
-
 @pytest.fixture(scope="session")
 def brightness_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, Path]:
     """One bundle per modality that calls bright images positive."""
@@ -78,11 +36,3 @@ def brightness_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Modalit
         modality: write_bundle(folder / f"{modality}.duoscan", brightness_info(modality), brightness_graph()).path
         for modality in Modality
     }
-
-
-def write_png(path: Path, mean: float, size: int = 64) -> Path:
-    """A noisy grey image of a given mean in [0, 1]."""
-    noise = np.random.default_rng(size).normal(0, 0.02, (size, size))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(((mean + noise).clip(0, 1) * 255).astype(np.uint8)).save(path)
-    return path

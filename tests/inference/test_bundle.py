@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import brightness_graph, brightness_info
 from duoscan.errors import BundleError
 from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.inference.shipped import load_bundle
 from duoscan.terms import Modality
+from stand_ins import brightness_graph, brightness_info
 
 
 def test_round_trip(tmp_path: Path) -> None:

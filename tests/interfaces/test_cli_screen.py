@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_png
 from PIL import Image
 
 from duoscan.interfaces.cli import COMMANDS, cli, main
 from duoscan.predictions import read_predictions
 from duoscan.terms import Modality
+from stand_ins import write_png
 
 
 def run(*arguments: object) -> int:

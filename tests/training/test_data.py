@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import write_png
 from duoscan.errors import ManifestError
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.terms import Finding, Modality, Split
 from duoscan.training.data import TrainingSet, epoch_order, load_set, sampling_weights
 from duoscan.training.recipe import Recipe
+from stand_ins import write_png
 
 RECIPE = Recipe(name="r", modality=Modality.CT, classes=(Finding.COVID, Finding.OTHER))
 

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import write_png
 from duoscan.errors import InputError, ManifestError
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.reader import read_image
@@ -27,6 +26,7 @@ from duoscan.training.crossval import cross_validate
 from duoscan.training.loop import learning_rate_factor
 from duoscan.training.recipe import OptimiseSection, Recipe
 from duoscan.training.run import train
+from stand_ins import write_png
 
 RECIPE = Recipe.model_validate(
     {

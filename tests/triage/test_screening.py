@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import write_png
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
@@ -17,6 +16,7 @@ from duoscan.terms import Decision, Modality
 from duoscan.triage.outputs import COLUMNS, write_answers
 from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener
+from stand_ins import write_png
 
 BRIGHT, DARK = 0.8, 0.2
 

@@ -1,0 +1,60 @@
+"""Models and images that tests make for themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from PIL import Image
+
+from duoscan.imaging.contract import PreprocessingContract
+from duoscan.inference.bundle import BundleInfo, Provenance
+from duoscan.terms import Finding, Modality
+
+
+def brightness_graph(size: int = 32, slope: float = 20.0) -> bytes:
+    """A graph whose P(covid) grows with the mean of its input: logits (slope · mean, 0)."""
+    helper, tensor = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Conv", ["images", "weight"], ["maps"]),
+        helper.make_node("AveragePool", ["maps"], ["activation"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("ReduceMean", ["activation", "axes"], ["logits"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "brightness",
+        [helper.make_tensor_value_info("images", tensor.FLOAT, ["batch", 1, size, size])],
+        [
+            helper.make_tensor_value_info("logits", tensor.FLOAT, ["batch", 2]),
+            helper.make_tensor_value_info("activation", tensor.FLOAT, ["batch", 2, size // 4, size // 4]),
+        ],
+        [
+            helper.make_tensor("weight", tensor.FLOAT, [2, 1, 1, 1], [slope, 0.0]),
+            helper.make_tensor("axes", tensor.INT64, [2], [2, 3]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    serialised: bytes = model.SerializeToString()
+    return serialised
+
+
+def brightness_info(modality: Modality, **changes: object) -> BundleInfo:
+    """What goes with ``brightness_graph``; input is normalised to [−1, 1], so mid-grey is P = 0.5."""
+    fields: dict[str, object] = {
+        "name": f"brightness-{modality}",
+        "classes": (Finding.COVID, Finding.OTHER),
+        "contract": PreprocessingContract(modality=modality, height=32, width=32, crop_borders=False),
+        "operating_points": {"argmax": 0.5},
+        "default_point": "argmax",
+        "provenance": Provenance(duoscan_version="0", recipe={}, data_fingerprint="none", parity=0.0),
+    }
+    return BundleInfo.model_validate(fields | changes)
+
+
+def write_png(path: Path, mean: float, size: int = 64) -> Path:
+    """A noisy grey image of a given mean in [0, 1]."""
+    noise = np.random.default_rng(size).normal(0, 0.02, (size, size))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(((mean + noise).clip(0, 1) * 255).astype(np.uint8)).save(path)
+    return path
