@@ -213,8 +213,8 @@ def expose(optical_depth: Array, imager: Imager, view: View, rng: np.random.Gene
 def develop(measured: Array, anatomy: Anatomy, imager: Imager, view: View) -> Array:
     """The picture a reader sees: logarithm, equalisation, edge enhancement, display curve; bone is bright.
 
-    The curve's middle comes from the patient's thickness, never from the film itself, so that disease does not shift the
-    brightness of what is not diseased.
+    The curve's middle comes from the patient's thickness, never from the film itself, so that disease does not
+    shift the brightness of what is not diseased.
 
     Returns:
         Grey from 0 (black) to 1, (H, W).

@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "import": ("duoscan.interfaces.cli.manifest", "import_command", "Make a manifest from images."),
     "data": ("duoscan.interfaces.cli.data", "data_command", "List and check public data sets."),
     "split": ("duoscan.interfaces.cli.manifest", "split_command", "Split a manifest by patient."),
+    "phantom": ("duoscan.interfaces.cli.phantom", "phantom_command", "Make a synthetic cohort with known truth."),
     "evaluate": (
         "duoscan.interfaces.cli.evaluate",
         "evaluate_command",
