@@ -61,7 +61,7 @@ def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> No
     need.write_text("patient_id,need_ct\nanna,yes\n", encoding="utf-8")
     common = ["screen", tmp_path / "in", "--modality", "cxr", "--need-ct", need, *bundles]
     assert run(*common, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--quiet") == 0
-    answers = list(csv.DictReader((tmp_path / "a.csv").open(encoding="utf-8")))
+    answers = list(csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["patient_id"], row["answer"], row["need_ct"]) for row in answers] == [("anna", "CT needed", "yes")]
     assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["patients"][0]["xray"]["state"] == "positive"
 

@@ -134,10 +134,9 @@ def write_dicom(path: Path, modality: str, patient: str, value: int) -> None:
     data.HighBit, data.SamplesPerPixel, data.PixelRepresentation = 15, 1, 1
     data.PhotometricInterpretation = "MONOCHROME2"
     data.RescaleIntercept, data.RescaleSlope = "0", "1"
-    # Half at the value, half 10 HU above: an image without any contrast would be refused.
-    half = 64 * 32
-    data.PixelData = value.to_bytes(2, "little", signed=True) * half
-    data.PixelData += (value + 10).to_bytes(2, "little", signed=True) * half
+    # A quarter is air, without which a CT slice is not believed to be in HU; the rest is at the value.
+    air, tissue = (level.to_bytes(2, "little", signed=True) for level in (-1000, value))
+    data.PixelData = air * (64 * 16) + tissue * (64 * 48)
     data.save_as(path)
 
 
