@@ -123,3 +123,32 @@ def test_screening_loads_nothing_heavy(tmp_path: Path, bundles: list[object]) ->
         "pass"
     )
     assert not loaded_by(code) & HEAVY
+
+
+def test_a_manifest_can_be_screened_and_tells_how_it_went(
+    tmp_path: Path, bundles: list[object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = ["path,modality,label,patient_id,split"]
+    for name, mean, label, split in (
+        ("a", 0.9, "covid", "test"),
+        ("b", 0.1, "normal", "test"),
+        ("c", 0.9, "covid", "val"),
+    ):
+        for modality in ("cxr", "ct"):
+            write_png(tmp_path / f"{name}-{modality}.png", mean)
+            lines.append(f"{name}-{modality}.png,{modality},{label},{name},{split}")
+    table = tmp_path / "manifest.csv"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    assert run("screen", "--manifest", table, "--split", "test", "--csv", tmp_path / "out.csv", *bundles) == 0
+    answers = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["patient_id"], row["answer"]) for row in answers] == [("a", "positive"), ("b", "negative")]
+    out = capsys.readouterr().out
+    assert "sensitivity (covid answered positive): 1.000" in out
+    assert "sent to CT: 0.500" in out
+
+
+def test_paths_and_manifest_exclude_each_other(bundles: list[object], tmp_path: Path) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text("path\n", encoding="utf-8")
+    assert run("screen", tmp_path, "--manifest", table, *bundles) == 2
+    assert run("screen", *bundles) == 2

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from duoscan.errors import InputError
 
 if TYPE_CHECKING:
+    from duoscan.manifest.records import Manifest
+
+if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # Folder names that say what the images are, not whose they are.
@@ -81,6 +84,14 @@ def collect(paths: Sequence[str | Path], rules: PatientRules = NO_RULES) -> list
     if not found:
         raise InputError(f"no files in {', '.join(map(str, paths))}; name files or folders with images")
     return list(found.values())
+
+
+def from_manifest(manifest: Manifest) -> list[FoundImage]:
+    """The images of a manifest, with the patients (or blocks) and modalities it states."""
+    return [
+        FoundImage(manifest.file(record), record.path, record.patient_id or record.group, record.modality)
+        for record in manifest
+    ]
 
 
 def folder_patient(path: Path, given: Sequence[str | Path]) -> str:

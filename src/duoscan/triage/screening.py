@@ -137,9 +137,22 @@ class Screener:
         Raises:
             InputError: A path does not exist, or nothing is there.
         """
+        found = collect(paths, rules)
+        return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
+
+    def screen_found(
+        self,
+        found: Iterable[FoundImage],
+        *,
+        paths: Sequence[str | Path] = (),
+        need_ct: Collection[str] | bool = (),
+        modality: Modality | None = None,
+        on_image: OnImage = lambda _file, _contract: None,
+    ) -> list[CaseAnswer]:
+        """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         cases: dict[str, _Case] = {}
-        for found in collect(paths, rules):
-            file, kind = identify(found, paths, modality)
+        for image in found:
+            file, kind = identify(image, paths, modality)
             cases.setdefault(str(file.row.patient_id), _Case()).of(kind).append(file)
         asked = {name: need_ct if isinstance(need_ct, bool) else name in need_ct for name in cases}
         self._run(Modality.CXR, cases.values(), on_image)

@@ -12,13 +12,21 @@ from typing import Any
 import click
 
 from duoscan.errors import InputError
-from duoscan.inference.collect import PatientRules, collect, read_need_ct, read_patient_table
+from duoscan.inference.collect import (
+    FoundImage,
+    PatientRules,
+    collect,
+    from_manifest,
+    read_need_ct,
+    read_patient_table,
+)
 from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.predictions import Prediction, write_predictions
-from duoscan.terms import Decision, Modality
+from duoscan.terms import Decision, Finding, Modality, Split
 from duoscan.triage.outputs import write_answers
+from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener, identify
 
 NOTICE = "Research software, not a medical device: a person decides."
@@ -31,7 +39,7 @@ Option = Callable[[Callable[..., Any]], Callable[..., Any]]
 def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that both commands take."""
     options: list[Option] = [
-        click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
         click.option("--patients", type=_EXISTING, help="CSV with path, patient_id and perhaps modality."),
         click.option("--patient-pattern", help="Regular expression whose one group, found in a path, is the patient."),
         click.option("--csv", "csv_out", type=_FILE, help="Write the answers as CSV."),
@@ -45,9 +53,15 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.command("screen")
 @_shared_options
+@click.option("--manifest", type=_EXISTING, help="Screen a manifest's images; with labels, tell how it went.")
+@click.option("--split", type=click.Choice([part.value for part in Split]), help="Only this part of the manifest.")
 @click.option("--need-ct", type=_EXISTING, help="CSV with patient_id, need_ct: the clinician's answer.")
 @click.option("--need-ct-all", is_flag=True, help="The clinician asks for CT for every patient.")
-@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="What raster files are; told from content if left.")
+@click.option(
+    "--modality",
+    type=click.Choice([kind.value for kind in Modality]),
+    help="What raster files are; told from content if left.",
+)
 @click.option("--xray-bundle", type=_FILE, help="Phase 1 model; the shipped one if left out.")
 @click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
@@ -61,6 +75,8 @@ def screen_command(
     csv_out: Path | None,
     heatmaps: Path | None,
     quiet: bool,
+    manifest: Path | None,
+    split: str | None,
     need_ct: Path | None,
     need_ct_all: bool,
     modality: str | None,
@@ -77,9 +93,10 @@ def screen_command(
     2 the command itself was wrong.
     """
     screener = Screener(xray_bundle, ct_bundle, xray_threshold=xray_threshold, ct_threshold=ct_threshold)
-    answers = screener.screen(
-        paths,
-        rules=_rules(patients, patient_pattern),
+    found, labels = _found(paths, _rules(patients, patient_pattern), manifest, split)
+    answers = screener.screen_found(
+        found,
+        paths=paths,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
         on_image=HeatmapWriter(heatmaps).add,
@@ -87,6 +104,8 @@ def screen_command(
     write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
     if not quiet:
         _show_answers(answers)
+    if labels:
+        _show_outcome(answers, labels)
     sys.exit(1 if any(answer.unreadable for answer in answers) else 0)
 
 
@@ -114,7 +133,7 @@ def predict_command(
     """
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold)
-    found = collect(paths, _rules(patients, patient_pattern))
+    found, _ = _found(paths, _rules(patients, patient_pattern), None, None)
     files = (identify(image, paths, kind)[0] for image in found)
     rows = []
     writer = HeatmapWriter(heatmaps)
@@ -126,6 +145,25 @@ def predict_command(
     if not quiet:
         _show_rows(rows)
     sys.exit(1 if any(row.decision == Decision.UNREADABLE for row in rows) else 0)
+
+
+def _found(
+    paths: tuple[Path, ...], rules: PatientRules, manifest: Path | None, split: str | None
+) -> tuple[list[FoundImage], dict[str, Finding]]:
+    """The images to answer, and the reference labels of their patients where a manifest states them."""
+    if manifest is None:
+        if not paths:
+            raise InputError("nothing to screen: name files or folders, or a table with --manifest")
+        return collect(paths, rules), {}
+    if paths:
+        raise InputError("name files and folders, or a table with --manifest, not both")
+    from duoscan.manifest.table import read_manifest
+
+    table = read_manifest(manifest)
+    if split:
+        table = table.where(split=Split(split))
+    labels = {record.patient_id: record.label for record in table if record.patient_id and record.label}
+    return from_manifest(table), labels
 
 
 def _rules(table: Path | None, pattern: str | None) -> PatientRules:
@@ -152,6 +190,29 @@ def _show_answers(answers: list[CaseAnswer]) -> None:
     counts = Counter(case.answer for case in answers)
     console.print(f"{len(answers)} patients: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
     console.print(NOTICE)
+
+
+def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from duoscan.evaluation.two_phase import two_phase_outcome
+
+    outcome = two_phase_outcome(answers, labels)
+    table = Table("reference", "patients", *Answer, title="Two-phase answers by reference label")
+    for row in outcome.rows():
+        table.add_row(*row)
+    console = Console()
+    console.print(table)
+    for name, estimate in (
+        ("sensitivity (covid answered positive)", outcome.sensitivity),
+        ("missed (covid answered negative)", outcome.missed),
+        ("specificity (others answered negative)", outcome.specificity),
+        ("sent to CT", outcome.to_ct),
+    ):
+        if estimate:
+            interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
+            console.print(f"{name}: {estimate.value:.3f} [{interval}], {estimate.units} patients", highlight=False)
 
 
 def _show_rows(rows: list[Prediction]) -> None:

@@ -29,7 +29,7 @@ DEFAULT_RECIPE = "compact"
     "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A TOML file, or a built-in: compact, seed1, seed2."
 )
 @click.option("--run", "run_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
-@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="Needed if the manifest holds both.")
+@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="If the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--folds", type=click.IntRange(3), help="Cross-validate by patient instead of using the splits.")
