@@ -77,3 +77,11 @@ def _erase(views: Tensor, section: AugmentSection, rng: np.random.Generator) -> 
             top, left = rng.integers(0, size - side, 2)
             views[index, :, top : top + side, left : left + side] = float(rng.random())
     return views
+
+
+def augmented_views(
+    grey: NDArray[np.float32], section: AugmentSection, size: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """:func:`augment` for callers without torch: (N, h, w) in [0, 1] to (N, size, size)."""
+    views: NDArray[np.float32] = augment(torch.from_numpy(grey)[:, None], section, size, rng)[:, 0].numpy()
+    return views

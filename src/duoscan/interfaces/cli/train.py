@@ -14,10 +14,11 @@ from duoscan.manifest.table import read_manifest
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.loop import EpochResult
+    from duoscan.training.recipe import Recipe
     from duoscan.training.run import Watcher
 
 DEFAULT_RECIPE = "compact"
@@ -46,21 +47,14 @@ def train_command(
     seed: int | None,
 ) -> None:
     """Train one phase and export its bundle; a run that was cut off is taken up where it stood."""
-    for package in ("torch", "transformers", "monai", "onnxscript"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("train", "duoscan train")
-    from duoscan.training.crossval import cross_validate
-    from duoscan.training.recipe import builtin_recipes, read_recipe
-    from duoscan.training.run import train
-
     table = read_manifest(manifest)
     extra = [f"model.backbone={backbone}"] if backbone else []
     extra += [f"seed={seed}"] if seed is not None else []
-    if f"{recipe}-ct" in builtin_recipes():  # a recipe for each modality under one name
-        kind = Modality(modality or _only_modality(table))
-        recipe = f"{recipe}-{'xray' if kind is Modality.CXR else 'ct'}"
-    resolved = read_recipe(recipe, [*overrides, *extra])
-    with _progress() as watcher:
+    resolved = resolve_recipe(recipe, table, modality, [*overrides, *extra])
+    from duoscan.training.crossval import cross_validate
+    from duoscan.training.run import train
+
+    with training_progress() as watcher:
         if folds:
             path = cross_validate(table, resolved, run_dir, folds, watcher)
             click.echo(f"{path}: predictions on every fold's test part; see 'duoscan evaluate {path}'")
@@ -72,6 +66,25 @@ def train_command(
     )
 
 
+def resolve_recipe(name: str, manifest: Manifest, modality: str | None, overrides: Sequence[str]) -> Recipe:
+    """A recipe by file or name; ``compact`` and the like stand for one recipe a modality.
+
+    Raises:
+        MissingExtraError: Training is not installed.
+        InputError: The modality is needed and neither given nor plain from the manifest.
+        RecipeError: See :func:`duoscan.training.recipe.read_recipe`.
+    """
+    for package in ("torch", "transformers", "monai", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("train", "training")
+    from duoscan.training.recipe import builtin_recipes, read_recipe
+
+    if f"{name}-ct" in builtin_recipes():
+        kind = Modality(modality or _only_modality(manifest))
+        name = f"{name}-{'xray' if kind is Modality.CXR else 'ct'}"
+    return read_recipe(name, overrides)
+
+
 def _only_modality(manifest: Manifest) -> str:
     kinds = sorted({record.modality for record in manifest})
     if len(kinds) != 1:
@@ -80,7 +93,7 @@ def _only_modality(manifest: Manifest) -> str:
 
 
 @contextmanager
-def _progress() -> Iterator[Watcher]:
+def training_progress() -> Iterator[Watcher]:
     """Progress bars on the screen, one a stage, and a line for each epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,0 +1,55 @@
+"""``duoscan split-fault``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.files import write_text
+from duoscan.interfaces.cli.train import resolve_recipe, training_progress
+from duoscan.manifest.table import read_manifest
+
+if TYPE_CHECKING:
+    from duoscan.evaluation.intervals import Estimate
+
+
+@click.command("split-fault")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
+@click.option("--run", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
+@click.option("--backbone", help="Hub id or folder of the weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
+def split_fault_command(
+    manifest: Path, *, recipe: str, folder: Path, modality: str | None, backbone: str | None, overrides: tuple[str, ...]
+) -> None:
+    """Show what a random split by image adds to a figure, against the manifest's split by patient.
+
+    The same recipe is trained twice. Numbers of the split by image are never results.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = read_manifest(manifest)
+    resolved = resolve_recipe(
+        recipe, table, modality, [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
+    )
+    from duoscan.training.split_fault import show_split_fault
+
+    with training_progress() as watcher:
+        fault = show_split_fault(table, resolved, folder, watcher)
+    write_text(folder / "split-fault.json", json.dumps(fault.to_json(), indent=1) + "\n")
+    shown = Table("metric", "by patient (honest)", "by image (faulty)", "the fault adds")
+    for name, added in fault.added.items():
+        shown.add_row(name, *map(_text, (fault.by_patient.metrics[name], fault.by_image.metrics[name], added)))
+    console = Console()
+    console.print(shown)
+    console.print(f"{fault.shared_units} patients stand on both sides of the faulty split; written to {folder}")
+
+
+def _text(estimate: Estimate) -> str:
+    interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
+    return f"{estimate.value:.3f} [{interval}]"
