@@ -201,7 +201,9 @@ class Screener:
             reason += f"; {len(ct.images)} CT images not read"
         if failed := result.unreadable:
             more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-            reason += f"; unreadable: {failed[0].path} ({failed[0].reason}){more}"
+            first = failed[0]
+            named = first.reason if first.path in first.reason else f"{first.path}: {first.reason}"
+            reason += f"; unreadable: {named}{more}"
         return replace(result, reason=reason)
 
 

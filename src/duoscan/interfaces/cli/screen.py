@@ -181,7 +181,8 @@ def _show_answers(answers: list[CaseAnswer]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)", "why")
+    table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)")
+    table.add_column("why", overflow="fold")
     for case in answers:
         chances = ["–" if phase.probability is None else f"{phase.probability:.3f}" for phase in (case.xray, case.ct)]
         table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
@@ -220,7 +221,8 @@ def _show_rows(rows: list[Prediction]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("image", "patient", "P(covid)", "decision", "reason")
+    table = Table("image", "patient", "P(covid)", "decision")
+    table.add_column("reason", overflow="fold")
     for row in rows:
         chance = "–" if row.probability is None else f"{row.probability:.3f}"
         table.add_row(escape(row.path), escape(row.patient_id or "–"), chance, row.decision, escape(row.reason))
