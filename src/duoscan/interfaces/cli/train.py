@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,8 @@ def resolve_recipe(name: str, manifest: Manifest, modality: str | None, override
     for package in ("torch", "transformers", "monai", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("train", "training")
+    # Read once, when torch loads: threads that spin while they wait take the cores from whoever shares the machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
     from duoscan.training.recipe import builtin_recipes, read_recipe
 
     if f"{name}-ct" in builtin_recipes():
