@@ -21,7 +21,13 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate_command",
         "Metrics with intervals and figures.",
     ),
+    "report": ("duoscan.interfaces.cli.report", "report_command", "One HTML file of all evidence."),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
+    "split-fault": (
+        "duoscan.interfaces.cli.split_fault",
+        "split_fault_command",
+        "Show what a split by image adds to a figure.",
+    ),
     "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),

@@ -1,0 +1,61 @@
+"""``duoscan report``."""
+
+from __future__ import annotations
+
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from duoscan.errors import InputError, MissingExtraError
+from duoscan.files import write_text
+
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.command("report")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--manifest", type=_EXISTING, help="Images the runs shall answer in place of their own test images.")
+@click.option("--screening", type=_EXISTING, help="Answers of 'duoscan screen --json', shown as the two-phase table.")
+@click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of resamples and drawn images.")
+@click.option(
+    "--with-images/--without-images",
+    default=None,
+    help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
+)
+def report_command(
+    runs: tuple[Path, ...],
+    *,
+    manifest: Path | None,
+    screening: Path | None,
+    out: Path,
+    seed: int,
+    with_images: bool | None,
+) -> None:
+    """One HTML file on one or several runs: all evidence, readable, printable, without network.
+
+    A RUN is a folder of 'duoscan train', or a predictions table of any model, of which less is known. With runs of
+    both modalities the X-ray is compared with the CT.
+    """
+    for package in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("evaluate", "duoscan report")
+    if out.is_dir():
+        raise InputError(f"{out}: a folder of this name is there; name a file with --out")
+    from duoscan.report.page import Request, build_report
+
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    request = Request(runs, manifest, screening, seed, with_images, command)
+    with click.progressbar(length=0, label="Answering images", file=sys.stderr) as bar:
+
+        def on_image(total: int) -> None:
+            if bar.pos >= (bar.length or 0):  # the next run begins
+                bar.length, bar.finished = bar.pos + total, False
+            bar.update(1)
+
+        page = build_report(request, on_image)
+    write_text(out, page)
+    click.echo(f"Written to {out}")

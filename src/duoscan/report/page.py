@@ -1,0 +1,195 @@
+"""Everything together: subjects → one HTML file that holds all it needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import duoscan
+from duoscan.evaluation.curves import roc_band
+from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evaluation.figures import draw_figures
+from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.evaluation.sample import sample_of
+from duoscan.report.charts import (
+    Counts,
+    class_counts,
+    class_counts_figure,
+    inline_svg,
+    learning_figure,
+)
+from duoscan.report.confusion import class_shares
+from duoscan.report.flow import read_flow
+from duoscan.report.patients import HOW, evaluate_patients
+from duoscan.report.pictures import Pictures, make_pictures
+from duoscan.report.subject import OnImage, Subject, read_subjects, records_by_patient
+from duoscan.report.versus import compare_all
+from duoscan.report.wording import (
+    NINE_METRICS,
+    OTHER_METRICS,
+    contract_steps,
+    interval,
+    number,
+    operating_point,
+    question,
+    spoken,
+    tested_part,
+)
+from duoscan.terms import POSITIVE
+from duoscan.triage.rule import Answer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from markupsafe import Markup
+
+    from duoscan.evaluation.intervals import Estimate
+
+SHOWN_FIGURES = ("roc", "precision_recall", "reliability", "probabilities")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a report is asked to hold.
+
+    Attributes:
+        targets: Run folders, cross-validation folders or predictions tables.
+        manifest: Images the runs shall answer in place of their own test images.
+        screening: JSON of ``duoscan screen --json``.
+        seed: Of resamples and of drawn images.
+        with_images: Whether images are shown; ``None`` shows them only where all are phantoms.
+        command: What was typed.
+    """
+
+    targets: tuple[Path, ...]
+    manifest: Path | None = None
+    screening: Path | None = None
+    seed: int = 0
+    with_images: bool | None = None
+    command: str = "duoscan report"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One subject, measured and drawn.
+
+    Attributes:
+        anchor: Where the page's contents point; prefix of every identifier in the chapter.
+        subject: What it is about.
+        evaluation: Of its images.
+        by_patient: The same with one answer a patient; ``None`` where that is no other number.
+        shares: Normalised confusion of a model of several classes, with intervals; reference by row.
+        counts: Images by source, part and class; empty for a table.
+        figures: SVG by stem.
+        pictures: Images, or why there are none.
+    """
+
+    anchor: str
+    subject: Subject
+    evaluation: Evaluation
+    by_patient: Evaluation | None
+    shares: list[list[Estimate]]
+    counts: Counts
+    figures: dict[str, Markup]
+    pictures: Pictures
+
+
+def build_report(request: Request, on_image: OnImage = lambda _total: None) -> str:
+    """Measure everything a report is asked for and write it as HTML.
+
+    Equal requests over equal files give equal text: nothing in it depends on time or machine.
+
+    Args:
+        request: What it shall hold.
+        on_image: Called after each image that a run answers, with how many there are.
+
+    Raises:
+        InputError: A target or the screening answers cannot be used; the text says why.
+        PredictionsError: A table has no row that can be measured.
+    """
+    subjects = read_subjects(request.targets, request.manifest, request.seed, on_image)
+    chapters = [_chapter(subject, f"model-{place}", request) for place, subject in enumerate(subjects, start=1)]
+    flow = None
+    if request.screening is not None:
+        flow = read_flow(request.screening, records_by_patient(subjects), request.seed)
+    page = _environment().get_template("page.html")
+    return page.render(
+        chapters=chapters,
+        versuses=compare_all([(one.subject, one.evaluation) for one in chapters], request.seed),
+        flow=flow,
+        request=request,
+        version=duoscan.__version__,
+    )
+
+
+def _chapter(subject: Subject, anchor: str, request: Request) -> Chapter:
+    evaluation = evaluate(
+        subject.predictions,
+        threshold=subject.threshold,
+        threshold_origin=subject.threshold_origin or "given",
+        seed=request.seed,
+    )
+    counts = class_counts(subject.records or ())
+    return Chapter(
+        anchor=anchor,
+        subject=subject,
+        evaluation=evaluation,
+        by_patient=evaluate_patients(evaluation, subject.predictions, subject.modality),
+        shares=class_shares(subject.predictions, evaluation),
+        counts=counts,
+        figures=_figures(subject, evaluation, counts, anchor),
+        pictures=make_pictures(subject, evaluation, request.seed, wanted=request.with_images),
+    )
+
+
+def _figures(subject: Subject, evaluation: Evaluation, counts: Counts, anchor: str) -> dict[str, Markup]:
+    sample = sample_of(subject.predictions, evaluation.threshold)
+    band = roc_band(sample, resamples=evaluation.resamples, seed=evaluation.seed)
+    drawn = draw_figures(evaluation, subject.predictions, band)
+    figures = {stem: drawn[stem] for stem in SHOWN_FIGURES if stem in drawn}
+    if counts:
+        figures["counts"] = class_counts_figure(counts)
+    if subject.making is not None:
+        known = [part for part in subject.making.parts if part.history]
+        if known:
+            figures["learning"] = learning_figure([part.history for part in known], [part.best_epoch for part in known])
+    labels = _labels(evaluation)
+    return {stem: inline_svg(figure, f"{anchor}-{stem}", labels[stem]) for stem, figure in figures.items()}
+
+
+def _labels(evaluation: Evaluation) -> dict[str, str]:
+    """What each figure shows, for those who cannot see it."""
+    metrics, overall = evaluation.metrics, evaluation.overall
+    return {
+        "roc": f"ROC curve. AUROC {spoken(metrics['auroc'])}.",
+        "precision_recall": f"Precision against recall. Average precision {spoken(metrics['average_precision'])}.",
+        "reliability": f"Share of covid against stated probability. Brier score {spoken(metrics['brier_score'])}.",
+        "probabilities": f"Histogram of P(covid) of {overall.images} images by reference class.",
+        "counts": "Bar chart of images by class, part and source; the table below holds the same counts.",
+        "learning": "Loss and accuracy of training and validation over epochs.",
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("duoscan.report"),
+        autoescape=True,
+        undefined=StrictUndefined,  # a name that a template misspells is an error, not a gap
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "interval": interval, "contract_steps": contract_steps}
+    environment.globals |= {
+        "METRIC_NAMES": METRIC_NAMES,
+        "NINE_METRICS": NINE_METRICS,
+        "OTHER_METRICS": OTHER_METRICS,
+        "ANSWERS": tuple(Answer),
+        "POSITIVE": POSITIVE,
+        "HOW": HOW,
+        "question": question,
+        "operating_point": operating_point,
+        "tested_part": tested_part,
+    }
+    return environment
