@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 WEIGHTS ?= $(DATA)/../weights/mobilenet_v2_imagenet
 RUNS ?= runs
+DEMO ?= demo
+PATIENTS ?= 300
 READY := $(VENV)/.ready
 
-.PHONY: test check static format models clean
+.PHONY: demo test check static format models clean
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest
@@ -32,15 +34,28 @@ $(READY): pyproject.toml
 	$(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 
+# The whole system on invented patients: cohort, both phases trained from scratch, paired screening, report.
+demo: $(READY)
+	rm -rf $(DEMO)
+	$(BIN)/duoscan phantom --patients $(PATIENTS) --seed 1 --slices 16 --ct-size 192 --xray-size 384 --out $(DEMO)/cohort
+	$(BIN)/duoscan train $(DEMO)/cohort/manifest.csv --modality cxr --recipe demo --run $(DEMO)/xray
+	$(BIN)/duoscan train $(DEMO)/cohort/manifest.csv --modality ct --recipe demo --run $(DEMO)/ct
+	$(BIN)/duoscan screen --manifest $(DEMO)/cohort/manifest.csv --split test --quiet --json $(DEMO)/answers.json \
+	    --csv $(DEMO)/answers.csv --xray-bundle $(DEMO)/xray/model.duoscan --ct-bundle $(DEMO)/ct/model.duoscan
+	$(BIN)/duoscan report $(DEMO)/xray $(DEMO)/ct --screening $(DEMO)/answers.json --out $(DEMO)/report.html
+
 # The two shipped models: DATA holds cxr.csv and ct.csv with their images, WEIGHTS the ImageNet backbone.
 models: $(RUNS)/compact-xray/model.duoscan $(RUNS)/compact-ct/model.duoscan
 	cp $(RUNS)/compact-xray/model.duoscan src/duoscan/models/cxr.duoscan
 	cp $(RUNS)/compact-ct/model.duoscan src/duoscan/models/ct.duoscan
 	$(BIN)/duoscan bundle
 
+# COVID-CT has an official split and the others overlap with its test part or would be no external test any more.
+SOURCES_ct := --sources ucsd_covid_ct
+
 $(RUNS)/data/%.csv: $(READY)
 	$(BIN)/duoscan import $(DATA)/$*.csv --modality $* --out $(RUNS)/data/$*-all.csv --force
-	$(BIN)/duoscan split $(RUNS)/data/$*-all.csv --out $@ --force
+	$(BIN)/duoscan split $(RUNS)/data/$*-all.csv --out $@ --force $(SOURCES_$*)
 
 $(RUNS)/compact-xray/model.duoscan: | $(RUNS)/data/cxr.csv
 	$(BIN)/duoscan train $(RUNS)/data/cxr.csv --recipe compact --backbone $(WEIGHTS) --run $(@D)

@@ -89,7 +89,7 @@ def test_the_activation_map_explains_the_logit(run: Path, manifest: Manifest) ->
 def test_provenance_and_thresholds(run: Path) -> None:
     info = read_bundle(run / "model.duoscan").info
     assert info.provenance.recipe["optimise"]["epochs"] == 4
-    assert info.provenance.parity < 1e-4
+    assert info.provenance.parity < 1e-2
     assert set(info.operating_points) == {"argmax", "youden", "sensitivity"}
     assert info.provenance.data_summary["s0/covid"] == {"images": 4, "patients_or_blocks": 4}
 
@@ -151,6 +151,18 @@ def test_killed_and_resumed_equals_uninterrupted(run: Path, manifest: Manifest, 
         for name, value in one[part].items():
             assert torch.equal(value, two[part][name]), f"{part}.{name}"
     assert read_bundle(run / "model.duoscan").digest == read_bundle(folder / "model.duoscan").digest
+
+
+def test_members_come_from_further_seeds(manifest: Manifest, tmp_path: Path) -> None:
+    short = RECIPE.optimise.model_copy(update={"epochs": 1})
+    two = RECIPE.model_copy(update={"optimise": short, "model": RECIPE.model.model_copy(update={"members": 2})})
+    info = train(manifest, two, tmp_path / "run").info
+    assert set(info.provenance.metrics) == {"member-1", "member-2"}
+    first, second = (
+        torch.load(tmp_path / "run" / name, weights_only=True)["best_state"]["head.last.weight"]
+        for name in ("checkpoint.pt", "member-2/checkpoint.pt")
+    )
+    assert not torch.equal(first, second)
 
 
 def test_cross_validation_answers_every_image_once(manifest: Manifest, tmp_path: Path) -> None:

@@ -56,16 +56,22 @@ class ExportGraph(nn.Module):
     that is Grad-CAM (Selvaraju et al., ICCV 2017) without the rectifier and without a backward pass.
     """
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, members: Sequence[Classifier]) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) → logits (N, K), activation (N, K, h, w)."""
-        maps = self.classifier.features(images)
-        pooled = maps.mean((2, 3))
-        activation = torch.einsum("ndhw,nkd->nkhw", maps, self.classifier.head.local_weights(pooled))
-        return self.classifier.head(pooled), activation
+        """(N, C, H, W) → logits (N, K), activation (N, K, h, w), each the mean over the members."""
+        answers = [_answer(member, images) for member in self.members if isinstance(member, Classifier)]
+        logits, activation = (torch.stack(parts).mean(0) for parts in zip(*answers, strict=True))
+        return logits, activation
+
+
+def _answer(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
+    maps = classifier.features(images)
+    pooled = maps.mean((2, 3))
+    activation = torch.einsum("ndhw,nkd->nkhw", maps, classifier.head.local_weights(pooled))
+    return classifier.head(pooled), activation
 
 
 def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:

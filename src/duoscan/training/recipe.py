@@ -44,6 +44,7 @@ class ModelSection(_Section):
     freeze: tuple[str, ...] = Field(default=(), description="backbone modules, by name, whose weights stay as they are")
     hidden: tuple[HiddenLayer, ...] = Field(default=(), description="hidden layers of the head; none is linear")
     dropout: float = Field(default=0.2, ge=0, lt=1, description="before the last layer")
+    members: int = Field(default=1, ge=1, le=9, description="networks from as many seeds whose answers are averaged")
     mirror: bool = Field(
         default=False, description="answer for the image and its mirror image together; twice the work"
     )

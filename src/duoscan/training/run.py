@@ -9,6 +9,7 @@ RUN/
   logs/                TensorBoard events
   predictions-val.csv  what the exported bundle says on validation
   model.duoscan        the bundle
+  member-2/            checkpoint, history and logs of a second member, where the recipe asks for more than one
 """
 
 from __future__ import annotations
@@ -93,21 +94,30 @@ def train(
     training = load_set(manifest, recipe, Split.TRAIN, larger, watcher.on_tick)
     validation = load_set(manifest, recipe, Split.VAL, contract, watcher.on_tick)
 
-    network, licence = build_classifier(recipe)
-    trainer = Trainer(network, recipe, training, validation, run / "checkpoint.pt")
-    trainer.resume()
-    _run_epochs(trainer, run, watcher)
+    trainers = []
+    for number in range(recipe.model.members):
+        member = recipe.model_copy(update={"seed": recipe.seed + number})
+        network, licence = build_classifier(member)
+        folder = run / f"member-{number + 1}" if number else run
+        folder.mkdir(exist_ok=True)
+        trainers.append(Trainer(network, member, training, validation, folder / "checkpoint.pt"))
+        trainers[-1].resume()
+        _run_epochs(trainers[-1], folder, watcher)
 
     watcher.on_stage("exporting", 1)
     grey = validation.grey[:PARITY_IMAGES].astype(np.float32)
-    graph, parity = export_graph(trainer.judged, np.stack([normalise(image, contract) for image in grey]))
+    images = np.stack([normalise(image, contract) for image in grey])
+    graph, parity = export_graph([trainer.judged for trainer in trainers], images)
     provenance = Provenance(
         duoscan_version=duoscan.__version__,
         recipe=recipe.model_dump(mode="json"),
         data_fingerprint=used.fingerprint(),
         data_summary=count_by(training.records),
         licences=tuple(sorted({licence, *(f"images: {r.license}" for r in training.records if r.license)} - {""})),
-        metrics={"best_epoch": asdict(trainer.progress.history[trainer.progress.best_epoch])},
+        metrics={
+            f"member-{number}": asdict(trainer.progress.history[trainer.progress.best_epoch])
+            for number, trainer in enumerate(trainers, start=1)
+        },
         environment=environment(),
         parity=parity,
     )
@@ -117,19 +127,21 @@ def train(
 def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
     """Make the folder, or see that it holds the same, unfinished work."""
     identity = {"recipe": recipe.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint()}
-    marker = run / "run.json"
+    marker = run / "run.json"  # written first, so that a run killed while its folder is made is still known
     if (run / BUNDLE_NAME).exists():
         raise InputError(f"{run}: holds a finished run, and runs are never edited; name another folder with --run")
     if marker.exists():
         if json.loads(marker.read_text(encoding="utf-8")) != identity:
             raise InputError(f"{run}: holds a run of another recipe or other data; name another folder with --run")
-        return
-    if run.exists() and any(run.iterdir()):
+    elif run.exists() and any(run.iterdir()):
         raise InputError(f"{run}: is not empty and not a run; name another folder with --run")
+    else:
+        write_text(marker, json.dumps(identity, indent=1))
+    if (run / "checkpoint.pt").exists():
+        return
     write_text(run / "recipe.toml", tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))))
     write_manifest(manifest, run / "manifest.csv")
     write_text(run / "environment.json", json.dumps(environment() | {"command": " ".join(sys.argv)}, indent=1))
-    write_text(marker, json.dumps(identity, indent=1))
 
 
 def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
