@@ -17,7 +17,10 @@ Every message says what was found, where, and what to do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class DuoscanError(Exception):
