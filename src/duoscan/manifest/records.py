@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from duoscan.terms import Finding, Modality, Split
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 
 class ImageRecord(BaseModel):
@@ -77,13 +77,15 @@ class Manifest:
         sources: Sequence[str] | None = None,
     ) -> Manifest:
         """The records that meet every condition given."""
-        return self.replace([
-            record
-            for record in self.records
-            if (split is None or record.split == split)
-            and (modality is None or record.modality == modality)
-            and (sources is None or record.source in sources)
-        ])
+        return self.replace(
+            [
+                record
+                for record in self.records
+                if (split is None or record.split == split)
+                and (modality is None or record.modality == modality)
+                and (sources is None or record.source in sources)
+            ]
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 over the records, independent of their order and of where the root lies.
