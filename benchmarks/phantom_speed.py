@@ -13,8 +13,8 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from duoscan.phantom.plan import FileFormat, PhantomOptions, plan_patients
 from duoscan.phantom.volume import build_volume, ct_grid
 from duoscan.phantom.xray import project, sample_view, view_grid
 from duoscan.terms import Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _median(work: Callable[[], object], repeats: int = 5) -> tuple[float, float]:
@@ -75,9 +78,7 @@ def main() -> None:
         started = time.perf_counter()
         write_cohort(options, Path(folder) / "cohort", workers=given.workers)
         each = (time.perf_counter() - started) / given.patients
-    print(
-        f"{given.workers} workers: {each:.3f} s a patient, start included; 1,000 patients take {each * 1000 / 60:.1f} min"
-    )
+    print(f"{given.workers} workers: {each:.3f} s a patient, start included; 1,000 take {each * 1000 / 60:.1f} min")
     print(f"load after: {os.getloadavg()[0]:.1f}")
 
 

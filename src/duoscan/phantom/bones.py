@@ -73,7 +73,9 @@ def _shell(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level, reach_mm: fl
     depth = (scale - 1) * n * level / (scale * steep)
     ez, ey, ex = canvas.grid.extent_mm
     return _Shell(
-        index=flat + box.part[0].start * rows * columns,
+        index=np.ravel_multi_index(
+            tuple(own + part.start for own, part in zip((iz, iy, ix), box.part, strict=True)), canvas.grid.shape
+        ),
         x=x,
         z=z,
         depth=depth.astype(np.float32),
@@ -215,15 +217,15 @@ def paint_shoulders(canvas: Canvas, anatomy: Anatomy) -> None:
             (side * 1.0 * joint_x, 16.0, 0.945 * height + 0.6 * anatomy.clavicle_lift_mm),
         ]
         neck = [(side * 0.82 * joint_x, 28.0, joint_z - 6.0), (side * 0.93 * joint_x, 14.0, joint_z - 3.0)]
-        coracoid = [(side * 0.82 * joint_x, 12.0, joint_z + 10.0), (side * 0.80 * joint_x, -14.0, joint_z + 8.0)]
         for path, radii in (
             (clavicle, (7.5, 6.2, 5.8, 6.0, 6.0)),
             (spine_of_blade, (2.5, 4.0, 6.0)),
             (neck, (7.0, 10.0)),
-            (coracoid, (5.0, 5.0)),
         ):
             canvas.paint_tube(path, radii, shell)
             canvas.paint_tube(path, [max(0.4, r - 2.2) for r in radii], marrow)
+        coracoid = (side * 0.815 * joint_x, 0.0, joint_z + 9.0)
+        canvas.paint_ellipsoid(coracoid, (7.0, 13.0, 5.5), marrow, tilt=-0.5 * side)
         canvas.paint_ellipsoid((side * joint_x * 1.06, 8.0, joint_z), (23.0, 22.0, 23.0), shell * 0.8)
         canvas.paint_ellipsoid((side * joint_x * 1.06, 8.0, joint_z), (21.5, 20.5, 21.5), marrow * 0.8)
     _paint_blades(canvas, anatomy)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
     from duoscan.phantom.canvas import Box, Canvas
+    from duoscan.phantom.noise import NoiseField
 
 
 # Fill from which a sample counts as diseased.
@@ -101,15 +102,15 @@ def sample_lesions(finding: Finding, anatomy: Anatomy, rng: np.random.Generator)
 
 
 def _sample_covid(anatomy: Anatomy, rng: np.random.Generator) -> Lesions:
-    target = float(np.clip(np.exp(rng.normal(np.log(0.17), 0.6)), 0.03, 0.55))
-    density = float(rng.uniform(0.16, 0.40))
+    target = float(np.clip(np.exp(rng.normal(np.log(0.28), 0.65)), 0.04, 0.70))
+    density = float(rng.uniform(0.20, 0.46))
     paving = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.5 else 0.0
     late = rng.random() < 0.25
     lung = np.concatenate([sample_lung_points(anatomy, rng, 1500, 0.5, side) for side in (-1, 1)])
     reached = np.zeros(len(lung), np.bool_)
     blobs: list[Blob] = []
-    while len(blobs) < 4 or (reached.mean() < target and len(blobs) < 40):
-        fill = float(np.clip(density * rng.uniform(0.7, 1.3), 0.13, 0.5))
+    while len(blobs) < 3 or (reached.mean() < target and len(blobs) < 40):
+        fill = float(np.clip(density * rng.uniform(0.7, 1.3), 0.15, 0.55))
         if late and rng.random() < 0.3:
             fill = float(rng.uniform(0.5, 0.8))
         blob = _sample_blob(anatomy, rng, -1 if len(blobs) % 2 else 1, target)
@@ -127,7 +128,7 @@ def _sample_blob(
     level = 0.16 + 0.70 * float(rng.beta(1.5, 2.4))
     z = np.array([level * anatomy.lung_height_mm], np.float32)
     half, front, back = (float(axis[0]) for axis in cage_axes(anatomy, z))
-    size = (0.75 + 1.1 * target) * float(rng.uniform(0.65, 1.35))
+    size = (0.75 + 1.5 * target) * float(rng.uniform(0.65, 1.35))
     semi = (27.0 * size, 25.0 * size, 17.0 * size)
     inwards = 1 - 0.55 * semi[2] * float(rng.uniform(0.6, 1.2)) / min(half, back)
     x = side * max(22.0, half * np.sin(angle) * inwards)
@@ -164,7 +165,7 @@ def _sample_pneumonia(anatomy: Anatomy, rng: np.random.Generator) -> Lesions:
         Finding.PNEUMONIA,
         lobe=lobe,
         centre_mm=(float(centre[0]), float(centre[1]), float(centre[2])),
-        radius_mm=float(rng.uniform(24.0, 72.0)),
+        radius_mm=float(rng.uniform(28.0, 85.0)),
         fill=float(rng.uniform(0.72, 0.97)),
         seed=int(rng.integers(2**63)),
     )
@@ -195,48 +196,37 @@ def lesion_fill(lesions: Lesions, anatomy: Anatomy, canvas: Canvas) -> Iterator[
         A part of the grid and the fill there, (d, h, w), 0 to 1. Parts overlap.
     """
     rng = np.random.default_rng(lesions.seed)
+    ragged = smooth_noise(rng, 15.0)
+    if lesions.blobs:
+        fine = smooth_noise(rng, 4.5)
     for blob in lesions.blobs:
         reach = 1.45 * max(blob.semi_mm)
         box = canvas.box([c - reach for c in blob.centre_mm], [c + reach for c in blob.centre_mm])
-        seed = int(rng.integers(2**63))
         if min(box.x.size, box.y.size, box.z.size):
-            yield box, _blob_fill(blob, box, seed, reach)
+            yield box, _blob_fill(blob, box, ragged, fine)
     if lesions.lobe is not None:
         reach = lesions.radius_mm + 30.0
         box = canvas.box([c - reach for c in lesions.centre_mm], [c + reach for c in lesions.centre_mm])
         if min(box.x.size, box.y.size, box.z.size):
-            yield box, _lobar_fill(lesions, anatomy, box, reach)
+            yield box, _lobar_fill(lesions, lesions.lobe, anatomy, box, ragged)
 
 
-def _corners(
-    centre: tuple[float, float, float], reach: float
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Corners (z, y, x) of a cube around a centre (x, y, z)."""
-    x, y, z = centre
-    return (z - reach, y - reach, x - reach), (z + reach, y + reach, x + reach)
-
-
-def _blob_fill(blob: Blob, box: Box, seed: int, reach: float) -> Array:
+def _blob_fill(blob: Blob, box: Box, ragged: NoiseField, fine: NoiseField) -> Array:
     """Ground glass with a ragged, blurred edge, and crazy paving where the focus has it."""
-    rng = np.random.default_rng(seed)
-    corners = _corners(blob.centre_mm, reach)
-    ragged = smooth_noise(rng, *corners, 14.0).on(box.z, box.y, box.x)
-    soft = np.clip((1.05 - _radius(blob, box.x, box.y, box.z) + 0.22 * ragged) / 0.5, 0, 1)
+    edge = 1.05 - _radius(blob, box.x, box.y, box.z) + 0.22 * ragged.on(box.z, box.y, box.x)
+    soft = np.clip(edge / 0.5, 0, 1)
     fill = blob.fill * soft * soft * (3 - 2 * soft)
-    fine = smooth_noise(rng, *corners, 4.5).on(box.z, box.y, box.x)
-    net = np.clip(1 - np.abs(fine) * 2.2, 0, 1) * np.float32(0.5 * blob.paving)
-    return np.asarray(np.clip(fill * (0.92 + 0.16 * fine * (1 - blob.paving) + net), 0, 1), np.float32)
+    grain = fine.on(box.z, box.y, box.x)
+    net = np.clip(1 - np.abs(grain) * 2.2, 0, 1) * np.float32(0.5 * blob.paving)
+    return np.asarray(np.clip(fill * (0.92 + 0.16 * grain * (1 - blob.paving) + net), 0, 1), np.float32)
 
 
-def _lobar_fill(lesions: Lesions, anatomy: Anatomy, box: Box, reach: float) -> Array:
+def _lobar_fill(lesions: Lesions, lobe: Lobe, anatomy: Anatomy, box: Box, ragged: NoiseField) -> Array:
     """Consolidation: sharp at the fissure, blurred where it meets air, with a rim of ground glass."""
-    if lesions.lobe is None:
-        return np.zeros((box.z.size, box.y.size, box.x.size), np.float32)
-    rng = np.random.default_rng(lesions.seed)
-    ragged = smooth_noise(rng, *_corners(lesions.centre_mm, reach), 16.0).on(box.z, box.y, box.x)
     dx, dy, dz = (p - np.float32(c) for p, c in zip((box.x, box.y, box.z), lesions.centre_mm, strict=True))
-    depth = np.float32(lesions.radius_mm) - np.sqrt(dx * dx + dy * dy + dz * dz) + 11.0 * ragged
+    depth = np.float32(lesions.radius_mm) - np.sqrt(dx * dx + dy * dy + dz * dz)
+    depth += 11.0 * ragged.on(box.z, box.y, box.x)
     core = np.clip(depth / 9.0, 0, 1)
     rim = 0.3 * np.clip((depth + 14.0) / 14.0, 0, 1)
-    inside = np.clip(_lobe_depth(lesions.lobe, anatomy, box.x, box.y, box.z) / 2.0 + 0.5, 0, 1)
+    inside = np.clip(_lobe_depth(lobe, anatomy, box.x, box.y, box.z) / 2.0 + 0.5, 0, 1)
     return np.asarray(np.maximum(lesions.fill * core * core * (3 - 2 * core), rim) * inside, np.float32)

@@ -28,7 +28,7 @@ def paint_abdomen(canvas: Canvas, box: Box, cage_cover: Array, roof: Array) -> N
         canvas: What to paint on.
         box: Where.
         cage_cover: Share of each sample that is inside the rib cage.
-        roof: Height of the diaphragm, (1, H, W).
+        roof: Height of the diaphragm over the same box, (1, h, w).
     """
     ez, ey, ex = canvas.grid.extent_mm
     if float(box.z.min()) > float(roof.max()) + ez:

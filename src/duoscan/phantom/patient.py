@@ -11,7 +11,7 @@ from duoscan.phantom.anatomy import Anatomy, sample_anatomy
 from duoscan.phantom.ct import scan
 from duoscan.phantom.lesions import Lesions, sample_lesions
 from duoscan.phantom.volume import Volume, build_volume, ct_grid
-from duoscan.phantom.xray import View, develop, expose, project, project_mask, sample_view, view_grid
+from duoscan.phantom.xray import View, develop, expose, outline, project, sample_view, view_grid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def simulate_patient(
     view = sample_view(anatomy, aim)
     grid = ct_grid(anatomy, slices, ct_size, field_scale=float(aim.uniform(0.97, 1.10)))
     ct = build_volume(anatomy, lesions, grid)
-    film_volume = build_volume(anatomy, lesions, view_grid(anatomy, view), fine_texture=False)
+    film_volume = build_volume(anatomy, lesions, view_grid(anatomy, view, xray_size), fine_texture=False)
     measured = expose(project(film_volume, view, xray_size), hospital.imager, view, film_noise)
     return Patient(
         anatomy=anatomy,
@@ -93,6 +93,6 @@ def simulate_patient(
         ct=ct,
         ct_hu=scan(ct, hospital.scanner, ct_noise),
         xray=develop(measured, anatomy, hospital.imager, view),
-        xray_lung=project_mask(film_volume.lung_mask, film_volume.grid, view, xray_size) > _LUNG_MASK_MM,
-        xray_lesion=project_mask(film_volume.lesion_mask, film_volume.grid, view, xray_size) > _LESION_MASK_MM,
+        xray_lung=outline(film_volume.lung_mask, film_volume.grid, view, xray_size, _LUNG_MASK_MM),
+        xray_lesion=outline(film_volume.lesion_mask, film_volume.grid, view, xray_size, _LESION_MASK_MM),
     )

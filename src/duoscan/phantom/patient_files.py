@@ -118,9 +118,9 @@ def _write_masks(plan: PatientPlan, patient: Patient, out: Path) -> None:
 
 
 def _save(image: NDArray[np.uint8] | NDArray[np.bool_], path: Path) -> None:
-    """Write a PNG; noise hardly compresses, so the fast level is the right one."""
+    """Write a PNG; noise has nothing to find but runs, so looking for more takes time and no bytes away."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, compress_level=1)
+    Image.fromarray(image).save(path, compress_level=1, compress_type=Image.RLE)
 
 
 def _truth(plan: PatientPlan, patient: Patient) -> PatientTruth:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
 
@@ -79,6 +81,7 @@ _BODY_BACK: Knots = (
     (1.4, 0.62),
 )
 _BODY_EXPONENT = 2.35
+_CURVE_SAMPLES = 512
 _RIB_AND_INTERCOSTAL_MM = 10.0
 
 
@@ -89,23 +92,25 @@ def profile(t: Array, knots: Knots) -> Array:
         t: Where to evaluate, any shape.
         knots: (position, value) pairs in rising order of position.
     """
-    at, cubic = _cubics(knots)
-    u = np.clip(t, at[0], at[-1])
-    i = np.minimum(np.searchsorted(at, u, side="right") - 1, len(at) - 2)
-    s = u - at[i]
-    c0, c1, c2, c3 = np.moveaxis(cubic[i], -1, 0)
-    return np.asarray(c0 + s * (c1 + s * (c2 + s * c3)), np.float32)
+    return np.interp(t, *_curve(knots)).astype(np.float32)
 
 
 @lru_cache(maxsize=64)
-def _cubics(knots: Knots) -> tuple[Array, Array]:
-    """Positions of the knots, and for each interval the coefficients of its cubic, (K - 1, 4)."""
+def _curve(knots: Knots) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The curve through ``knots``, sampled so densely that straight lines between the samples look smooth."""
     at, value = np.array(knots, np.float64).T
     slope = np.gradient(value, at)
-    step, rise = np.diff(at), np.diff(value) / np.diff(at)
-    c2 = (3 * rise - 2 * slope[:-1] - slope[1:]) / step
-    c3 = (slope[:-1] + slope[1:] - 2 * rise) / step**2
-    return at.astype(np.float32), np.stack([value[:-1], slope[:-1], c2, c3], axis=1).astype(np.float32)
+    t = np.linspace(at[0], at[-1], _CURVE_SAMPLES)
+    i = np.clip(np.searchsorted(at, t, side="right") - 1, 0, len(at) - 2)
+    step = at[i + 1] - at[i]
+    s = (t - at[i]) / step
+    curve = (
+        (1 + 2 * s) * (1 - s) ** 2 * value[i]
+        + s * (1 - s) ** 2 * step * slope[i]
+        + s**2 * (3 - 2 * s) * value[i + 1]
+        + s**2 * (s - 1) * step * slope[i + 1]
+    )
+    return t, curve
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from duoscan.phantom.arrays import Mask
 
-_CT_PX = 210
+_CT_PX = 190
 _GAP_PX = 4
 _XRAY_PX = 2 * _CT_PX + _GAP_PX
 _CAPTION_PX = 20

@@ -22,6 +22,7 @@ _VESSEL_HU = 40.0
 _BRONCHUS_WALL_HU = -250.0
 _BRONCHUS_AIR_HU = -980.0
 _SUBDIVISIONS = 4
+_AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
@@ -50,28 +51,36 @@ def sample_lung_points(anatomy: Anatomy, rng: np.random.Generator, count: int, m
 
 
 def _grow(root: Array, targets: Array, rng: np.random.Generator) -> tuple[Array, NDArray[np.intp]]:
-    """Connect every target to the cheapest point of the tree grown so far.
+    """Connect every target to the cheapest point of the tree grown so far, nearest targets first, a few at a time.
 
     The price is the distance plus a share of the way back to the root, which gives long, gently forking branches.
+
+    Returns:
+        Points (N, 3), the root first, and for each point the number of the one it hangs on.
     """
-    order = np.argsort(((targets - root) ** 2).sum(1))
+    targets = targets[np.argsort(((targets - root) ** 2).sum(1))]
     total = 1 + len(targets) * _SUBDIVISIONS
     nodes = np.empty((total, 3), np.float32)
     parent = np.zeros(total, np.intp)
     way = np.zeros(total, np.float32)
     nodes[0] = root
+    steps = (np.arange(1, _SUBDIVISIONS + 1, dtype=np.float32) / _SUBDIVISIONS)[None, :, None]
+    bows = rng.standard_normal((len(targets), 1, 3), dtype=np.float32) * np.float32(0.06)
     count = 1
-    steps = (np.arange(1, _SUBDIVISIONS + 1) / _SUBDIVISIONS).astype(np.float32)[:, None]
-    bows = rng.standard_normal((len(targets), 3), dtype=np.float32) * np.float32(0.06)
-    for i, target in enumerate(targets[order]):
-        gap = np.sqrt(((nodes[:count] - target) ** 2).sum(1))
-        best = int(np.argmin(gap + np.float32(0.55) * way[:count]))
-        length = gap[best]
-        bow = bows[i] * length * 4 * steps * (1 - steps)
-        nodes[count : count + _SUBDIVISIONS] = nodes[best] + steps * (target - nodes[best]) + bow
-        parent[count : count + _SUBDIVISIONS] = [best, *range(count, count + _SUBDIVISIONS - 1)]
-        way[count : count + _SUBDIVISIONS] = way[best] + steps[:, 0] * length
-        count += _SUBDIVISIONS
+    for start in range(0, len(targets), _AT_A_TIME):
+        batch = targets[start : start + _AT_A_TIME]
+        gap = np.sqrt(((nodes[None, :count] - batch[:, None]) ** 2).sum(2))
+        best = np.argmin(gap + np.float32(0.55) * way[:count], axis=1)
+        length = gap[np.arange(len(batch)), best][:, None, None]
+        origin = nodes[best][:, None]
+        branch = origin + steps * (batch[:, None] - origin)
+        branch += bows[start : start + len(batch)] * length * 4 * steps * (1 - steps)
+        end = count + len(batch) * _SUBDIVISIONS
+        own = np.arange(count, end).reshape(len(batch), _SUBDIVISIONS)
+        nodes[count:end] = branch.reshape(-1, 3)
+        parent[count:end] = np.column_stack([best, own[:, :-1]]).ravel()
+        way[count:end] = (way[best][:, None] + steps[0, :, 0] * length[:, 0]).ravel()
+        count = end
     return nodes, parent
 
 
@@ -85,7 +94,7 @@ def _balls(nodes: Array, parent: NDArray[np.intp], tip_radius_mm: float) -> Tree
     child = np.arange(1, len(nodes))
     a, b = nodes[parent[child]], nodes[child]
     length = np.sqrt(((b - a) ** 2).sum(1))
-    repeats = np.maximum(1, np.ceil(length / np.maximum(0.8, 0.7 * radius[child]))).astype(np.intp)
+    repeats = np.maximum(1, np.ceil(length / np.maximum(1.0, 0.8 * radius[child]))).astype(np.intp)
     which = np.repeat(np.arange(len(child)), repeats)
     first = np.repeat(np.cumsum(repeats) - repeats, repeats)
     share = ((np.arange(len(which)) - first) / repeats[which]).astype(np.float32)[:, None]

@@ -12,21 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.phantom.bones import paint_shoulders, paint_spine, paint_wall
-from duoscan.phantom.canvas import FAT_HU, SOFT_TISSUE_HU, Box, Canvas, Grid
+from duoscan.phantom.bones import paint_shoulders, paint_spine
+from duoscan.phantom.canvas import Box, Canvas, Grid
 from duoscan.phantom.lesions import LESION_THRESHOLD, Lesions, lesion_fill
-from duoscan.phantom.noise import NoiseField, smooth_noise
-from duoscan.phantom.organs import paint_abdomen, paint_belly_organs, paint_mediastinum
+from duoscan.phantom.noise import smooth_noise
+from duoscan.phantom.organs import paint_belly_organs, paint_mediastinum
 from duoscan.phantom.shape import (
-    Level,
-    apex_height,
-    body_level,
-    cage_level,
-    diaphragm_height,
     horizontal_fissure,
-    mediastinum_half_width,
     oblique_fissure,
 )
+from duoscan.phantom.trunk import paint_breasts, paint_trunk
 from duoscan.phantom.vessels import Tree, draw_tree, grow_airways, grow_vessels
 
 if TYPE_CHECKING:
@@ -36,7 +31,6 @@ if TYPE_CHECKING:
 
 # A fill of 1 turns lung into this: alveoli full of fluid.
 CONSOLIDATION_HU = 35.0
-_BLOCK_SAMPLES = 400_000
 
 
 @dataclass(frozen=True)
@@ -122,8 +116,8 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
         fine_texture: Draw muscle fibres and lung texture, which a projection averages away.
     """
     canvas = Canvas(grid)
-    _paint_breasts(canvas, anatomy)
-    _paint_trunk(canvas, anatomy, fine_texture=fine_texture)
+    paint_breasts(canvas, anatomy)
+    paint_trunk(canvas, anatomy, fine_texture=fine_texture)
     if fine_texture:
         _paint_texture(canvas, anatomy)
     paint_belly_organs(canvas, anatomy)
@@ -135,123 +129,6 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
     return Volume(canvas.hu, grid.spacing_mm, grid, lung, mask & lung)
 
 
-def _paint_breasts(canvas: Canvas, anatomy: Anatomy) -> None:
-    """Skin, fat and gland; half buried in the trunk, which is painted over them."""
-    if not anatomy.breast_mm:
-        return
-    front = anatomy.cage_front_mm + 10 + anatomy.muscle_mm
-    half = anatomy.cage_half_width_mm
-    y = -0.50 * front
-    depth = 0.42 * front + 0.8 * anatomy.fat_front_mm + 0.6 * anatomy.breast_mm
-    for side in (-1.0, 1.0):
-        centre = (side * 0.62 * half, y, 0.40 * anatomy.lung_height_mm)
-        semi = (0.55 * half, depth, 0.50 * half)
-        gland = (side * 0.57 * half, y - 0.36 * depth, centre[2] - 4.0)
-        canvas.paint_ellipsoid(centre, semi, 20.0)
-        canvas.paint_ellipsoid(centre, [s - 2.5 for s in semi], FAT_HU)
-        canvas.paint_ellipsoid(gland, [0.5 * s for s in semi], 5.0)
-
-
-@dataclass(frozen=True)
-class _Scene:
-    """What all planes of one volume share.
-
-    ``roof`` and ``top`` are the heights of diaphragm and apex, (1, H, W), ``*_blur`` the height over which a sample
-    softens them.
-    """
-
-    anatomy: Anatomy
-    roof: Array
-    roof_blur: Array
-    top: Array
-    top_blur: Array
-    sheets: NoiseField | None
-
-
-def _height_and_blur(height: Array, extent_z_mm: float) -> tuple[Array, Array]:
-    slope = np.abs(np.gradient(height[0], axis=0)) + np.abs(np.gradient(height[0], axis=1))
-    return height, np.asarray(extent_z_mm + np.minimum(slope, 12.0), np.float32)[None]
-
-
-def _scene(anatomy: Anatomy, grid: Grid, *, fine_texture: bool) -> _Scene:
-    x, y = grid.x_mm[None, None, :], grid.y_mm[None, :, None]
-    sheets = None
-    if fine_texture:
-        sheets = smooth_noise(np.random.default_rng((anatomy.texture_seed, 4)), *_corners(grid), 26.0)
-    return _Scene(
-        anatomy,
-        *_height_and_blur(diaphragm_height(anatomy, x, y), grid.extent_mm[0]),
-        *_height_and_blur(apex_height(anatomy, x, y), grid.extent_mm[0]),
-        sheets,
-    )
-
-
-def _corners(grid: Grid) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    axes = (grid.z_mm, grid.y_mm, grid.x_mm)
-    low, high = ([float(axis[end]) for axis in axes] for end in (0, -1))
-    return (low[0], low[1], low[2]), (high[0], high[1], high[2])
-
-
-def _paint_trunk(canvas: Canvas, anatomy: Anatomy, *, fine_texture: bool) -> None:
-    """Paint skin, fat, muscle, cage, abdomen, lungs and ribs, a few planes at a time to stay in the cache."""
-    scene = _scene(anatomy, canvas.grid, fine_texture=fine_texture)
-    planes = max(1, _BLOCK_SAMPLES // (canvas.grid.shape[1] * canvas.grid.shape[2]))
-    for start in range(0, canvas.grid.shape[0], planes):
-        box = canvas.planes(slice(start, min(start + planes, canvas.grid.shape[0])))
-        cage = cage_level(anatomy, box.x, box.y, box.z)
-        _paint_soft_wall(canvas, scene, box, cage)
-        depth = cage.depth(canvas.grid.extent_mm[2], canvas.grid.extent_mm[1])
-        inside = np.clip(depth + 0.5, 0, 1)
-        canvas.blend(box, inside, FAT_HU)
-        paint_abdomen(canvas, box, inside, scene.roof)
-        _paint_lungs(canvas, scene, box, depth)
-        paint_wall(canvas, anatomy, box, cage)
-
-
-def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: Box, cage: Level) -> None:
-    _, ey, ex = canvas.grid.extent_mm
-    anatomy = scene.anatomy
-    skin = body_level(anatomy, box.x, box.y, box.z).depth(ex, ey)
-    if scene.sheets is None:
-        canvas.blend(box, np.clip(skin + 0.5, 0, 1), FAT_HU)
-    else:
-        canvas.blend(box, np.clip(skin + 0.5, 0, 1), 10.0)
-        canvas.blend(box, np.clip(skin - np.float32(2.2 / (0.7 * (ex + ey)) - 0.5), 0, 1), FAT_HU)
-    muscle = body_level(anatomy, box.x, box.y, box.z, inset=1.0).depth(ex, ey)
-    cover = np.clip(muscle + 0.5, 0, 1)
-    if scene.sheets is not None:
-        layer = np.log(np.maximum(cage.value, 0.5)) * np.float32(1.5)
-        layer += scene.sheets.on(box.z, box.y, box.x) * np.float32(0.45)
-        gap = np.clip(1.25 - np.abs(layer - np.rint(layer - 0.5) - 0.5) * 14, 0, 1)
-        cover *= 1 - np.float32(0.8) * gap
-    canvas.blend(box, cover, SOFT_TISSUE_HU)
-
-
-def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, depth: Array) -> None:
-    """Paint both lungs; the lower parts are denser because blood sinks to the back of a lying patient.
-
-    Args:
-        canvas: What to paint on.
-        scene: The patient.
-        box: Which planes.
-        depth: Signed depth inside the cage, in samples; it is changed.
-    """
-    anatomy, ex = scene.anatomy, canvas.grid.extent_mm[2]
-    if float(box.z.min()) < float(scene.roof.max()) + 10:
-        np.minimum(depth, (box.z - scene.roof) / scene.roof_blur, out=depth)
-    if float(box.z.max()) > float(scene.top.min()):
-        np.minimum(depth, (scene.top - box.z) / scene.top_blur, out=depth)
-    middle = int(np.searchsorted(box.x[0, 0], 0.0))
-    for left, part in ((False, slice(0, middle)), (True, slice(middle, None))):
-        width = mediastinum_half_width(anatomy, box.y, box.z, left=left)
-        lean = np.abs(np.gradient(width, axis=1))
-        np.minimum(depth[..., part], (np.abs(box.x[..., part]) - width) / (ex + lean), out=depth[..., part])
-    cover = np.clip(depth + 0.5, 0, 1)
-    hu = anatomy.lung_hu + anatomy.lung_gradient_hu * (box.y + 20.0) / 140.0
-    canvas.blend(box, cover, hu)
-    canvas.lung[box.part] = cover
-
-
 def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
     """Fissures, the uneven density of tissue, and emphysema."""
     half = anatomy.cage_half_width_mm
@@ -259,9 +136,7 @@ def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
     _paint_fissures(canvas, anatomy, canvas.box((-half, -anatomy.cage_front_mm, 0), reach))
     rng = np.random.default_rng((anatomy.texture_seed, 3))
     grid = canvas.grid
-    grain = smooth_noise(rng, *_corners(grid), (max(5.0, 2 * grid.spacing_mm[0]), 5.0, 5.0)).on(
-        grid.z_mm, grid.y_mm, grid.x_mm
-    )
+    grain = smooth_noise(rng, (max(5.0, 2 * grid.spacing_mm[0]), 5.0, 5.0)).on(grid.z_mm, grid.y_mm, grid.x_mm)
     canvas.hu += grain * (5 + 9 * canvas.lung)
     if anatomy.emphysema:
         upper = np.clip((grid.z_mm / anatomy.lung_height_mm - 0.35) / 0.4, 0, 1)[:, None, None]
