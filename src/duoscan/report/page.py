@@ -152,9 +152,9 @@ def _figures(subject: Subject, evaluation: Evaluation, counts: Counts, anchor: s
     if counts:
         figures["counts"] = class_counts_figure(counts)
     if subject.making is not None:
-        known = [part for part in subject.making.parts if part.history]
+        known = [learning for part in subject.making.parts for learning in part.learnings]
         if known:
-            figures["learning"] = learning_figure([part.history for part in known], [part.best_epoch for part in known])
+            figures["learning"] = learning_figure([one.history for one in known], [one.best_epoch for one in known])
     labels = _labels(evaluation)
     return {stem: inline_svg(figure, f"{anchor}-{stem}", labels[stem]) for stem, figure in figures.items()}
 

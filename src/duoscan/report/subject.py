@@ -21,7 +21,7 @@ from duoscan.predictions import read_predictions
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from duoscan.inference.bundle import Bundle
     from duoscan.manifest.records import ImageRecord, Manifest
@@ -37,24 +37,31 @@ _FOLD = re.compile(r"fold-(\d+)")
 
 
 @dataclass(frozen=True)
+class Learning:
+    """How one member of a model learned.
+
+    Attributes:
+        history: One table row an epoch, numbers by column.
+        best_epoch: The epoch whose weights are kept, from 0; ``None`` where the bundle does not state it.
+    """
+
+    history: tuple[dict[str, float], ...]
+    best_epoch: int | None
+
+
+@dataclass(frozen=True)
 class Part:
     """One trained model: the run's only one, or that of a fold.
 
     Attributes:
         name: ``model``, or ``fold-1`` and so on.
         info: What its bundle says.
-        history: One table row an epoch, numbers by column; empty where it was not passed on.
+        learnings: One a member; empty where the histories were not passed on.
     """
 
     name: str
     info: BundleInfo
-    history: tuple[dict[str, float], ...]
-
-    @property
-    def best_epoch(self) -> int | None:
-        """The epoch whose weights are kept, from 0; ``None`` where the bundle does not state it."""
-        epoch = self.info.provenance.metrics.get("best_epoch", {}).get("epoch")
-        return None if epoch is None else int(epoch)
+    learnings: tuple[Learning, ...]
 
 
 @dataclass(frozen=True)
@@ -250,22 +257,31 @@ def _answer(bundle: Bundle, tested: Manifest, on_image: OnImage, origin: Path) -
             f"{origin}: {len(missing)} of {len(tested)} images to be answered are not there, e.g. {missing[0]}; "
             "put them back, or name a manifest of images that are there with --manifest"
         )
-    return predict_manifest(bundle, tested, on_image=lambda: on_image(len(tested)))
+    rows = predict_manifest(bundle, tested, on_image=lambda: on_image(len(tested)))
+    if rows and all(row.probability is None for row in rows):
+        raise InputError(f"{origin}: none of {len(rows)} images can be answered, e.g. {rows[0].path}: {rows[0].reason}")
+    return rows
 
 
 def _making(run: Path, folders: Sequence[Path]) -> Making:
-    parts = [
-        Part("model" if folder == run else folder.name, read_bundle(folder / _BUNDLE).info, _history(folder))
-        for folder in folders
-    ]
+    parts = []
+    for folder in folders:
+        info = read_bundle(folder / _BUNDLE).info
+        parts.append(Part("model" if folder == run else folder.name, info, tuple(_learnings(folder, info))))
     stated = json.loads(_text(folders[0] / "environment.json") or "{}")
     command = stated.pop("command", "")
     return Making(tuple(parts), _text(folders[0] / "recipe.toml"), stated, command)
 
 
-def _history(run: Path) -> tuple[dict[str, float], ...]:
-    lines = _text(run / "history.csv").splitlines()
-    return tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(lines))
+def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
+    """The first member's history lies in the run itself, those of further ones in folders of their own."""
+    members = sorted(run.glob("member-*"), key=lambda path: int(path.name.removeprefix("member-")))
+    for number, folder in enumerate([run, *members], start=1):
+        lines = _text(folder / "history.csv").splitlines()
+        history = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(lines))
+        best = info.provenance.metrics.get(f"member-{number}", {}).get("epoch")
+        if history:
+            yield Learning(history, None if best is None else int(best))
 
 
 def _text(path: Path) -> str:

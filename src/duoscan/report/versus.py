@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -170,7 +171,7 @@ def draw_patients(rows: Sequence[Prediction], size: int, seed: int) -> list[Pred
         return list(rows)
     rng = np.random.default_rng(seed)
     of_covid = round(size * len(covid) / (len(covid) + len(others)))
-    of_covid = min(max(of_covid, bool(covid)), size - bool(others))  # neither class vanishes
+    of_covid = min(max(of_covid, min(len(covid), 1)), size - min(len(others), 1))  # neither class vanishes
     drawn = {*rng.choice(covid, of_covid, replace=False), *rng.choice(others, size - of_covid, replace=False)}
     return _of(rows, drawn)
 
@@ -186,7 +187,7 @@ def _versus(title: str, one: Side, other: Side, sampling: str) -> Versus:
     verdicts = [
         _verdict(row, comparison.names)
         for row in comparison.rows
-        if row.metric in _WEIGHED and row.difference.low is not None
+        if row.metric in _WEIGHED and not math.isnan(row.difference.value)
     ]
     return Versus(
         title=title,
@@ -201,6 +202,8 @@ def _versus(title: str, one: Side, other: Side, sampling: str) -> Versus:
 def _verdict(row: ComparisonRow, names: tuple[str, str]) -> str:
     name = METRIC_NAMES[row.metric]
     better = _better(row)
+    if row.difference.low is None:
+        return f"{name}: difference {spoken(row.difference)}."
     if better is None:
         return f"{name}: no difference can be told apart from chance, {spoken(row.difference)}."
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from duoscan.errors import InputError, MissingExtraError
+from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -43,8 +43,6 @@ def report_command(
     for package in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError("evaluate", "duoscan report")
-    if out.is_dir():
-        raise InputError(f"{out}: a folder of this name is there; name a file with --out")
     from duoscan.report.page import Request, build_report
 
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,0 +1,112 @@
+"""Screening answers: counts on the arrows, references, and what is no such file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+
+from duoscan.errors import InputError
+from duoscan.manifest.records import ImageRecord
+from duoscan.report.flow import count_arrows, read_flow
+from duoscan.terms import Decision, Finding, Modality, Split
+from duoscan.triage.rule import ABSENT, Step, after_xray, decide
+from duoscan.triage.screening import CaseAnswer, PhaseResult
+
+STATES = (Decision.POSITIVE, Decision.NEGATIVE, Decision.UNREADABLE, ABSENT)
+
+
+def every_case() -> list[CaseAnswer]:
+    """Each way a patient can go; a CT that the rule had no need of is not read."""
+    cases = []
+    for number, (xray, ct, need_ct) in enumerate(itertools.product(STATES, STATES, (False, True))):
+        read = after_xray(xray, need_ct=need_ct)[0] is Step.TO_CT
+        state = ct if read or ct == ABSENT else Decision.NOT_READ
+        answer, reason = decide(xray, state, need_ct=need_ct)
+        cases.append(CaseAnswer(str(number), answer, reason, need_ct, PhaseResult(xray), PhaseResult(state)))
+    return cases
+
+
+def test_counts_on_the_arrows_by_hand() -> None:
+    # 32 cases, 8 of each X-ray state. Only a negative X-ray without a wish for CT leaves: 4. The other 28 go to CT,
+    # 7 in each CT state.
+    assert count_arrows(every_case()) == {
+        "all": 32,
+        "xray_positive": 8,
+        "xray_negative": 8,
+        "xray_none": 16,
+        "asked": 4,
+        "left": 4,
+        "to_ct": 28,
+        "ct_positive": 7,
+        "ct_negative": 7,
+        "ct_none": 14,
+    }
+
+
+def test_what_goes_into_a_box_comes_out() -> None:
+    cases = every_case()
+    for part in ([case] for case in cases):
+        n = count_arrows(part)
+        assert n["all"] == n["xray_positive"] + n["xray_negative"] + n["xray_none"]
+        assert n["xray_negative"] == n["asked"] + n["left"]
+        assert n["to_ct"] == n["xray_positive"] + n["asked"] + n["xray_none"]
+        assert n["to_ct"] == n["ct_positive"] + n["ct_negative"] + n["ct_none"]
+
+
+def record(patient: str, label: Finding | None, split: Split | None = Split.TEST) -> ImageRecord:
+    return ImageRecord(path="x.png", modality=Modality.CXR, patient_id=patient, label=label, split=split)
+
+
+def test_only_test_patients_have_a_reference(answers: Path) -> None:
+    records = {
+        "p27": [record("p27", Finding.NORMAL), record("p27", Finding.COVID)],
+        "p28": [record("p28", Finding.COVID)],
+        "p29": [record("p29", Finding.NORMAL), record("p29", Finding.NORMAL, Split.TRAIN)],
+        "p30": [record("p30", None)],
+        "p31": [record("p31", Finding.PNEUMONIA)],
+        "elsewhere": [record("elsewhere", Finding.COVID)],
+    }
+    flow = read_flow(answers, records, seed=0)
+    assert flow.labels == {"p27": Finding.COVID, "p28": Finding.COVID, "p31": Finding.PNEUMONIA}
+    assert flow.outcome is not None
+    # p27 is found, p28 missed, p31 called positive without being it.
+    values = [flow.outcome.sensitivity, flow.outcome.missed, flow.outcome.specificity]
+    assert [estimate.value for estimate in values if estimate] == [0.5, 0.5, 0.0]
+
+
+def test_answers_are_counted(answers: Path) -> None:
+    flow = read_flow(answers, {}, seed=0)
+    assert flow.outcome is None
+    assert flow.answers == {"negative": 2, "CT needed": 1, "positive": 2, "unreadable": 1}
+    # All but p28 go to CT.
+    assert (flow.to_ct.value, flow.to_ct.units) == (pytest.approx(5 / 6), 6)
+    assert flow.counts["to_ct"] == 5
+    assert [case.patient_id for case in flow.cases][-1] == "stranger"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read"),
+        ("patient,answer\n", "not the answers of 'duoscan screen --json'"),
+        ('{"models": {}, "patients": []}', "not the answers"),
+    ],
+)
+def test_another_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "x.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_flow(path, {}, seed=0)
+
+
+@pytest.mark.parametrize(("key", "value"), [("state", "perhaps"), ("probability", 1.5)])
+def test_a_wrong_value_is_named(answers: Path, tmp_path: Path, key: str, value: object) -> None:
+    document = json.loads(answers.read_text())
+    document["patients"][2]["ct"][key] = value
+    (tmp_path / "x.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=rf"patients\.2\.ct\.{key}"):
+        read_flow(tmp_path / "x.json", {}, seed=0)
