@@ -87,6 +87,12 @@ def test_answers_are_counted(answers: Path) -> None:
     assert [case.patient_id for case in flow.cases][-1] == "stranger"
 
 
+def test_answers_of_other_models_are_known_as_such(answers: Path) -> None:
+    models = read_flow(answers, {}, seed=0).models
+    assert models.unknown_among({"0" * 64}) == []
+    assert models.unknown_among({"1" * 64}) == ["X-ray", "CT"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -19,7 +19,7 @@ from duoscan.triage.rule import ABSENT, Answer, Step, after_xray
 from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from duoscan.manifest.records import ImageRecord
@@ -72,6 +72,11 @@ class Models(_Read):
 
     xray: PhaseModel
     ct: PhaseModel
+
+    def unknown_among(self, graphs: Collection[str]) -> list[str]:
+        """The phases whose model is none of those with these hashes, e.g. because it was trained anew since."""
+        phases = (("X-ray", self.xray), ("CT", self.ct))
+        return [name for name, model in phases if model.graph_sha256 not in graphs]
 
 
 class _Document(_Read):

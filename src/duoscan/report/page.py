@@ -119,6 +119,7 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
         chapters=chapters,
         versuses=compare_all([(one.subject, one.evaluation) for one in chapters], request.seed),
         flow=flow,
+        graphs={part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts},
         request=request,
         version=duoscan.__version__,
     )
