@@ -59,4 +59,13 @@ def test_need_ct(tmp_path: Path) -> None:
 def test_patient_table(tmp_path: Path) -> None:
     path = tmp_path / "patients.csv"
     path.write_text("path,patient_id,modality\na.png,p1,ct\nb.png,p1,\n", encoding="utf-8")
-    assert read_patient_table(path) == {"a.png": ("p1", "ct"), "b.png": ("p1", None)}
+    table = read_patient_table(path)
+    assert table["a.png"] == ("p1", "ct")
+    assert table["b.png"] == ("p1", None)
+
+
+def test_a_patient_table_is_read_from_its_own_folder(incoming: Path) -> None:
+    (incoming / "patients.csv").write_text("path,patient_id,modality\nanna/ct/1.png,p9,ct\n", encoding="utf-8")
+    rules = PatientRules(read_patient_table(incoming / "patients.csv"))
+    assert rules.of(incoming / "anna" / "ct" / "1.png", "elsewhere.png") == ("p9", "ct")
+    assert rules.of(incoming / "anna" / "xray" / "1.png", "elsewhere.png") == (None, None)

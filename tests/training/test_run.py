@@ -90,7 +90,10 @@ def test_provenance_and_thresholds(run: Path) -> None:
     info = read_bundle(run / "model.duoscan").info
     assert info.provenance.recipe["optimise"]["epochs"] == 4
     assert info.provenance.parity < 1e-4
-    assert set(info.operating_points) == {"argmax", "youden", "sensitivity"}
+    points = {"argmax", "youden", "sensitivity"}
+    assert set(info.operating_points) == points | {f"study-{point}" for point in points}
+    # One image a patient here, so that images and studies are the same thing.
+    assert info.study_threshold == info.threshold
     assert info.provenance.data_summary["s0/covid"] == {"images": 4, "patients_or_blocks": 4}
 
 

@@ -59,7 +59,8 @@ class BundleInfo(BaseModel):
     classes: tuple[Finding, ...]
     contract: PreprocessingContract
     operating_points: dict[str, float] = Field(description="thresholds on P(covid), chosen on validation")
-    default_point: str
+    default_point: str = Field(description="operating point for single images")
+    study_point: str = Field(default="", description="operating point for studies; that of images if empty")
     graph_sha256: str = ""
     provenance: Provenance
 
@@ -68,9 +69,10 @@ class BundleInfo(BaseModel):
         if POSITIVE not in self.classes or len(set(self.classes)) < 2:
             msg = f"classes must hold '{POSITIVE}' and at least one other, found {list(self.classes)}"
             raise ValueError(msg)
-        if self.default_point not in self.operating_points:
-            msg = f"default point '{self.default_point}' is not among {sorted(self.operating_points)}"
-            raise ValueError(msg)
+        for point in (self.default_point, self.study_point or self.default_point):
+            if point not in self.operating_points:
+                msg = f"operating point '{point}' is not among {sorted(self.operating_points)}"
+                raise ValueError(msg)
         return self
 
     @property
@@ -82,6 +84,11 @@ class BundleInfo(BaseModel):
     def threshold(self) -> float:
         """The default operating point: P(covid) at or above it is positive."""
         return self.operating_points[self.default_point]
+
+    @property
+    def study_threshold(self) -> float:
+        """The operating point for a study: its images' aggregated P(covid) at or above it is positive."""
+        return self.operating_points[self.study_point or self.default_point]
 
 
 @dataclass(frozen=True)

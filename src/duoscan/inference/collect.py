@@ -57,7 +57,7 @@ class PatientRules:
 
     def of(self, path: Path, name: str) -> tuple[str | None, str | None]:
         """Patient and modality that table or pattern give."""
-        for key in (name, str(path), path.name):
+        for key in (name, str(path), str(path.resolve()), path.name):
             if key in self.table:
                 return self.table[key]
         if self.pattern and (match := self.pattern.search(name)):
@@ -127,8 +127,12 @@ def read_patient_table(path: Path) -> dict[str, tuple[str, str | None]]:
     Raises:
         InputError: The file cannot be read, or lacks a column.
     """
-    rows = _read_rows(path, ("path", "patient_id"))
-    return {row["path"]: (row["patient_id"], row.get("modality") or None) for row in rows}
+    table = {}
+    for row in _read_rows(path, ("path", "patient_id")):
+        known = (row["patient_id"], row.get("modality") or None)
+        # As written, and as meant from the table's own folder.
+        table[row["path"]] = table[str((path.parent / row["path"]).resolve())] = known
+    return table
 
 
 _YES, _NO = {"yes", "y", "true", "1"}, {"no", "n", "false", "0", ""}

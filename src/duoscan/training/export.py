@@ -73,7 +73,10 @@ def _with_half_weights(model: onnx.ModelProto) -> bytes:
     casts = []
     for weight in model.graph.initializer:
         if weight.data_type == onnx.TensorProto.FLOAT and len(weight.dims) > 1:
-            half = onnx.numpy_helper.to_array(weight).astype(np.float16)
+            exact = onnx.numpy_helper.to_array(weight)
+            half = exact.astype(np.float16)
+            if not np.array_equal(half.astype(np.float32), exact):
+                continue
             casts.append(
                 onnx.helper.make_node("Cast", [f"{weight.name}_half"], [weight.name], to=onnx.TensorProto.FLOAT)
             )
@@ -96,6 +99,7 @@ def _to_onnx(module: ExportGraph, example: torch.Tensor) -> onnx.ModelProto:
             output_names=list(OUTPUT_NAMES),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
+            optimize=False,  # folding batch norms into weights would unround them; the runtime folds on loading
             verbose=False,
         )
     if program is None:

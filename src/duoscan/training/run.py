@@ -19,6 +19,7 @@ import io
 import json
 import platform
 import sys
+from collections import defaultdict
 from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,7 @@ from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, count_by, load_set
 from duoscan.training.export import export_graph
 from duoscan.training.loop import EpochResult, Trainer
+from duoscan.triage.aggregate import study_probability
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -177,11 +179,17 @@ def _seal(
     )
     draft = write_bundle(run / "draft.duoscan", info, graph)
     rows = predict_manifest(draft, validation)
-    points = {"argmax": 1 / 2} | _operating_points(rows, recipe)
+    points = _operating_points(rows, recipe)
     write_predictions(rows, run / "predictions-val.csv")
     bundle = write_bundle(
         run / BUNDLE_NAME,
-        info.model_copy(update={"operating_points": points, "default_point": recipe.operating.default}),
+        info.model_copy(
+            update={
+                "operating_points": points,
+                "default_point": recipe.operating.default,
+                "study_point": f"study-{recipe.operating.default}",
+            }
+        ),
         graph,
     )
     draft.path.unlink()
@@ -189,13 +197,27 @@ def _seal(
 
 
 def _operating_points(rows: list[Prediction], recipe: Recipe) -> dict[str, float]:
-    answered = [row for row in rows if row.probability is not None]
-    positive = np.array([row.label == POSITIVE for row in answered])
-    probability = np.array([row.probability for row in answered], dtype=np.float64)
-    return {
-        "youden": float(youden_threshold(positive, probability)),
-        "sensitivity": float(sensitivity_threshold(positive, probability, recipe.operating.sensitivity)),
-    }
+    """Thresholds for images, and for studies as screening aggregates them; each chosen on validation."""
+    studies: dict[str, list[Prediction]] = defaultdict(list)
+    for row in rows:
+        if row.probability is not None:
+            studies[row.unit].append(row)
+    images = [(row.label is POSITIVE, row.probability) for part in studies.values() for row in part]
+    whole = [
+        (
+            any(row.label is POSITIVE for row in part),
+            study_probability(recipe.modality, [row.probability for row in part if row.probability is not None]),
+        )
+        for part in studies.values()
+    ]
+    points = {}
+    for prefix, pairs in (("", images), ("study-", whole)):
+        reference = np.array([covid for covid, _ in pairs])
+        probability = np.array([value for _, value in pairs], dtype=np.float64)
+        points[f"{prefix}argmax"] = 1 / 2
+        points[f"{prefix}youden"] = youden_threshold(reference, probability)
+        points[f"{prefix}sensitivity"] = sensitivity_threshold(reference, probability, recipe.operating.sensitivity)
+    return points
 
 
 def environment() -> dict[str, str]:

@@ -112,8 +112,8 @@ class Screener:
         self.ct_bundle: Bundle = load_bundle(ct, Modality.CT)
         self._bundles = {Modality.CXR: self.xray_bundle, Modality.CT: self.ct_bundle}
         self.thresholds = {
-            Modality.CXR: self.xray_bundle.info.threshold if xray_threshold is None else xray_threshold,
-            Modality.CT: self.ct_bundle.info.threshold if ct_threshold is None else ct_threshold,
+            Modality.CXR: self.xray_bundle.info.study_threshold if xray_threshold is None else xray_threshold,
+            Modality.CT: self.ct_bundle.info.study_threshold if ct_threshold is None else ct_threshold,
         }
 
     def screen(

@@ -26,7 +26,8 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"{path}: sound\n"
             f"  {info.name}, {info.modality.spoken}, classes {', '.join(info.classes)}\n"
             f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
-            f"  operating points {points}; in use: {info.default_point}\n"
+            f"  operating points {points}\n"
+            f"  in use: {info.default_point}, for studies {info.study_point or info.default_point}\n"
             f"  trained on {_summary(info.provenance.data_summary)}\n"
             f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"
         )
