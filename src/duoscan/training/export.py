@@ -47,7 +47,7 @@ def export_graph(members: Sequence[Classifier], images: NDArray[np.float32]) -> 
     example = torch.from_numpy(images)
     with torch.inference_mode():
         expected = module(example)
-    graph = _with_half_weights(_to_onnx(module, example[:2]))
+    graph = _packed(_to_onnx(module, example[:2]))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
     difference = float(np.abs(expected[0].numpy() - found[0]).max())
@@ -68,8 +68,12 @@ def _round_weights(module: ExportGraph) -> None:
                 parameter.copy_(parameter.half().float())
 
 
-def _with_half_weights(model: onnx.ModelProto) -> bytes:
-    """Store rounded weights as what they are and widen them on loading; biases and statistics stay float32."""
+def _packed(model: onnx.ModelProto) -> bytes:
+    """Serialise, with rounded weights stored as what they are and widened on loading.
+
+    Biases and statistics stay float32. The exporter notes for each node where in whose files it was made; that is
+    nobody's business and goes.
+    """
     casts = []
     for weight in model.graph.initializer:
         if weight.data_type == onnx.TensorProto.FLOAT and len(weight.dims) > 1:
@@ -82,6 +86,9 @@ def _with_half_weights(model: onnx.ModelProto) -> bytes:
             )
             weight.CopyFrom(onnx.numpy_helper.from_array(half, f"{weight.name}_half"))
     nodes = [*casts, *model.graph.node]
+    for node in nodes:
+        del node.metadata_props[:]
+        node.doc_string = ""
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     serialised: bytes = model.SerializeToString()
