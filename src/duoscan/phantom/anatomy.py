@@ -63,6 +63,7 @@ class Anatomy:
         clavicle_lift_mm: Height of the outer end of the collar bones over the inner end.
         lung_hu: Density of normal lung at mid height.
         lung_gradient_hu: How much denser the lowest (back) lung is than the front.
+        dependent_hu: Density that poorly aired lung adds along the back, a harmless find that looks like ground glass.
         emphysema: Strength of emphysema in the upper lobes, 0 to 1.
         vessel_scale: Calibre of the lung's vessels relative to the mean.
         stomach_gas_mm: Radius of the gas bubble under the left dome; 0 draws none.
@@ -102,6 +103,7 @@ class Anatomy:
     clavicle_lift_mm: float
     lung_hu: float
     lung_gradient_hu: float
+    dependent_hu: float
     emphysema: float
     vessel_scale: float
     stomach_gas_mm: float
@@ -179,6 +181,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         clavicle_lift_mm=_normal(rng, 16.0, 8.0),
         lung_hu=_normal(rng, -848.0, 18.0),
         lung_gradient_hu=_normal(rng, 60.0, 15.0),
+        dependent_hu=float(rng.uniform(60.0, 260.0)) if rng.random() < 0.4 else 0.0,
         emphysema=float(rng.uniform(0.3, 1.0)) if rng.random() < 0.06 + 0.16 * old else 0.0,
         vessel_scale=_normal(rng, 1.0, 0.10),
         stomach_gas_mm=float(rng.uniform(14.0, 30.0)) if rng.random() < 0.75 else 0.0,

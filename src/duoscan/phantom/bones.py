@@ -117,11 +117,12 @@ def _ribs(anatomy: Anatomy, shell: _Shell) -> list[tuple[Array, float]]:
     soft = (
         np.abs(across) / _RIB_HALF_THICKNESS_MM * shell.width_across
         + np.abs(along) / anatomy.rib_half_height_mm * shell.width_along
-    ) / r
+    ) / r + 1e-3
     bone_end = np.radians(np.asarray(_BONE_END_DEG, np.float32))[nearest.astype(np.intp)]
     edge = np.clip((bone_end - shell.angle) * shell.radius / 4.0 + 0.5, 0, 1)
-    whole = np.clip((1 - r) / soft + 0.5, 0, 1) * (number < 11.6)
-    inner = np.clip((0.75 - r) / soft + 0.5, 0, 1) * (number < 11.6)
+    # A solid thinner than a sample cannot fill it.
+    whole = np.clip((1 - r) / soft + 0.5, 0, np.minimum(1, 2 / soft)) * (number < 11.6)
+    inner = np.clip((0.75 - r) / soft + 0.5, 0, np.minimum(1, 1.5 / soft)) * (number < 11.6)
     joined = (nearest < _JOINED_RIBS) & (shell.angle < np.pi)
     cartilage = whole * (1 - edge) * joined
     cartilage_hu = _CARTILAGE_HU + 120.0 * anatomy.cartilage_calcification
@@ -235,11 +236,16 @@ def _paint_blades(canvas: Canvas, anatomy: Anatomy) -> None:
     """Paint the flat parts of the shoulder blades: thin triangles outside the ribs."""
     height = anatomy.lung_height_mm
     top, bottom = 0.92 * height, 0.50 * height
-    box = canvas.box((-260.0, -10.0, bottom), (260.0, 160.0, top))
-    if 0 in canvas.hu[box.part].shape:
-        return
+    reach, near = anatomy.cage_half_width_mm + 30.0, 0.3 * anatomy.cage_half_width_mm
+    for left, right in ((-reach, -near), (near, reach)):
+        box = canvas.box((left, 5.0, bottom), (right, anatomy.cage_back_mm + 32.0, top))
+        if 0 not in canvas.hu[box.part].shape:
+            _paint_blade(canvas, anatomy, box, (box.z - bottom) / (top - bottom))
+
+
+def _paint_blade(canvas: Canvas, anatomy: Anatomy, box: Box, share: Array) -> None:
+    """Paint the blade in ``box``; ``share`` is the height in it, 0 at the lower tip."""
     half, _, back = cage_axes(anatomy, box.z)
-    share = (box.z - bottom) / (top - bottom)
     gap = 17.0 + 4.0 * share
     # Above mid height the blade leaves the narrowing cage and stays in its own plane.
     half, back = (
@@ -252,7 +258,7 @@ def _paint_blades(canvas: Canvas, anatomy: Anatomy) -> None:
     inner = 0.52 + anatomy.scapula_rotation_rad + 0.10 * (1 - share)
     outer = inner + 0.10 + 0.72 * share**0.8
     _, ey, ex = canvas.grid.extent_mm
-    slope = (u / half * ex + v / back * ey) / radial
+    slope = (u / half * ex + np.abs(v) / back * ey) / radial + 1e-6
     rim = np.exp(-(((outer - angle) * 110.0 / 5.0) ** 2)) + 0.5 * np.exp(-(((angle - inner) * 110.0 / 4.0) ** 2))
     thick = (1.4 + 3.2 * rim) / np.sqrt(half * back)
     cover = np.clip((thick - np.abs(radial - 1)) / slope + 0.5, 0, np.minimum(1, 2 * thick / slope))

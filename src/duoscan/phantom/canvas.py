@@ -177,5 +177,7 @@ class Canvas:
         ez, ey, ex = self.grid.extent_mm
         width = (np.abs(nx) * ex + np.abs(ny) * ey + np.abs(nz) * ez) / distance
         radius = ra + s * (rb - ra)
-        cover = np.clip(0.5 + (radius - distance) / np.maximum(width, 0.5), 0, 1)
+        # A tube thinner than a sample cannot fill it, so what it lays along a coarse axis stays its chord.
+        width = np.maximum(width, 0.5)
+        cover = np.clip(0.5 + (radius - distance) / width, 0, np.minimum(1, 2 * radius / width))
         self.paint(box, cover.astype(np.float32), hu)

@@ -53,9 +53,7 @@ def scan(volume: Volume, scanner: Scanner, rng: np.random.Generator) -> NDArray[
         Hounsfield units from -1024 to 3071, (D, H, W).
     """
     image = volume.intensity_hu + _table(volume, scanner)
-    noise = rng.standard_normal(image.shape, dtype=np.float32)
-    smooth = _soften(noise)
-    noise = np.float32(scanner.sharpness) * noise + np.float32(2.6 * (1 - scanner.sharpness)) * smooth
+    noise = _noise(image.shape, scanner.sharpness, rng)
     image += noise * _noise_level(volume, scanner.noise_hu)
     if scanner.circle:
         y, x = volume.grid.y_mm, volume.grid.x_mm
@@ -64,10 +62,16 @@ def scan(volume: Volume, scanner: Scanner, rng: np.random.Generator) -> NDArray[
     return np.asarray(np.clip(np.rint(image), LOWEST_HU, HIGHEST_HU), np.int16)
 
 
-def _soften(noise: Array) -> Array:
-    """Blur in the plane by 1-2-1 along both axes; the edges wrap, which noise does not show."""
-    rows = np.roll(noise, 1, 1) + 2 * noise + np.roll(noise, -1, 1)
-    return np.asarray((np.roll(rows, 1, 2) + 2 * rows + np.roll(rows, -1, 2)) / 16, np.float32)
+def _noise(shape: tuple[int, ...], sharpness: float, rng: np.random.Generator) -> Array:
+    """Noise of standard deviation near 1, a mixture of fine grain and of grain smoothed over 2 x 2 pixels."""
+    depth, rows, columns = shape
+    grain = rng.standard_normal((depth, rows + 1, columns + 1), dtype=np.float32)
+    smooth = grain[:, :-1] + grain[:, 1:]
+    noise = smooth[:, :, :-1] + smooth[:, :, 1:]
+    # The sum of four has twice the standard deviation of one.
+    noise *= np.float32(0.5 * (1 - sharpness))
+    noise += np.float32(sharpness) * grain[:, :-1, :-1]
+    return noise
 
 
 def _noise_level(volume: Volume, noise_hu: float) -> Array:

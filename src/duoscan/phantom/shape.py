@@ -203,6 +203,13 @@ def body_level(anatomy: Anatomy, x: Array, y: Array, z: Array, *, inset: float =
     return _groove(level, x / 24.0, dy / depth, 0.10)
 
 
+def body_depth(anatomy: Anatomy) -> tuple[float, float]:
+    """How far the trunk, breasts included, can reach in front of the origin and behind it."""
+    wall = _RIB_AND_INTERCOSTAL_MM + anatomy.muscle_mm
+    front = anatomy.cage_front_mm + wall + 1.2 * anatomy.fat_front_mm + anatomy.breast_mm + 5.0
+    return front, anatomy.cage_back_mm + wall + 1.2 * anatomy.fat_back_mm + 25.0
+
+
 def diaphragm_height(anatomy: Anatomy, x: Array, y: Array) -> Array:
     """Height of the diaphragm: a dome on each side, low at the side and lowest behind."""
     right = x < 0

@@ -11,13 +11,21 @@ from duoscan.phantom.bones import paint_wall
 from duoscan.phantom.canvas import FAT_HU, SOFT_TISSUE_HU
 from duoscan.phantom.noise import smooth_noise
 from duoscan.phantom.organs import paint_abdomen
-from duoscan.phantom.shape import apex_height, body_level, cage_level, diaphragm_height, mediastinum_half_width
+from duoscan.phantom.shape import (
+    apex_height,
+    body_depth,
+    body_level,
+    cage_level,
+    diaphragm_height,
+    mediastinum_half_width,
+)
 
 if TYPE_CHECKING:
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
     from duoscan.phantom.canvas import Box, Canvas
     from duoscan.phantom.noise import NoiseField
+    from duoscan.phantom.shape import Level
 
 # So many samples at a time stay in a processor's cache.
 _BLOCK_SAMPLES = 300_000
@@ -76,8 +84,16 @@ def paint_trunk(canvas: Canvas, anatomy: Anatomy, *, fine_texture: bool) -> None
     planes = max(1, _BLOCK_SAMPLES // (grid.shape[1] * grid.shape[2]))
     for start in range(0, grid.shape[0], planes):
         rows = slice(start, min(start + planes, grid.shape[0]))
-        _paint_soft_wall(canvas, scene, canvas.planes(rows))
+        _paint_soft_wall(canvas, scene, _trunk_box(canvas, anatomy, rows))
         _paint_cage(canvas, scene, _core(canvas, anatomy, rows))
+
+
+def _trunk_box(canvas: Canvas, anatomy: Anatomy, rows: slice) -> Box:
+    """The part of some planes that can hold more than air."""
+    front, back = body_depth(anatomy)
+    z = canvas.grid.z_mm[rows]
+    wide = float(np.abs(canvas.grid.x_mm).max())
+    return canvas.box((-wide, -front, float(z[0])), (wide, back, float(z[-1])))
 
 
 def _core(canvas: Canvas, anatomy: Anatomy, rows: slice) -> Box:
@@ -105,7 +121,7 @@ def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: Box) -> None:
     else:
         canvas.blend(box, np.clip(skin + np.float32(0.5), 0, 1), _SKIN_HU)
         canvas.blend(box, np.clip(skin - np.float32(_SKIN_MM / (0.7 * (ex + ey)) - 0.5), 0, 1), FAT_HU)
-        layer = np.log(np.maximum(muscle.value, np.float32(0.1))) * np.float32(2.0)
+        layer = muscle.value * np.float32(2.6)
         layer += scene.sheets.on(box.z, box.y, box.x) * np.float32(0.45)
         gap = np.clip(np.float32(1.25) - np.abs(layer - np.rint(layer - np.float32(0.5)) - np.float32(0.5)) * 14, 0, 1)
         cover *= 1 - np.float32(0.8) * gap
@@ -119,20 +135,21 @@ def _paint_cage(canvas: Canvas, scene: _Scene, box: Box) -> None:
     inside = np.clip(depth + np.float32(0.5), 0, 1)
     canvas.blend(box, inside, FAT_HU)
     paint_abdomen(canvas, box, inside, scene.roof)
-    _paint_lungs(canvas, scene, box, depth)
+    _paint_lungs(canvas, scene, box, (cage, depth))
     paint_wall(canvas, scene.anatomy, box, cage)
 
 
-def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, depth: Array) -> None:
+def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, inside: tuple[Level, Array]) -> None:
     """Paint both lungs; the lower parts are denser because blood sinks to the back of a lying patient.
 
     Args:
         canvas: What to paint on.
         scene: The patient.
         box: Which planes.
-        depth: Signed depth inside the cage, in samples; it is changed.
+        inside: The cage, and the signed depth inside it in samples, which is changed.
     """
     anatomy, ex = scene.anatomy, canvas.grid.extent_mm[2]
+    cage, depth = inside
     if float(box.z.min()) < float(scene.roof.max()) + 10:
         np.minimum(depth, (box.z - scene.roof) / scene.roof_blur, out=depth)
     if float(box.z.max()) > float(scene.top.min()):
@@ -143,5 +160,10 @@ def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, depth: Array) -> None:
         lean = np.abs(np.gradient(width, axis=1))
         np.minimum(depth[..., part], (np.abs(box.x[..., part]) - width) / (ex + lean), out=depth[..., part])
     cover = np.clip(depth + np.float32(0.5), 0, 1)
-    canvas.blend(box, cover, anatomy.lung_hu + anatomy.lung_gradient_hu * (box.y + 20.0) / 140.0)
+    hu = anatomy.lung_hu + anatomy.lung_gradient_hu * (box.y + 20.0) / 140.0
+    if anatomy.dependent_hu:
+        # The layer under the pleura, thick at the very back and gone at the sides.
+        layer = np.clip((cage.value - np.float32(0.55)) / np.float32(0.45), 0, 1)
+        hu = hu + layer * layer * np.clip((box.y - 20.0) / 40.0, 0, 1) * np.float32(anatomy.dependent_hu)
+    canvas.blend(box, cover, hu)
     canvas.lung[box.part] = cover

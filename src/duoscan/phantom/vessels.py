@@ -22,7 +22,7 @@ _VESSEL_HU = 40.0
 _BRONCHUS_WALL_HU = -250.0
 _BRONCHUS_AIR_HU = -980.0
 _SUBDIVISIONS = 4
-_AT_A_TIME = 8
+_AT_A_TIME = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,9 @@ def _grow(root: Array, targets: Array, rng: np.random.Generator) -> tuple[Array,
     count = 1
     for start in range(0, len(targets), _AT_A_TIME):
         batch = targets[start : start + _AT_A_TIME]
-        gap = np.sqrt(((nodes[None, :count] - batch[:, None]) ** 2).sum(2))
+        # Axis by axis, because a sum over an axis of three is slow.
+        dx, dy, dz = (nodes[None, :count, axis] - batch[:, axis, None] for axis in range(3))
+        gap = np.sqrt(dx * dx + dy * dy + dz * dz)
         best = np.argmin(gap + np.float32(0.55) * way[:count], axis=1)
         length = gap[np.arange(len(batch)), best][:, None, None]
         origin = nodes[best][:, None]
@@ -86,11 +88,14 @@ def _grow(root: Array, targets: Array, rng: np.random.Generator) -> tuple[Array,
 
 def _balls(nodes: Array, parent: NDArray[np.intp], tip_radius_mm: float) -> Tree:
     """Calibres after Murray's law (flow is shared at forks), sampled densely along each branch."""
-    leaves = np.zeros(len(nodes), np.float32)
-    leaves[np.setdiff1d(np.arange(1, len(nodes)), parent[1:])] = 1
-    for i in range(len(nodes) - 1, 0, -1):
-        leaves[parent[i]] += leaves[i]
-    radius = tip_radius_mm * leaves**0.38
+    hangs_on = parent.tolist()
+    leaves = [1.0] * len(nodes)
+    for place in set(hangs_on):
+        leaves[place] = 0.0
+    # A point comes after the one it hangs on, so going backwards counts the leaves beyond each point.
+    for place in range(len(nodes) - 1, 0, -1):
+        leaves[hangs_on[place]] += leaves[place]
+    radius = tip_radius_mm * np.asarray(leaves, np.float32) ** np.float32(0.38)
     child = np.arange(1, len(nodes))
     a, b = nodes[parent[child]], nodes[child]
     length = np.sqrt(((b - a) ** 2).sum(1))

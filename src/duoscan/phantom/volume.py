@@ -18,6 +18,7 @@ from duoscan.phantom.lesions import LESION_THRESHOLD, Lesions, lesion_fill
 from duoscan.phantom.noise import smooth_noise
 from duoscan.phantom.organs import paint_belly_organs, paint_mediastinum
 from duoscan.phantom.shape import (
+    body_depth,
     horizontal_fissure,
     oblique_fissure,
 )
@@ -89,9 +90,7 @@ def projection_grid(
         steps_mm: Step across the film, and step along the beam.
     """
     step, layer = steps_mm
-    wall = 10 + anatomy.muscle_mm
-    front = anatomy.cage_front_mm + wall + anatomy.fat_front_mm * 1.2 + anatomy.breast_mm
-    back = anatomy.cage_back_mm + wall + 24 + anatomy.fat_back_mm * 1.2
+    front, back = body_depth(anatomy)
     return Grid(
         np.arange(*z_range, step).astype(np.float32),
         np.arange(-front, back + layer, layer).astype(np.float32),
@@ -113,7 +112,8 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
         anatomy: The patient.
         lesions: The disease; :data:`duoscan.phantom.lesions.NO_LESIONS` for a healthy one.
         grid: Where to sample.
-        fine_texture: Draw muscle fibres and lung texture, which a projection averages away.
+        fine_texture: Draw skin, muscle sheets, fissures, lung texture and the thinnest vessels, which a projection
+            averages away.
     """
     canvas = Canvas(grid)
     paint_breasts(canvas, anatomy)
@@ -122,7 +122,7 @@ def build_volume(anatomy: Anatomy, lesions: Lesions, grid: Grid, *, fine_texture
         _paint_texture(canvas, anatomy)
     paint_belly_organs(canvas, anatomy)
     paint_mediastinum(canvas, anatomy)
-    mask = _paint_disease(canvas, anatomy, lesions)
+    mask = _paint_disease(canvas, anatomy, lesions, fine_texture=fine_texture)
     paint_spine(canvas, anatomy)
     paint_shoulders(canvas, anatomy)
     lung = canvas.lung > 0.5
@@ -135,16 +135,17 @@ def _paint_texture(canvas: Canvas, anatomy: Anatomy) -> None:
     reach = (half, anatomy.cage_back_mm + 10, anatomy.lung_height_mm)
     _paint_fissures(canvas, anatomy, canvas.box((-half, -anatomy.cage_front_mm, 0), reach))
     rng = np.random.default_rng((anatomy.texture_seed, 3))
-    grid = canvas.grid
-    grain = smooth_noise(rng, (max(5.0, 2 * grid.spacing_mm[0]), 5.0, 5.0)).on(grid.z_mm, grid.y_mm, grid.x_mm)
-    canvas.hu += grain * (5 + 9 * canvas.lung)
+    box = canvas.box((-half, -anatomy.cage_front_mm, -np.inf), (half, anatomy.cage_back_mm + 10, np.inf))
+    hu, lung = canvas.hu[box.part], canvas.lung[box.part]
+    grain = smooth_noise(rng, (max(5.0, 2 * canvas.grid.spacing_mm[0]), 5.0, 5.0)).on(box.z, box.y, box.x)
+    hu += grain * (5 + 9 * lung)
     if anatomy.emphysema:
-        upper = np.clip((grid.z_mm / anatomy.lung_height_mm - 0.35) / 0.4, 0, 1)[:, None, None]
+        upper = np.clip((box.z / anatomy.lung_height_mm - 0.35) / 0.4, 0, 1)
         holes = np.clip(grain - 0.4, 0, 1) * upper * np.float32(anatomy.emphysema)
-        canvas.hu += holes * canvas.lung * (np.float32(-960.0) - canvas.hu)
+        hu += holes * lung * (np.float32(-960.0) - hu)
 
 
-def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> Mask:
+def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions, *, fine_texture: bool) -> Mask:
     """Lesions, vessels, airways and variants; returns the lesion mask."""
     mask = np.zeros(canvas.grid.shape, np.bool_)
     for part, fill in lesion_fill(lesions, anatomy, canvas):
@@ -152,7 +153,7 @@ def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions) -> Mask:
         mask[part.part] |= fill > LESION_THRESHOLD
     vessels, airways = _trees(anatomy)
     draw_tree(canvas, airways.thicker_than(1.3), -250.0, scale=1.35)
-    draw_tree(canvas, vessels, 40.0)
+    draw_tree(canvas, vessels.thicker_than(0.0 if fine_texture else 0.5 * canvas.grid.extent_mm[2]), 40.0)
     draw_tree(canvas, airways.thicker_than(1.3), -980.0, scale=0.9)
     for variant in anatomy.variants:
         r = variant.radius_mm

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 WATER_ATTENUATION_PER_MM = 0.0200
 # Calcium absorbs the softer beam of radiography more than that of CT, on which Hounsfield units are defined.
 BONE_FACTOR = 2.0
-LAYER_MM = 7.0
-_FINEST_SAMPLES = 256
+LAYER_MM = 4.5
+_FINEST_SAMPLES = 224
 _COARSEST_SAMPLES = 96
 _LAYERS_PER_SLAB = 4
 _AIR_GAP_MM = 30.0
@@ -139,7 +139,7 @@ def project(volume: Volume, view: View, size: int) -> Array:
     Returns:
         Optical depth, (size, size), row 0 at the head, column 0 at the patient's right.
     """
-    return _project(lambda layers: attenuation_per_mm(volume.intensity_hu[:, layers]), volume.grid, view, size)
+    return _project(lambda layers: attenuation_per_mm(volume.intensity_hu[:, layers]).sum(1), volume.grid, view, size)
 
 
 def outline(mask: Mask, grid: Grid, view: View, size: int, least_mm: float) -> Mask:
@@ -147,13 +147,13 @@ def outline(mask: Mask, grid: Grid, view: View, size: int, least_mm: float) -> M
     if not mask.any():
         return np.zeros((size, size), np.bool_)
     half = max(1, size // 2)
-    thickness = _project(lambda layers: mask[:, layers].astype(np.float32), grid, view, half)
+    thickness = _project(lambda layers: mask[:, layers].sum(1, dtype=np.uint8).astype(np.float32), grid, view, half)
     fine = Image.fromarray(thickness).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(np.asarray(fine) >= least_mm, np.bool_)
 
 
-def _project(density: Callable[[slice], Array], grid: Grid, view: View, size: int) -> Array:
-    """Sum along the beam what ``density`` gives for some of the layers, slab by slab."""
+def _project(slab_of: Callable[[slice], Array], grid: Grid, view: View, size: int) -> Array:
+    """Sum along the beam the sums ``slab_of`` gives for some of the layers."""
     film = np.zeros((size, size), np.float32)
     layer_mm, step_mm = grid.spacing_mm[1], grid.spacing_mm[2]
     front, back = float(grid.y_mm[0]), float(grid.y_mm[-1])
@@ -161,7 +161,7 @@ def _project(density: Callable[[slice], Array], grid: Grid, view: View, size: in
     middle = 0.5 * (front + back)
     for start in range(0, len(grid.y_mm), _LAYERS_PER_SLAB):
         layers = slice(start, start + _LAYERS_PER_SLAB)
-        slab = density(layers).sum(1)
+        slab = slab_of(layers)
         y = float(grid.y_mm[layers].mean())
         reach = view.source_distance_mm
         half = 0.5 * view.field_mm * (reach - abs(y - detector)) / (reach - abs(middle - detector))
