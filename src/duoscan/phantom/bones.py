@@ -82,7 +82,7 @@ def _shell(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level, reach_mm: fl
         angle=np.arctan2(np.abs(x) / half[iz], dy / np.where(dy < 0, front[iz], back[iz])),
         radius=np.sqrt(x * x + dy * dy),
         width_across=(gx * ex + gy * ey) / steep,
-        width_along=np.asarray(ez + 0.35 * (gx * ey + gy * ex) / steep, np.float32),
+        width_along=np.asarray(ez + 0.15 * (gx * ey + gy * ex) / steep, np.float32),
     )
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _BLOCK_SAMPLES = 300_000
 _SKIN_HU = 10.0
 _SKIN_MM = 2.2
-_WALL_MM = 17.0
+_WALL_MM = 22.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from duoscan.phantom.shape import body_depth
 from duoscan.phantom.volume import Volume, projection_grid
 
 if TYPE_CHECKING:
@@ -23,10 +22,10 @@ if TYPE_CHECKING:
 WATER_ATTENUATION_PER_MM = 0.0200
 # Calcium absorbs the softer beam of radiography more than that of CT, on which Hounsfield units are defined.
 BONE_FACTOR = 2.0
-LAYER_MM = 5.5
-_FINEST_SAMPLES = 208
+LAYER_MM = 4.5
+_FINEST_SAMPLES = 224
 _COARSEST_SAMPLES = 96
-_LAYERS_PER_SLAB = 2
+_LAYERS_PER_SLAB = 4
 _AIR_GAP_MM = 30.0
 
 
@@ -107,12 +106,10 @@ def view_grid(anatomy: Anatomy, view: View, size: int) -> Grid:
     """
     step = view.field_mm / min(max(size // 2, _COARSEST_SAMPLES), _FINEST_SAMPLES)
     x, z = view.centre_mm
-    # The field is measured in the trunk's middle; the beam is widest where it leaves the trunk.
-    middle = 0.5 * sum(body_depth(anatomy)) + LAYER_MM
-    distance = view.source_distance_mm - _AIR_GAP_MM
-    reach = (
-        0.5 * view.field_mm * distance / (distance - middle) + middle * max(abs(view.turn), abs(view.tilt)) + 2 * step
-    )
+    # The beam is widest at the detector; 160 mm is more than half the depth of any trunk.
+    distance = view.source_distance_mm
+    widest = distance / (distance - _AIR_GAP_MM - 160.0)
+    reach = 0.5 * view.field_mm * widest + 160.0 * max(abs(view.turn), abs(view.tilt)) + 2 * step
     return projection_grid(anatomy, (x - reach, x + reach), (z - reach, z + reach), (step, LAYER_MM))
 
 
@@ -177,7 +174,7 @@ def _project(slab_of: Callable[[slice], Array], grid: Grid, view: View, size: in
             (z + half) / step_mm + 0.5,
         )
         upright = Image.fromarray(slab[::-1] * np.float32(layer_mm))
-        film += np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR, box=box))
+        film += np.asarray(upright.resize((size, size), Image.Resampling.BICUBIC, box=box))
     return np.asarray(np.maximum(_rotate(film, view.roll_deg), 0), np.float32)
 
 
