@@ -64,13 +64,14 @@ def scan(volume: Volume, scanner: Scanner, rng: np.random.Generator) -> NDArray[
 
 def _noise(shape: tuple[int, ...], sharpness: float, rng: np.random.Generator) -> Array:
     """Noise of standard deviation near 1, a mixture of fine grain and of grain smoothed over 2 x 2 pixels."""
-    depth, rows, columns = shape
-    grain = rng.standard_normal((depth, rows + 1, columns + 1), dtype=np.float32)
-    smooth = grain[:, :-1] + grain[:, 1:]
-    noise = smooth[:, :, :-1] + smooth[:, :, 1:]
-    # The sum of four has twice the standard deviation of one.
-    noise *= np.float32(0.5 * (1 - sharpness))
-    noise += np.float32(sharpness) * grain[:, :-1, :-1]
+    _, rows, columns = shape
+    noise = np.empty(shape, np.float32)
+    for number in range(len(noise)):  # one slice at a time stays in the processor's cache
+        grain = rng.standard_normal((rows + 1, columns + 1), dtype=np.float32)
+        smooth = grain[:-1] + grain[1:]
+        # The sum of four has twice the standard deviation of one.
+        noise[number] = (smooth[:, :-1] + smooth[:, 1:]) * np.float32(0.5 * (1 - sharpness))
+        noise[number] += np.float32(sharpness) * grain[:-1, :-1]
     return noise
 
 

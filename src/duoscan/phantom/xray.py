@@ -174,7 +174,7 @@ def _project(slab_of: Callable[[slice], Array], grid: Grid, view: View, size: in
             (z + half) / step_mm + 0.5,
         )
         upright = Image.fromarray(slab[::-1] * np.float32(layer_mm))
-        film += np.asarray(upright.resize((size, size), Image.Resampling.BICUBIC, box=box))
+        film += np.asarray(upright.resize((size, size), Image.Resampling.BILINEAR, box=box))
     return np.asarray(np.maximum(_rotate(film, view.roll_deg), 0), np.float32)
 
 
