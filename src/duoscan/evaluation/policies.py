@@ -1,0 +1,274 @@
+"""Policies against the reference standard, with intervals: measured on paired patients, bounded on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duoscan.errors import InputError
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
+from duoscan.triage.joint import (
+    PER_MISSED,
+    JointRates,
+    Margins,
+    PatientScores,
+    bounded_rates,
+    copula_rates,
+    joint_rates,
+    margins,
+)
+from duoscan.triage.policy import apply_policy_to_all
+from duoscan.triage.rule import PolicyKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from duoscan.evaluation.sample import BoolArray, FloatArray
+    from duoscan.triage.policy import Policy
+
+# name → how a person calls it, in the order of every table
+FIGURES: dict[str, str] = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "to_ct": "Sent to CT",
+    "missed_per_1000": "Missed per 1,000",
+    "cts_avoided_per_100": "CTs avoided per 100",
+    "ppv": "PPV",
+    "npv": "NPV",
+}
+CORRELATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+PAIRED = "measured on paired patients"
+UNPAIRED = "not measured: X-ray and CT come from different patients, so only bounds are certain"
+_CT_ALWAYS = {PolicyKind.CT_FOR_ALL: 1.0, PolicyKind.XRAY_ONLY: 0.0}
+
+
+@dataclass(frozen=True)
+class PolicyFigures:
+    """What a policy does, measured.
+
+    Attributes:
+        policy: Resolved.
+        prevalence: At which the figures hold.
+        figures: An estimate for each of ``FIGURES``.
+        patients: Paired patients measured.
+        sick: Of them, the sick.
+    """
+
+    policy: Policy
+    prevalence: float
+    figures: dict[str, Estimate]
+    patients: int
+    sick: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``triage.json``."""
+        return {
+            "basis": PAIRED,
+            "patients": self.patients,
+            "sick": self.sick,
+            "figures": {name: estimate.to_json() for name, estimate in self.figures.items()},
+        }
+
+
+@dataclass(frozen=True)
+class PolicyBounds:
+    """What a policy can do at most and at least, where the pairs are not known.
+
+    Attributes:
+        policy: Resolved.
+        prevalence: At which the figures hold.
+        low: Of each figure, the smaller of its Fréchet bounds.
+        high: The larger.
+        sweep: Assumed correlation within each class → the figures it gives.
+    """
+
+    policy: Policy
+    prevalence: float
+    low: dict[str, Estimate]
+    high: dict[str, Estimate]
+    sweep: dict[float, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """As in ``triage.json``."""
+        return {
+            "basis": UNPAIRED,
+            "bounds": {name: [self.low[name].to_json(), self.high[name].to_json()] for name in FIGURES},
+            "sweep": [
+                {"correlation": correlation, "assumption": "Gaussian copula within each class", **_defined(figures)}
+                for correlation, figures in self.sweep.items()
+            ],
+        }
+
+
+def measure_policy(
+    policy: Policy,
+    patients: PatientScores,
+    *,
+    prevalence: float | None = None,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> PolicyFigures:
+    """What a policy does to paired patients of whom nobody is asked for by the clinician.
+
+    The prevalence is taken as known; its own uncertainty is in no interval.
+
+    Args:
+        policy: Resolved.
+        patients: Who lack one of the two examinations are left out.
+        prevalence: Share of the sick where the policy is to be used; that of these patients where ``None``.
+        resamples: Bootstrap resamples of patients.
+        seed: Makes the intervals repeatable.
+
+    Raises:
+        InputError: No paired patients of both classes, or too few resamples.
+    """
+    paired = patients.where(patients.is_paired)
+    _check_classes(paired, "paired patients")
+    at = float(paired.sick.mean()) if prevalence is None else _checked(prevalence)
+    metrics = _Paired(policy, paired, at)
+    estimates = bootstrap(metrics, paired.names, resamples=resamples, seed=seed)
+    missed = estimates.pop("missed")
+    # As a share it has the exact bound where nobody was missed; 1,000 patients only scale it.
+    estimates["missed_per_1000"] = _scaled(missed, PER_MISSED * at)
+    always = _CT_ALWAYS.get(policy.kind)
+    if always is not None:
+        estimates["to_ct"] = _by_definition(estimates["to_ct"], always)
+        estimates["cts_avoided_per_100"] = _by_definition(estimates["cts_avoided_per_100"], 100.0 * (1.0 - always))
+    return PolicyFigures(policy, at, {name: estimates[name] for name in FIGURES}, len(paired), int(paired.sick.sum()))
+
+
+def bound_policy(
+    policy: Policy,
+    patients: PatientScores,
+    *,
+    prevalence: float | None = None,
+    correlations: Iterable[float] = CORRELATIONS,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> PolicyBounds:
+    """What a policy may do to patients whose X-ray and CT are not of the same people.
+
+    Each bound has its own interval; the range a reader needs runs from the lower end of the lower bound to the upper
+    end of the upper one.
+
+    Args:
+        policy: Resolved.
+        patients: With either score missing.
+        prevalence: As in :func:`measure_policy`.
+        correlations: Of latent scores within a class, each giving figures that assume it.
+        resamples: Bootstrap resamples of patients.
+        seed: Makes the intervals repeatable.
+
+    Raises:
+        InputError: A class without X-rays or without CTs, or too few resamples.
+    """
+    for name, scores in (("patients with an X-ray", patients.xray), ("patients with a CT", patients.ct)):
+        _check_classes(patients.where(~np.isnan(scores)), name)
+    at = float(patients.sick.mean()) if prevalence is None else _checked(prevalence)
+    metrics = _Bounds(policy, patients, at)
+    estimates = bootstrap(metrics, patients.names, resamples=resamples, seed=seed)
+    sick, well = metrics.margins(None)
+    return PolicyBounds(
+        policy,
+        at,
+        {name: estimates[f"{name} low"] for name in FIGURES},
+        {name: estimates[f"{name} high"] for name in FIGURES},
+        {rho: _figures(copula_rates(sick, well, at, rho)) for rho in correlations},
+    )
+
+
+def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
+    """The policy that sends the fewest to CT while its sensitivity keeps within the interval of CT for all.
+
+    Choose on calibration patients only. CT for all itself keeps within, so there is always an answer.
+
+    Raises:
+        InputError: CT for all is not among them, or has no interval.
+    """
+    everyone = next((each for each in policies if each.policy.kind is PolicyKind.CT_FOR_ALL), None)
+    floor = everyone.figures["sensitivity"].low if everyone else None
+    if floor is None:
+        raise InputError("the choice is made against CT for all, which is not there or has no interval")
+    keeping = [each for each in policies if each.figures["sensitivity"].value >= floor]
+    # Of as many CTs, the more sensitive and then the more specific.
+    return min(
+        keeping,
+        key=lambda each: (
+            each.figures["to_ct"].value,
+            -each.figures["sensitivity"].value,
+            -each.figures["specificity"].value,
+        ),
+    )
+
+
+class _Paired:
+    """Figures of one policy on paired patients, as a metric set."""
+
+    def __init__(self, policy: Policy, patients: PatientScores, prevalence: float) -> None:
+        self._outcome = apply_policy_to_all(policy, patients.xray, patients.ct)
+        self._sick, self._prevalence = patients.sick, prevalence
+
+    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
+        return vars(joint_rates(self._outcome, self._sick, self._prevalence, weights))
+
+    def denominators(self) -> dict[str, BoolArray]:
+        return {"sensitivity": self._sick, "specificity": ~self._sick, "missed": self._sick}
+
+
+class _Bounds:
+    """Fréchet bounds of one policy's figures, as a metric set."""
+
+    def __init__(self, policy: Policy, patients: PatientScores, prevalence: float) -> None:
+        self._policy, self._patients, self._prevalence = policy, patients, prevalence
+
+    def margins(self, weights: FloatArray | None) -> tuple[Margins, Margins]:
+        sick, well = (
+            margins(self._policy, self._patients, of_sick=of_sick, weights=weights) for of_sick in (True, False)
+        )
+        return sick, well
+
+    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
+        worst, best = (vars(rates) for rates in bounded_rates(*self.margins(weights), self._prevalence))
+        bounds = {}
+        for name in FIGURES:
+            bounds[f"{name} low"] = np.minimum(worst[name], best[name])
+            bounds[f"{name} high"] = np.maximum(worst[name], best[name])
+        return bounds
+
+    def denominators(self) -> dict[str, BoolArray]:
+        return {}
+
+
+def _figures(rates: JointRates) -> dict[str, float]:
+    return {name: float(vars(rates)[name][0]) for name in FIGURES}
+
+
+def _defined(figures: dict[str, float]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else value for name, value in figures.items()}
+
+
+def _scaled(estimate: Estimate, factor: float) -> Estimate:
+    low = None if estimate.low is None else estimate.low * factor
+    high = None if estimate.high is None else estimate.high * factor
+    return replace(estimate, value=estimate.value * factor, low=low, high=high)
+
+
+def _by_definition(estimate: Estimate, value: float) -> Estimate:
+    return replace(estimate, value=value, low=value, high=value, note="by the policy's definition")
+
+
+def _checked(prevalence: float) -> float:
+    if not 0.0 < prevalence < 1.0:
+        raise InputError(f"prevalence {prevalence} is out of range; give a share above 0 and below 1, e.g. 0.1")
+    return prevalence
+
+
+def _check_classes(patients: PatientScores, who: str) -> None:
+    sick = int(patients.sick.sum())
+    if sick in {0, len(patients)}:
+        raise InputError(
+            f"of {len(patients)} {who} {sick} are sick; both sick and well are needed. Is patient_id the same in both "
+            "tables, and are the labels there?"
+        )
