@@ -66,7 +66,10 @@ def test_every_way_through(screener: Screener, clinic: tuple[Path, PatientRules]
     }
     # A CT the rule had no need of is said to be unread, and a broken slice is named though the rest decided.
     assert answers["well"].ct.images[0].decision == Decision.NOT_READ
-    assert answers["well"].reason == "X-ray negative, no CT asked for; 1 CT images not read"
+    assert (
+        answers["well"].reason
+        == "X-ray negative, no CT asked for; 1 CT images not read [policy: confirm-positives, uncertified]"
+    )
     assert "c2.png" in answers["half"].reason
     assert [len(answers[name].unreadable) for name in ("sick", "broken", "half")] == [0, 1, 1]
 
@@ -75,7 +78,10 @@ def test_the_clinician_asks(screener: Screener, clinic: tuple[Path, PatientRules
     folder, rules = clinic
     asked = by_patient(screener.screen([folder], rules=rules, need_ct={"well"}))
     assert asked["well"].answer is Answer.POSITIVE
-    assert asked["well"].reason == "X-ray negative, clinician asks for CT; CT positive"
+    assert (
+        asked["well"].reason
+        == "X-ray negative, clinician asks for CT; CT positive [policy: confirm-positives, uncertified]"
+    )
     everyone = by_patient(screener.screen([folder], rules=rules, need_ct=True))
     assert everyone["broken"].answer is Answer.CT_NEEDED
 

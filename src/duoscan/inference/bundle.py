@@ -63,6 +63,7 @@ class BundleInfo(BaseModel):
     study_point: str = Field(default="", description="operating point for studies; that of images if empty")
     graph_sha256: str = ""
     provenance: Provenance
+    policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as triage/policy.py reads it")
 
     @model_validator(mode="after")
     def _check(self) -> BundleInfo:
@@ -117,7 +118,8 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (
-            (INFO_MEMBER, sealed.model_dump_json(indent=1).encode()),
+            # Without a policy the file is the one that versions before policies wrote and read.
+            (INFO_MEMBER, sealed.model_dump_json(indent=1, exclude=None if sealed.policy else {"policy"}).encode()),
             (GRAPH_MEMBER, graph),
         ):
             archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)

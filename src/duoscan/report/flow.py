@@ -15,7 +15,7 @@ from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
 from duoscan.evaluation.two_phase import TwoPhaseOutcome, two_phase_outcome
 from duoscan.terms import POSITIVE, Decision, Finding, Split
-from duoscan.triage.rule import ABSENT, Answer, Step, after_xray
+from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray
 from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import ImageRecord
 
-_STATES = (*Decision, ABSENT)
+_STATES = (*Decision, ABSENT, UNCERTAIN)
+_DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawing shows these moves
 
 
 class _Read(BaseModel):
@@ -79,8 +80,13 @@ class Models(_Read):
         return [name for name, model in phases if model.graph_sha256 not in graphs]
 
 
+class _Policy(_Read):
+    kind: PolicyKind = PolicyKind.CONFIRM_POSITIVES
+
+
 class _Document(_Read):
     models: Models
+    policy: _Policy = _Policy()  # answers of versions before policies obeyed the default
     patients: list[_Patient] = Field(min_length=1)
 
 
@@ -134,6 +140,11 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         raise InputError(
             f"{path}: not the answers of 'duoscan screen --json' ({where}: {first['msg']}); screen again with --json"
         ) from error
+    if document.policy.kind not in _DRAWN:
+        raise InputError(
+            f"{path}: screened under the policy '{document.policy.kind}', whose moves the drawing does not show; "
+            "screen again with --policy confirm-positives or leave --screening out"
+        )
     cases = tuple(patient.case() for patient in document.patients)
     names = [case.patient_id for case in cases]
     labels = _labels(names, records)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.files import write_text
 from duoscan.terms import Modality
+from duoscan.triage.policy import DESCRIPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "patient_id", "answer", "need_ct", "xray_state", "xray_probability", "ct_state", "ct_probability",
-    "images", "unreadable_images", "reason",
+    "images", "unreadable_images", "reason", "policy", "certificate",
 )  # fmt: skip
 
 
@@ -53,6 +54,8 @@ def answers_csv(answers: Sequence[CaseAnswer]) -> str:
                 len(case.images),
                 len(case.unreadable),
                 case.reason,
+                case.policy,
+                case.certificate,
             ]
         )
     return buffer.getvalue()
@@ -62,7 +65,8 @@ def answers_document(answers: Sequence[CaseAnswer], screener: Screener) -> dict[
     """Everything, so that an answer can be traced to its images, model and threshold."""
     return {
         "notice": "Research software, not a medical device.",
-        "rule": "system 1: a positive X-ray goes to CT; a negative one leaves unless the clinician asks for CT",
+        "rule": f"{DESCRIPTIONS[screener.policy.kind]}; a patient for whom the clinician asks for CT gets it",
+        "policy": {"name": screener.policy.name, **screener.policy.model_dump(mode="json")},
         "models": {
             "xray": _model(screener.xray_bundle, screener.thresholds[Modality.CXR]),
             "ct": _model(screener.ct_bundle, screener.thresholds[Modality.CT]),
@@ -72,6 +76,8 @@ def answers_document(answers: Sequence[CaseAnswer], screener: Screener) -> dict[
                 "patient_id": case.patient_id,
                 "answer": case.answer,
                 "reason": case.reason,
+                "policy": case.policy,
+                "certificate": case.certificate,
                 "need_ct": case.need_ct,
                 "xray": _phase(case.xray),
                 "ct": _phase(case.ct),

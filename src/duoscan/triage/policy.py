@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from duoscan.errors import InputError
 from duoscan.terms import Decision
 from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -257,6 +255,21 @@ def read_policy(path: Path) -> Policy:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a TOML file ({error}); correct the line named") from error
     return parse_policy(table, str(path))
+
+
+def named_policy(name_or_path: str) -> Policy:
+    """A kind with the bundles' operating points, or a policy file.
+
+    Raises:
+        InputError: Neither, or the file holds no policy.
+    """
+    if name_or_path in set(PolicyKind) - {PolicyKind.THREE_ZONES}:
+        return Policy(kind=PolicyKind(name_or_path))
+    path = Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(kind for kind in PolicyKind if kind is not PolicyKind.THREE_ZONES)
+        raise InputError(f"policy '{name_or_path}': no such file and no kind that needs no file; those are {known}")
+    return read_policy(path)
 
 
 def parse_policy(table: dict[str, Any], where: str) -> Policy:

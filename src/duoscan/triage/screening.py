@@ -17,12 +17,15 @@ from duoscan.manifest.dicom_header import read_dicom_header
 from duoscan.predictions import Prediction
 from duoscan.terms import Decision, Modality
 from duoscan.triage.aggregate import study_probability
+from duoscan.triage.policy import ct_state, xray_state
 from duoscan.triage.rule import ABSENT, Answer, Step, after_xray, decide
+from duoscan.triage.stored import policy_in_force
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.inference.bundle import Bundle
+    from duoscan.triage.policy import Policy
 
 OnImage = Callable[[ImageFile, PreprocessingContract], None]
 
@@ -34,7 +37,7 @@ class PhaseResult:
     """One phase of one patient.
 
     Attributes:
-        state: A :class:`Decision` value, or ``absent``.
+        state: A :class:`Decision` value, or ``absent``, or, of an X-ray under three zones, ``uncertain``.
         probability: P(covid) of the study; ``None`` without a readable image.
         images: Every image of the phase with its own answer or reason.
     """
@@ -56,6 +59,8 @@ class CaseAnswer:
         xray: Phase 1.
         ct: Phase 2.
         others: Images that could not be told to belong to either phase.
+        policy: The policy obeyed, in words.
+        certificate: What is promised of it, in words; empty where nothing is.
     """
 
     patient_id: str
@@ -65,6 +70,8 @@ class CaseAnswer:
     xray: PhaseResult
     ct: PhaseResult
     others: tuple[Prediction, ...] = ()
+    policy: str = ""
+    certificate: str = ""
 
     @property
     def images(self) -> tuple[Prediction, ...]:
@@ -93,8 +100,12 @@ class Screener:
     Args:
         xray: Phase 1 bundle; the shipped one where ``None``.
         ct: Phase 2 bundle; the shipped one where ``None``.
-        xray_threshold: Operating point of phase 1; the bundle's where ``None``.
-        ct_threshold: Operating point of phase 2; the bundle's where ``None``.
+        xray_threshold: Operating point of phase 1; the policy's or the bundle's where ``None``.
+        ct_threshold: Operating point of phase 2; the policy's or the bundle's where ``None``.
+        policy: What to obey; the one the bundles carry where ``None``, else "confirm positives, uncertified".
+
+    Raises:
+        InputError: The policy's certificate is for other models, or the bundles carry different policies.
 
     Example:
         ``Screener().screen(["incoming"])`` gives a list of :class:`CaseAnswer`.
@@ -107,13 +118,16 @@ class Screener:
         *,
         xray_threshold: float | None = None,
         ct_threshold: float | None = None,
+        policy: Policy | None = None,
     ) -> None:
         self.xray_bundle: Bundle = load_bundle(xray, Modality.CXR)
         self.ct_bundle: Bundle = load_bundle(ct, Modality.CT)
         self._bundles = {Modality.CXR: self.xray_bundle, Modality.CT: self.ct_bundle}
+        in_force = policy_in_force(self.xray_bundle, self.ct_bundle, policy)
+        self.policy: Policy = in_force.with_thresholds(xray_threshold, ct_threshold)
         self.thresholds = {
-            Modality.CXR: self.xray_bundle.info.study_threshold if xray_threshold is None else xray_threshold,
-            Modality.CT: self.ct_bundle.info.study_threshold if ct_threshold is None else ct_threshold,
+            Modality.CXR: float(self.policy.xray_threshold or 0.0),
+            Modality.CT: float(self.policy.ct_threshold or 0.0),
         }
 
     def screen(
@@ -157,12 +171,15 @@ class Screener:
         asked = {name: need_ct if isinstance(need_ct, bool) else name in need_ct for name in cases}
         self._run(Modality.CXR, cases.values(), on_image)
         xrays = {name: self._result(Modality.CXR, case.xray) for name, case in cases.items()}
-        to_ct = {name for name in cases if after_xray(xrays[name].state, need_ct=asked[name])[0] is Step.TO_CT}
+        to_ct = {name for name in cases if self._sends(xrays[name].state, need_ct=asked[name])}
         self._run(Modality.CT, (cases[name] for name in cases if name in to_ct), on_image)
         return [
             self._answer(name, case, xrays[name], need_ct=asked[name], to_ct=name in to_ct)
             for name, case in cases.items()
         ]
+
+    def _sends(self, xray: str, *, need_ct: bool) -> bool:
+        return after_xray(xray, need_ct=need_ct, kind=self.policy.kind)[0] is Step.TO_CT
 
     def _run(self, modality: Modality, cases: Iterable[_Case], on_image: OnImage) -> None:
         """Answer every image of one modality, in place; the model is loaded only if there is one."""
@@ -184,8 +201,8 @@ class Screener:
         if not probabilities:
             return PhaseResult(Decision.UNREADABLE, None, rows)
         probability = study_probability(modality, probabilities)
-        positive = probability >= self.thresholds[modality]
-        return PhaseResult(Decision.POSITIVE if positive else Decision.NEGATIVE, probability, rows)
+        state_of = xray_state if modality is Modality.CXR else ct_state
+        return PhaseResult(state_of(self.policy, probability), probability, rows)
 
     def _answer(self, name: str, case: _Case, xray: PhaseResult, *, need_ct: bool, to_ct: bool) -> CaseAnswer:
         others = tuple(file.row for file in case.others)
@@ -195,8 +212,10 @@ class Screener:
             why = "the rule did not need the CT; ask for it with --need-ct"
             rows = tuple(replace(file.row, decision=Decision.NOT_READ, reason=why) for file in case.ct)
             ct = PhaseResult(Decision.NOT_READ if rows else ABSENT, None, rows)
-        answer, reason = decide(xray.state, ct.state, need_ct=need_ct)
-        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others)
+        answer, reason = decide(xray.state, ct.state, need_ct=need_ct, kind=self.policy.kind)
+        certificate = self.policy.certificate.spoken if self.policy.certificate else ""
+        obeyed = f"{self.policy.kind}, certified {certificate}" if certificate else self.policy.name
+        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others, self.policy.name, certificate)
         if ct.state == Decision.NOT_READ:
             reason += f"; {len(ct.images)} CT images not read"
         if failed := result.unreadable:
@@ -204,7 +223,7 @@ class Screener:
             first = failed[0]
             named = first.reason if first.path in first.reason else f"{first.path}: {first.reason}"
             reason += f"; unreadable: {named}{more}"
-        return replace(result, reason=reason)
+        return replace(result, reason=f"{reason} [policy: {obeyed}]")
 
 
 def identify(

@@ -26,6 +26,7 @@ from duoscan.inference.shipped import load_bundle
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import Decision, Finding, Modality, Split
 from duoscan.triage.outputs import write_answers
+from duoscan.triage.policy import named_policy
 from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener, identify
 
@@ -66,6 +67,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
+@click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
 @click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
 def screen_command(
     paths: tuple[Path, ...],
@@ -84,6 +86,7 @@ def screen_command(
     ct_bundle: Path | None,
     xray_threshold: float | None,
     ct_threshold: float | None,
+    policy: str | None,
     json_out: Path | None,
 ) -> None:
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
@@ -92,7 +95,13 @@ def screen_command(
     Exit code: 0 every image was answered or not needed; 1 some could not be read, see their reasons;
     2 the command itself was wrong.
     """
-    screener = Screener(xray_bundle, ct_bundle, xray_threshold=xray_threshold, ct_threshold=ct_threshold)
+    screener = Screener(
+        xray_bundle,
+        ct_bundle,
+        xray_threshold=xray_threshold,
+        ct_threshold=ct_threshold,
+        policy=named_policy(policy) if policy else None,
+    )
     found, labels = _found(paths, _rules(patients, patient_pattern), manifest, split)
     answers = screener.screen_found(
         found,
