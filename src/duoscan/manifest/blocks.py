@@ -49,7 +49,7 @@ def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> M
     for (source, label), parts in runs.items():
         block = 0
         for part in sorted(parts):
-            ordered = sorted(parts[part], key=_natural_order)
+            ordered = sorted(parts[part], key=natural_order)
             for start in range(0, len(ordered), block_size):
                 for record in ordered[start : start + block_size]:
                     groups[record.path] = f"{source}/{label}/block-{block}"
@@ -62,7 +62,8 @@ def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> M
     )
 
 
-def _natural_order(record: ImageRecord) -> tuple[list[tuple[int, str]], str]:
+def natural_order(record: ImageRecord) -> tuple[list[tuple[int, str]], str]:
+    """Key that sorts rows as a person reads their (original) file names: ``Covid (2)`` before ``Covid (10)``."""
     name = record.original_name or PurePosixPath(record.path).name
     pieces = re.findall(r"\d+|\D+", PurePosixPath(name).stem)
     # Numbers sort by value; the path decides between equal names in different folders.

@@ -1,0 +1,217 @@
+"""How well the label can be told from characteristics alone, on patients the predictor has not seen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
+from duoscan.evaluation.metrics import Ranking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from duoscan.evaluation.sample import BoolArray, FloatArray
+
+FOLDS = 5
+MIN_PATIENTS = 5
+"""Fewest patients of either class: one for each fold."""
+
+_LEAF_SHARE = 0.02
+_LEAF_PATIENTS = 3
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be told, of N images.
+
+    Attributes:
+        positive: shape (N,); which images are labelled covid.
+        units: N keys of patients.
+        seed: Of the folds, the predictors and the resamples.
+    """
+
+    positive: BoolArray
+    units: tuple[str, ...]
+    seed: int = 0
+
+    def patients_of_smaller_class(self) -> int:
+        """How many patients the class with fewer of them has."""
+        return min(len({u for u, p in zip(self.units, self.positive, strict=True) if p == side}) for side in (0, 1))
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """How well something tells the label.
+
+    Attributes:
+        title: What was given to the predictor.
+        auroc: Out of fold, with its interval over patients.
+        p: One-sided, from patients' mean scores (Mann and Whitney).
+        p_holm: The same after Holm's correction within its family.
+        scores: shape (N,); out of fold, larger means more likely covid.
+    """
+
+    title: str
+    auroc: Estimate
+    p: float
+    p_holm: float
+    scores: FloatArray
+
+    def is_above(self, margin: float, alpha: float) -> bool:
+        """Whether the interval's lower end reaches ``margin`` and the corrected p-value is below ``alpha``.
+
+        Where no resample differs from a perfect 1 there is no interval, and the p-value alone decides.
+        """
+        low = self.auroc.value if self.auroc.low is None else self.auroc.low
+        return bool(low >= margin) and self.p_holm < alpha
+
+    def to_json(self) -> dict[str, Any]:
+        """As in files."""
+        return {"title": self.title, "auroc": self.auroc.to_json(), "p": self.p, "p_holm": self.p_holm}
+
+
+class Auroc:
+    """AUROC of fixed scores, as metric ``auroc``.
+
+    Args:
+        positive: shape (N,); which rows are positive.
+        scores: shape (N,).
+    """
+
+    def __init__(self, positive: BoolArray, scores: FloatArray) -> None:
+        self._ranking = Ranking(positive, scores)
+
+    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """AUROC for weights of shape (R, N), shape (R,)."""
+        return {"auroc": self._ranking.auroc_and_average_precision(weights)[0]}
+
+    def denominators(self) -> dict[str, BoolArray]:
+        """AUROC is no proportion of rows."""
+        return {}
+
+
+def predict_each(features: Mapping[str, FloatArray], target: Target) -> list[Predicted]:
+    """How well each single characteristic tells the label, by a tree of depth 3; best first.
+
+    A tree, and not the characteristic itself as score, because either direction and a middle range may tell the
+    label, and because choosing a direction by the same images would flatter. All are one family of tests.
+
+    Args:
+        features: Title → shape (N, columns).
+        target: At least :data:`MIN_PATIENTS` patients of each class.
+    """
+    from sklearn.tree import DecisionTreeClassifier
+
+    def tree(share: float) -> Any:
+        return DecisionTreeClassifier(max_depth=3, min_weight_fraction_leaf=share, random_state=target.seed)
+
+    return sorted(_family(features, target, tree), key=lambda found: (-found.auroc.value, found.title))
+
+
+def predict_together(groups: Mapping[str, Sequence[FloatArray]], target: Target) -> list[Predicted]:
+    """How well groups of characteristics tell the label together, by gradient boosting of small trees.
+
+    Args:
+        groups: Title → the features of the group, each of shape (N, columns). They are one family of tests.
+        target: At least :data:`MIN_PATIENTS` patients of each class.
+    """
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    def boosting(share: float) -> Any:
+        return GradientBoostingClassifier(
+            n_estimators=30, learning_rate=0.2, max_depth=2, min_weight_fraction_leaf=share, random_state=target.seed
+        )
+
+    return _family({title: np.hstack(parts) for title, parts in groups.items()}, target, boosting)
+
+
+def auroc_among(chosen: BoolArray, scores: FloatArray, target: Target) -> Estimate:
+    """AUROC of out-of-fold scores among some of the images, e.g. of one source.
+
+    Args:
+        chosen: shape (N,); which images.
+        scores: shape (N,).
+        target: Of all images.
+    """
+    units = [unit for unit, is_chosen in zip(target.units, chosen, strict=True) if is_chosen]
+    return bootstrap(Auroc(target.positive[chosen], scores[chosen]), units, seed=target.seed)["auroc"]
+
+
+def _family(features: Mapping[str, FloatArray], target: Target, predictor: Callable[[float], Any]) -> list[Predicted]:
+    folds = _folds(target)
+    scores = {title: _out_of_fold(columns, target, folds, predictor) for title, columns in features.items()}
+    p_values = {title: _patient_p(score, target) for title, score in scores.items()}
+    corrected = holm(list(p_values.values()))
+    found = []
+    for (title, score), p_holm in zip(scores.items(), corrected, strict=True):
+        metric = Auroc(target.positive, score)
+        auroc = bootstrap(metric, target.units, resamples=DEFAULT_RESAMPLES, seed=target.seed)["auroc"]
+        found.append(Predicted(title, auroc, p_values[title], p_holm, score))
+    return found
+
+
+def _folds(target: Target) -> list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    """Training and test rows of each fold; no patient is in both."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    index, _ = unit_index(target.units)
+    parts = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=target.seed)
+    return list(parts.split(index, target.positive, index))
+
+
+def _out_of_fold(
+    columns: FloatArray,
+    target: Target,
+    folds: Sequence[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]],
+    predictor: Callable[[float], Any],
+) -> FloatArray:
+    """Scores (N,), each by a predictor that saw none of the patient's images; a patient weighs 1 however many."""
+    index, _ = unit_index(target.units)
+    weight = 1.0 / np.bincount(index)[index]
+    scores = np.zeros(len(index))
+    for train, test in folds:
+        labels = target.positive[train]
+        if labels.all() or not labels.any():
+            continue
+        patients = len(np.unique(index[train]))
+        share = min(0.5, max(_LEAF_SHARE, _LEAF_PATIENTS / patients))
+        model = predictor(share).fit(columns[train], labels, sample_weight=weight[train])
+        # A fold that trained on more positives scores all its rows higher; that is no knowledge of them.
+        base = float(np.average(labels, weights=weight[train]))
+        scores[test] = model.predict_proba(columns[test])[:, 1] - base
+    return scores
+
+
+def _patient_p(scores: FloatArray, target: Target) -> float:
+    """Whether patients with covid score higher; their mean scores are compared, so images are no trials."""
+    from scipy.stats import mannwhitneyu
+
+    sides = []
+    for side in (True, False):
+        rows = target.positive == side
+        index, count = unit_index([unit for unit, chosen in zip(target.units, rows, strict=True) if chosen])
+        sides.append(np.bincount(index, scores[rows], count) / np.bincount(index, minlength=count))
+    p = float(mannwhitneyu(*sides, alternative="greater").pvalue)
+    return 1.0 if math.isnan(p) else p
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for being several (Holm, Scandinavian Journal of Statistics 1979), in the given order.
+
+    The chance that any true null hypothesis of the family falls below α stays at most α, whatever their
+    dependence.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
+    corrected = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
