@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
+from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.metrics import (
     BinaryMetrics,
@@ -21,7 +23,7 @@ from duoscan.evaluation.metrics import (
     majority_baseline,
     majority_class_baseline,
 )
-from duoscan.evaluation.sample import check_measurable, measurable, sample_of
+from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class BinaryResult:
         baseline: The same metrics of always answering the majority class.
         majority: That class: ``covid`` or ``not covid``.
         confusion: Counts of images.
+        calibration: Whether P(covid) means what it says.
+        auroc_delong: The AUROC once more, its interval in closed form as a check on the resampled one.
     """
 
     images: int
@@ -58,6 +62,8 @@ class BinaryResult:
     baseline: dict[str, float]
     majority: str
     confusion: Confusion
+    calibration: CalibrationResult
+    auroc_delong: Estimate
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
@@ -68,6 +74,8 @@ class BinaryResult:
             "majority": self.majority,
             "metrics": _metrics_json(self.metrics, self.baseline),
             "confusion": {"labels": [POSITIVE, f"not {POSITIVE}"], "rows": self.confusion.rows()},
+            "calibration": self.calibration.to_json(),
+            "auroc_delong": self.auroc_delong.to_json(),
         }
 
 
@@ -224,12 +232,17 @@ def evaluate(
     def interval(metrics: MetricSet, units: Sequence[str]) -> dict[str, Estimate]:
         return bootstrap(metrics, units, resamples=resamples, seed=seed)
 
-    overall = _binary(rows, threshold, interval)
+    def calibration(sample: Sample) -> CalibrationResult:
+        return measure_calibration(sample, resamples=resamples, seed=seed)
+
+    overall = _binary(rows, threshold, interval, calibration)
     counts = _counts(predictions, rows)
     by_source = dict.fromkeys(counts.sources, overall)
     if len(by_source) > 1:
         by_source = {
-            source: _binary([row for row in rows if (row.source or UNKNOWN) == source], threshold, interval)
+            source: _binary(
+                [row for row in rows if (row.source or UNKNOWN) == source], threshold, interval, calibration
+            )
             for source in counts.sources
         }
     multiclass = _multiclass(rows, interval)
@@ -264,7 +277,12 @@ def _metrics_json(metrics: Mapping[str, Estimate], baseline: Mapping[str, float]
     }
 
 
-def _binary(rows: Sequence[Prediction], threshold: float | None, interval: Interval) -> BinaryResult:
+def _binary(
+    rows: Sequence[Prediction],
+    threshold: float | None,
+    interval: Interval,
+    calibration: Callable[[Sample], CalibrationResult],
+) -> BinaryResult:
     sample = sample_of(rows, threshold)
     metrics = BinaryMetrics(sample)
     return BinaryResult(
@@ -275,6 +293,8 @@ def _binary(rows: Sequence[Prediction], threshold: float | None, interval: Inter
         baseline=majority_baseline(sample.reference),
         majority=POSITIVE if sample.reference.mean() > 1 / 2 else f"not {POSITIVE}",
         confusion=metrics.confusion(),
+        calibration=calibration(sample),
+        auroc_delong=delong_auroc(sample.reference, sample.probability, sample.units),
     )
 
 

@@ -10,6 +10,8 @@ drawn patient come along (cluster bootstrap; Field and Welsh, JRSS B 2007). The 
   Biometrika 1934) with patients as trials, so that no error among 30 patients is not shown as certainty.
 - Any other metric at 0 or 1 that varies in no resample has no interval: that no error was seen does not tell
   how many there will be.
+- A metric that is too high by chance alone, as a calibration error is, has that share twice in its resamples. Its
+  percentiles are reflected at the estimate (basic bootstrap; Davison and Hinkley 1997, section 5.2).
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.metrics import MetricSet, point
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray
 
@@ -93,7 +95,12 @@ def unit_index(units: Sequence[str]) -> tuple[IntArray, int]:
 
 
 def bootstrap(
-    metrics: MetricSet, units: Sequence[str], *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0
+    metrics: MetricSet,
+    units: Sequence[str],
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+    reflected: Collection[str] = (),
 ) -> dict[str, Estimate]:
     """Each metric with its interval.
 
@@ -102,6 +109,7 @@ def bootstrap(
         units: The N rows' patients.
         resamples: How many resamples.
         seed: Makes the interval repeatable; row order does not matter.
+        reflected: Metrics from 0 upwards that chance alone raises; their percentiles are reflected at the estimate.
 
     Raises:
         InputError: Too few resamples.
@@ -110,10 +118,10 @@ def bootstrap(
     rows = len(units)
     drawn = _gather([metrics(chunk[:, index]) for chunk in draws(count, resamples, seed, rows)])
     denominators = metrics.denominators()
-    return {
-        name: _estimate(value, drawn[name], denominators.get(name), index)
-        for name, value in point(metrics, rows).items()
-    }
+    values = point(metrics, rows)
+    for name in reflected:
+        drawn[name] = np.maximum(0.0, 2.0 * values[name] - drawn[name])
+    return {name: _estimate(value, drawn[name], denominators.get(name), index) for name, value in values.items()}
 
 
 def paired_difference(

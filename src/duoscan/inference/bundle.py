@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from duoscan.errors import BundleError
 from duoscan.files import write_bytes
 from duoscan.imaging.contract import PreprocessingContract
+from duoscan.inference.calibration import Calibration
 from duoscan.terms import POSITIVE, Finding, Modality
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class BundleInfo(BaseModel):
     study_point: str = Field(default="", description="operating point for studies; that of images if empty")
     graph_sha256: str = ""
     provenance: Provenance
+    calibration: Calibration | None = Field(
+        default=None, description="P(covid) of one image → calibrated P(covid); no operating point refers to it"
+    )
     policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as triage/policy.py reads it")
 
     @model_validator(mode="after")
@@ -115,11 +119,12 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
         graph: Serialised ONNX model.
     """
     sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
+    # Without calibration or policy the file is the one that versions before them wrote and read.
+    absent = {name for name in ("calibration", "policy") if getattr(sealed, name) is None}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (
-            # Without a policy the file is the one that versions before policies wrote and read.
-            (INFO_MEMBER, sealed.model_dump_json(indent=1, exclude=None if sealed.policy else {"policy"}).encode()),
+            (INFO_MEMBER, sealed.model_dump_json(indent=1, exclude=absent).encode()),
             (GRAPH_MEMBER, graph),
         ):
             archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from duoscan.evaluation.calibration import CalibrationResult
+
 BUNDLE_SUFFIX = ".duoscan"
 RUN_BUNDLE = "model.duoscan"
 ALL_SPLITS = "all"
@@ -192,6 +194,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         f"Operating point: {point}",
         f"Answered: {_interval(evaluation.coverage)} of the labelled images",
         f"Baseline: answering '{overall.majority}' for every image",
+        _calibration_line(overall.calibration),
     ]
     tables = [_table(METRIC_NAMES, evaluation.metrics, evaluation.baseline, "Covid against the rest")]
     if evaluation.multiclass is not None:
@@ -210,6 +213,14 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
     click.echo(capture.get(), nl=False)
     for note in evaluation.notes:
         click.echo(f"Note: {note}")
+
+
+def _calibration_line(calibration: CalibrationResult) -> str:
+    found = {name: _interval(estimate) for name, estimate in calibration.metrics.items()}
+    return (
+        f"Calibration of P(covid): slope {found['slope']}, intercept {found['intercept']}, "
+        f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)})"
+    )
 
 
 def _table(
