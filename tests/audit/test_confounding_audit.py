@@ -28,8 +28,8 @@ def _options(patients: int, *faults: Fault) -> PhantomOptions:
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    """Thirty-six patients, six of each class from each hospital."""
-    return write_cohort(_options(36), tmp_path_factory.mktemp("clean") / "cohort")
+    """Thirty patients, five of each class from each hospital."""
+    return write_cohort(_options(30), tmp_path_factory.mktemp("clean") / "cohort")
 
 
 def _draw(pool: Manifest, seed: int) -> Manifest:

@@ -41,17 +41,17 @@ TITLE = "Label told by origin"
 ALPHA = 0.01
 """Corrected p-value below which a finding counts: a false alarm in about one of a hundred sound data sets."""
 
-WARN_AUROC = 0.55
-"""Lower end of the interval from which it is a warning: chance is 0.5, and 0.05 is too little to mislead."""
+WARN_AUROC = 0.50
+"""Lower end of the interval above which it is a warning: chance is 0.5, so the whole interval lies above it."""
 
 FAIL_AUROC = 0.70
-"""Lower end from which it fails: a model of AUROC 0.90 could owe half its skill over chance to it."""
+"""Lower end above which it fails: a model of AUROC 0.90 could owe half its skill over chance to it."""
 
 WARN_V, FAIL_V = 0.1, 0.5
 """Lower ends of Cramér's V: a small and a large association (Cohen, Statistical Power Analysis 1988)."""
 
 _ALL = "all of these together"
-_GROUP_TITLES = {Role.FILE: "file facts and source", Role.BORDER: "corners and frame"}
+_GROUP_TITLES = {Role.FILE: "source and file facts", Role.BORDER: "corners and frame"}
 _NAMED = 3
 
 
@@ -180,7 +180,7 @@ def _sources(name: str, images: list[Observed], seed: int) -> _Finding:
         for source in source_names
         if len({label for one, label in zip(sources, labels, strict=True) if one == source}) == 1
     ]
-    reason = f"{name}: source and label go together with Cramér's V {_interval(v)} (p {_p(p)})"
+    reason = f"{name}: source and label go together by Cramér's V {_interval(v)} (p {_p(p)})"
     if alone:
         reason += f"; of one class only: {', '.join(alone)}"
     if level is not Level.PASS:
@@ -251,15 +251,15 @@ def _level_of(found: Predicted) -> Level:
 
 
 def _level(low: float, p: float, warn: float, fail: float) -> Level:
-    if p >= ALPHA or low < warn:
+    if p >= ALPHA or low <= warn:
         return Level.PASS
-    return Level.FAIL if low >= fail else Level.WARN
+    return Level.FAIL if low > fail else Level.WARN
 
 
 def _spoken(found: Predicted, level: Level, members: list[Predicted]) -> str:
-    text = f"{found.title} alone tell covid from the rest with AUROC {_interval(found.auroc)}"
+    text = f"covid told from the rest by {found.title} alone: AUROC {_interval(found.auroc)}"
     if level is Level.PASS:
-        return f"{text}, which is no sign of confounding{_still_possible(found.auroc)}"
+        return f"{text}, no more than chance gives{_still_possible(found.auroc)}"
     strongest = [f"{one.title} {one.auroc.value:.2f}" for one in members[:_NAMED]]
     named = f" (strongest: {', '.join(strongest)})" if strongest else ""
     return f"{text}{named}; a model can learn this instead of the disease: even it out, or test where it differs"
@@ -267,7 +267,7 @@ def _spoken(found: Predicted, level: Level, members: list[Predicted]) -> str:
 
 def _still_possible(auroc: Estimate) -> str:
     """A wide interval around chance is no proof of soundness."""
-    if auroc.high is None or auroc.high < WARN_AUROC:
+    if auroc.high is None or auroc.high <= WARN_AUROC:
         return ""
     return f"; up to {auroc.high:.2f} cannot be ruled out with {auroc.units} patients"
 

@@ -1,4 +1,13 @@
-"""How well the label can be told from characteristics alone, on patients the predictor has not seen."""
+"""How well the label can be told from characteristics alone, on patients the predictor has not seen.
+
+Every image is scored by a predictor that was fitted without any image of its patient (five folds, grouped by
+patient). Two things about such figures are easy to misread:
+
+- Where there is nothing to tell and patients are few, the AUROC falls below 0.5 more often than above it, because
+  a fold that is held out takes its own chance surplus of one class away from the training part. A value below 0.5
+  means "nothing", never "the opposite".
+- The interval resamples the patients that are scored, not those that the predictor was fitted on.
+"""
 
 from __future__ import annotations
 
@@ -62,12 +71,12 @@ class Predicted:
     scores: FloatArray
 
     def is_above(self, margin: float, alpha: float) -> bool:
-        """Whether the interval's lower end reaches ``margin`` and the corrected p-value is below ``alpha``.
+        """Whether the interval lies above ``margin`` and the corrected p-value is below ``alpha``.
 
         Where no resample differs from a perfect 1 there is no interval, and the p-value alone decides.
         """
         low = self.auroc.value if self.auroc.low is None else self.auroc.low
-        return bool(low >= margin) and self.p_holm < alpha
+        return bool(low > margin) and self.p_holm < alpha
 
     def to_json(self) -> dict[str, Any]:
         """As in files."""
