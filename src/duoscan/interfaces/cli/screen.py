@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,12 +23,18 @@ from duoscan.inference.collect import (
 from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
+from duoscan.interfaces.dicom.results import check_can_write, write_results
+from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import Decision, Finding, Modality, Split
 from duoscan.triage.outputs import write_answers
 from duoscan.triage.policy import named_policy
 from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener, identify
+
+if TYPE_CHECKING:
+    from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.inference.predictor import ImageFile
 
 NOTICE = "Research software, not a medical device: a person decides."
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -69,6 +75,11 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
 @click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
+@click.option(
+    "--dicom-out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write structured report, heatmaps and FHIR resource of each DICOM study here.",
+)
 def screen_command(
     paths: tuple[Path, ...],
     *,
@@ -88,6 +99,7 @@ def screen_command(
     ct_threshold: float | None,
     policy: str | None,
     json_out: Path | None,
+    dicom_out: Path | None,
 ) -> None:
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
 
@@ -95,6 +107,10 @@ def screen_command(
     Exit code: 0 every image was answered or not needed; 1 some could not be read, see their reasons;
     2 the command itself was wrong.
     """
+    if dicom_out is not None:
+        if manifest is not None:
+            raise InputError("--dicom-out goes with files and folders, not with --manifest: name the DICOM folder")
+        check_can_write()
     screener = Screener(
         xray_bundle,
         ct_bundle,
@@ -103,14 +119,22 @@ def screen_command(
         policy=named_policy(policy) if policy else None,
     )
     found, labels = _found(paths, _rules(patients, patient_pattern), manifest, split)
+    pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
+
+    def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
+        pictures.add(file, contract)
+        maps.add(file, contract)
+
     answers = screener.screen_found(
         found,
         paths=paths,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
-        on_image=HeatmapWriter(heatmaps).add,
+        on_image=on_image,
     )
     write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
+    if dicom_out is not None:
+        write_results(answers, screener, maps, dicom_out)
     if not quiet:
         _show_answers(answers)
     if labels:

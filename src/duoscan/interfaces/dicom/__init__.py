@@ -1,0 +1,1 @@
+"""Results as DICOM objects and FHIR resources, linked to the instances they were made from."""

@@ -1,0 +1,132 @@
+"""What a PACS gets of a screening, made from synthetic DICOM studies."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from highdicom.sr import srread
+
+from duoscan.inference.bundle import read_bundle
+from duoscan.interfaces.cli import main
+from duoscan.interfaces.dicom.sources import study_results
+from duoscan.phantom.cohort import write_cohort
+from duoscan.phantom.plan import FileFormat, PhantomOptions
+from duoscan.terms import Modality
+from duoscan.triage.screening import Screener
+from stand_ins import write_png
+
+
+@pytest.fixture(scope="module")
+def dicom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three patients, an X-ray and five slices each."""
+    options = PhantomOptions(patients=3, seed=2, slices=5, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
+    out = tmp_path_factory.mktemp("cohort") / "cohort"
+    write_cohort(options, out, workers=1)
+    return out / "dicom"
+
+
+@pytest.fixture(scope="module")
+def results(dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("results") / "out"
+    assert run(dicom, brightness_bundles, out) == 0
+    return out
+
+
+def run(dicom: Path, bundles: dict[Modality, Path], out: Path) -> int:
+    models = ["--xray-bundle", str(bundles[Modality.CXR]), "--ct-bundle", str(bundles[Modality.CT])]
+    with pytest.raises(SystemExit) as ended:
+        main(["screen", str(dicom), "--need-ct-all", "--quiet", "--dicom-out", str(out), *models])
+    return int(ended.value.code or 0)
+
+
+def test_every_study_has_a_report_that_names_its_images_and_model(
+    results: Path, dicom: Path, brightness_bundles: dict[Modality, Path]
+) -> None:
+    sources = {str(one.SOPInstanceUID): one for one in map(pydicom.dcmread, sorted(dicom.rglob("*.dcm")))}
+    studies = {str(one.StudyInstanceUID) for one in sources.values()}
+    assert {path.name for path in results.iterdir()} == studies
+    for uid in studies:
+        report = srread(results / uid / "report.dcm")
+        assert report.StudyInstanceUID == uid
+        assert report.VerificationFlag == "UNVERIFIED"
+        modality = next(one.Modality for one in sources.values() if uid == one.StudyInstanceUID)
+        evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
+        assert len(evidence) == (5 if modality == "CT" else 1)
+        (group,) = report.content.get_image_measurement_groups()
+        measured = {item.name.value: item.value for item in group.get_measurements()}
+        assert measured["threshold"] == 0.5
+        assert 0.0 <= measured["probability"] <= 1.0
+        assert group.finding_type.value == "840539006"
+        # The three slices that make a CT study's probability, or the one radiograph.
+        images = [item for item in group[0].ContentSequence if item.ValueType == "IMAGE"]
+        assert len(images) == (3 if modality == "CT" else 1)
+        assert {str(one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for one in images} <= sources.keys()
+        kind = Modality.CT if modality == "CT" else Modality.CXR
+        assert read_bundle(brightness_bundles[kind]).digest in report.to_json()
+
+
+def test_heatmaps_lie_over_their_sources(results: Path, dicom: Path) -> None:
+    sources = {str(one.SOPInstanceUID): one for one in map(pydicom.dcmread, sorted(dicom.rglob("*.dcm")))}
+    captures = [pydicom.dcmread(path) for path in sorted(results.rglob("heatmap-*.dcm"))]
+    # One for each of three radiographs and the three highest slices of each of three CTs.
+    assert len(captures) == 3 * (1 + 3)
+    for capture in captures:
+        source = sources[str(capture.SourceImageSequence[0].ReferencedSOPInstanceUID)]
+        assert (capture.Rows, capture.Columns) == (source.Rows, source.Columns)
+        assert capture.PatientID == source.PatientID
+        assert capture.StudyInstanceUID == source.StudyInstanceUID
+        spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
+        np.testing.assert_allclose([float(v) for v in capture.PixelSpacing], [float(v) for v in spacing], rtol=1e-5)
+        assert capture.pixel_array.shape == (source.Rows, source.Columns, 3)
+
+
+def test_the_same_study_again_gives_the_same_uids(
+    results: Path, dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    run(dicom, brightness_bundles, tmp_path / "again")
+    first, again = (
+        {path.relative_to(folder): pydicom.dcmread(path).SOPInstanceUID for path in folder.rglob("*.dcm")}
+        for folder in (results, tmp_path / "again")
+    )
+    assert first == again
+
+
+def test_the_fhir_resource_is_valid_and_says_the_same(results: Path) -> None:
+    for path in sorted(results.rglob("report.json")):
+        text = path.read_text(encoding="utf-8")
+        report = DiagnosticReport.model_validate_json(text)
+        assert report.status == "preliminary"
+        document = json.loads(text)
+        assert path.parent.name in document["identifier"][0]["value"]
+        assert "not a medical device" in document["conclusion"]
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
+def test_the_objects_are_valid_against_the_standard(results: Path) -> None:
+    for path in sorted(results.rglob("*.dcm")):
+        checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
+        errors = [line for line in checked.stderr.splitlines() if line.startswith("Error")]
+        assert not errors, (path.name, errors)
+
+
+def test_raster_files_have_no_dicom_results(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
+    screener = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT])
+    answers = screener.screen([write_png(tmp_path / "p1" / "x.png", 0.8)], modality=Modality.CXR)
+    assert answers[0].xray.probability is not None
+    assert study_results(answers) == []
+
+
+def test_a_manifest_and_dicom_results_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "m.csv"
+    table.write_text("path,modality\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["screen", "--manifest", str(table), "--dicom-out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert "--dicom-out goes with files and folders" in capsys.readouterr().err
