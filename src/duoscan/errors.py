@@ -10,6 +10,7 @@
     │   │   └── UnsupportedImageError  a real image that must not be answered (animated, wrong body part, …)
     │   └── BundleError       a bundle that is damaged, altered or of another version
     ├── MissingExtraError     the command needs an optional extra that is not installed
+    ├── TransferError         another system could not be reached or did not take what was sent
     └── TrainingError         training cannot go on (diverged, export parity broken)
 
 Every message says what was found, where, and what to do.
@@ -78,6 +79,10 @@ class MissingExtraError(DuoscanError):
 
     def __init__(self, extra: str, wanted_for: str) -> None:
         super().__init__(f"{wanted_for} needs the extra [{extra}]: pip install 'duoscan[{extra}]'")
+
+
+class TransferError(DuoscanError):
+    """Another system could not be reached, or did not take what was sent."""
 
 
 class TrainingError(DuoscanError):

@@ -24,6 +24,7 @@ from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.dicom.results import check_can_write, write_results
+from duoscan.interfaces.dicom.send import Peer, send_files
 from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import Decision, Finding, Modality, Split
@@ -80,6 +81,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Path(file_okay=False, path_type=Path),
     help="Write structured report, heatmaps and FHIR resource of each DICOM study here.",
 )
+@click.option("--send", metavar="TITLE@HOST:PORT", help="Store what --dicom-out writes at this DICOM peer too.")
 def screen_command(
     paths: tuple[Path, ...],
     *,
@@ -100,6 +102,7 @@ def screen_command(
     policy: str | None,
     json_out: Path | None,
     dicom_out: Path | None,
+    send: str | None,
 ) -> None:
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
 
@@ -111,6 +114,9 @@ def screen_command(
         if manifest is not None:
             raise InputError("--dicom-out goes with files and folders, not with --manifest: name the DICOM folder")
         check_can_write()
+    elif send:
+        raise InputError("--send needs --dicom-out: name the folder to write the results to first")
+    peer = Peer.parse(send) if send else None
     screener = Screener(
         xray_bundle,
         ct_bundle,
@@ -134,7 +140,9 @@ def screen_command(
     )
     write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
     if dicom_out is not None:
-        write_results(answers, screener, maps, dicom_out)
+        written = write_results(answers, screener, maps, dicom_out)
+        if peer is not None and written:
+            send_files(written, peer)
     if not quiet:
         _show_answers(answers)
     if labels:
