@@ -57,12 +57,14 @@ class Promise:
         scope: Ways out that count: ``xray`` leaving at X-ray; ``joint`` leaving at X-ray or CT, certified on paired
             patients with the CT threshold as it is given; ``union`` the same with both thresholds certified, α and
             δ halved between the two (Bonferroni), which needs no pairs.
+        caveat: What weakens it here, added to its words.
     """
 
     alpha: float
     delta: float = 0.05
     method: Method = "exact"
     scope: Scope = "xray"
+    caveat: str = ""
 
     def __post_init__(self) -> None:
         for name, value in (("miss rate", self.alpha), ("1 − confidence", self.delta)):
@@ -76,6 +78,9 @@ class Models:
 
     xray: str = ""
     ct: str = ""
+
+
+NO_MODELS = Models()
 
 
 def positives_needed(alpha: float, delta: float | None) -> int:
@@ -141,7 +146,7 @@ def conformal_threshold(scores: FloatArray, alpha: float) -> float:
     return _order_statistic(scores, math.floor(alpha * (len(scores) + 1) + _ROUNDING), alpha)
 
 
-def certify(policy: Policy, patients: PatientScores, promise: Promise, models: Models = Models()) -> Policy:
+def certify(policy: Policy, patients: PatientScores, promise: Promise, models: Models = NO_MODELS) -> Policy:
     """The policy with the largest X-ray threshold that keeps the promise, and its certificate.
 
     Args:
@@ -292,4 +297,5 @@ def promise_in_words(promise: Promise, *, both_phases: bool) -> str:
     return (
         f"{what}{how} It holds for sick patients drawn like those of the calibration, who took no part in training "
         "or choosing the models, and does not depend on prevalence. A CT the clinician asks for is outside it."
+        + (f" {promise.caveat}" if promise.caveat else "")
     )

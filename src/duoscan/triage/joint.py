@@ -176,7 +176,7 @@ class Margins:
     @property
     def to_ct(self) -> FloatArray:
         """Share whose CT decides."""
-        return 1.0 - self.settled_positive - self.settled_negative
+        return np.maximum(0.0, 1.0 - self.settled_positive - self.settled_negative)  # −1e-17 is no share
 
 
 def margins(policy: Policy, patients: PatientScores, *, of_sick: bool, weights: FloatArray | None = None) -> Margins:

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
+    "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
 }
 
