@@ -73,7 +73,7 @@ def test_the_same_seed_gives_the_same_scores() -> None:
     assert one.auroc == other.auroc
 
 
-def test_patients_of_the_smaller_class() -> None:
+def test_patients_of_both_classes() -> None:
     target = Target(np.array([True, True, False, False, False]), ("a", "a", "b", "c", "a"))
     # covid: a; rest: a, b, c
-    assert target.patients_of_smaller_class() == 1
+    assert target.patients() == (1, 3)
