@@ -80,7 +80,7 @@ def send_files(paths: Sequence[Path], peer: Peer, *, timeout_s: float = TIMEOUT_
     association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
     if not association.is_established:
         raise TransferError(
-            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, and does it let {CALLING_AE_TITLE} in?"
+            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"
         )
     try:
         for path, dataset in zip(paths, datasets, strict=True):
