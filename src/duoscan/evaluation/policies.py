@@ -132,6 +132,10 @@ def measure_policy(
     missed = estimates.pop("missed")
     # As a share it has the exact bound where nobody was missed; 1,000 patients only scale it.
     estimates["missed_per_1000"] = _scaled(missed, PER_MISSED * at)
+    well = 1.0 - at
+    hits, cleared = estimates["sensitivity"], estimates["specificity"]
+    estimates["ppv"] = _of_no_error(estimates["ppv"], at * hits.value, well * (1.0 - (cleared.low or 0.0)))
+    estimates["npv"] = _of_no_error(estimates["npv"], well * cleared.value, at * (missed.high or 1.0))
     always = _CT_ALWAYS.get(policy.kind)
     if always is not None:
         estimates["to_ct"] = _by_definition(estimates["to_ct"], always)
@@ -253,6 +257,19 @@ def _scaled(estimate: Estimate, factor: float) -> Estimate:
     low = None if estimate.low is None else estimate.low * factor
     high = None if estimate.high is None else estimate.high * factor
     return replace(estimate, value=estimate.value * factor, low=low, high=high)
+
+
+def _of_no_error(estimate: Estimate, right: float, wrong: float) -> Estimate:
+    """A predictive value of 1 varies in no resample; its lower end follows from the exact bound on the errors.
+
+    Args:
+        estimate: Predictive value.
+        right: Share of all patients rightly answered so.
+        wrong: Largest share of all patients wrongly answered so.
+    """
+    if estimate.value != 1.0 or estimate.low is not None:
+        return estimate
+    return replace(estimate, low=right / (right + wrong), high=1.0, note="from the exact bound on the errors")
 
 
 def _by_definition(estimate: Estimate, value: float) -> Estimate:
