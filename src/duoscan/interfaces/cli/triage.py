@@ -120,7 +120,7 @@ def triage_command(
     column split says val for calibration patients and test for the others.
 
     \b
-    Writes into --out: policy.toml, triage.json, the answers as xray-predictions.csv and ct-predictions.csv (give them
+    Writes into --out: policy.toml, triage.json, the answers as cxr-predictions.csv and ct-predictions.csv (give them
     for RUN_XRAY and RUN_CT to try other wishes at once), and copies of the bundles that carry the policy.
     """
     check_resamples(resamples)
@@ -255,7 +255,7 @@ def _comparison(test: PatientScores, setting: Setting, offers: Sequence[Offer], 
 def _write(out: Path, document: dict[str, Any], choice: Choice, phases: tuple[_Phase, _Phase]) -> None:
     policy = choice.offer.policy
     write_text(out / "policy.toml", policy_toml(policy))
-    for key, phase in zip(("xray", "ct"), phases, strict=True):
+    for key, phase in zip(Modality, phases, strict=True):
         write_predictions(phase.rows, out / f"{key}-predictions.csv")
         if phase.bundle:
             store_policy(phase.bundle, policy, out / f"{key}{SUFFIX}")
