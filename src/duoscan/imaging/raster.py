@@ -26,13 +26,18 @@ _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
 
 
-def read_raster(path: Path) -> Pixels:
+def read_raster(path: Path, *, at_least_px: int | None = None) -> Pixels:
     """Read a picture file as grey in [0, 1]; what made the image is not known.
 
     Eight-bit values are divided by 255. Deeper and floating-point values are stretched from their smallest to
     their largest, because the container does not tell the depth of its content: a 12-bit radiograph in a
     16-bit PNG divided by 65,535 would be almost black. Colour becomes luma, transparency is dropped, and the
     orientation that a camera noted in EXIF is applied.
+
+    Args:
+        path: The file.
+        at_least_px: Where a JPEG can be decoded at a half, quarter or eighth of its size for less work, do so
+            while both sides keep this many pixels. Never for what a model is to see.
 
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or not one of the formats.
@@ -43,6 +48,8 @@ def read_raster(path: Path) -> Pixels:
         with quiet, Image.open(path, formats=_FORMATS) as image:
             check_size(*image.size, path)
             _check_single(image, path)
+            if at_least_px is not None:
+                image.draft("L", (at_least_px, at_least_px))
             values = _grey(image)
     except ImageError:
         raise

@@ -1,0 +1,201 @@
+"""Which pairs are worth comparing pixel by pixel: nearest neighbours of two embeddings.
+
+The one is the perceptual hash, for copies of the whole frame. The other sums up an image's keypoints, and so
+survives cropping: VLAD (Jégou et al. 2010) over RootSIFT (Arandjelović & Zisserman 2012), with words and axes learned
+on the images themselves. Each image is asked for as it is and mirrored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from duoscan.audit.copies.signatures import mirrored_bins, read_sketch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from duoscan.audit.copies.signatures import Signature
+
+_SAMPLE_IMAGES = 1_000
+_SAMPLE_DESCRIPTORS = 40_000
+_WORDS = 48
+_WORD_AXES = 32
+_AXES = 192
+_BLOCK = 1_024
+_NEAREST = 9
+_NEAREST_MIRRORED = 3
+_NEAREST_HASHES = 4
+_HASH_SIMILARITY = 1 - 2 * 10 / 64  # at most 10 of 64 places differ
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """Two images that may be copies.
+
+    Attributes:
+        first: Number of an image.
+        second: Number of another, higher one.
+        mirrored: Whether the one resembles the other's mirror image.
+    """
+
+    first: int
+    second: int
+    mirrored: bool
+
+
+@dataclass(frozen=True)
+class _Words:
+    """What descriptors are summed up with: axes of a descriptor, words on these axes."""
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    words: NDArray[np.float32]
+
+    def embed(self, descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """VLAD of one image, shape (words · axes,), length 1."""
+        reduced = (root_sift(descriptors) - self.mean) @ self.axes
+        distances = (self.words**2).sum(axis=1) - 2 * reduced @ self.words.T
+        nearest = distances.argmin(axis=1)
+        sums = np.zeros_like(self.words)
+        np.add.at(sums, nearest, reduced - self.words[nearest])
+        sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-9)
+        return _unit(sums.ravel())
+
+
+def find_candidates(
+    signatures: Sequence[Signature],
+    places: Sequence[int],
+    scratch: Path,
+    *,
+    on_image: Callable[[], None] = lambda: None,
+    seed: int = 0,
+) -> list[Candidate]:
+    """Pairs of images that resemble each other, sorted; the work on each image is constant but for the search.
+
+    Args:
+        signatures: Of all images.
+        places: Numbers of the images to compare with each other (those of one modality that could be read).
+        scratch: The scratch file.
+        on_image: Called after each image that was embedded.
+        seed: Of the sample that words are learned on.
+    """
+    if len(places) < 2:
+        for _ in places:
+            on_image()
+        return []
+    found: set[Candidate] = set()
+    plain = _hashes([signatures[place].phash for place in places])
+    mirrored = _hashes([signatures[place].mirrored_phash for place in places])
+    found.update(_pairs(plain, plain, places, _NEAREST_HASHES, mirrored=False, at_least=_HASH_SIMILARITY))
+    found.update(_pairs(plain, mirrored, places, _NEAREST_HASHES, mirrored=True, at_least=_HASH_SIMILARITY))
+    textured = [place for place in places if signatures[place].keypoints]
+    if len(textured) >= 2:
+        plain, mirrored = _embed_all(textured, scratch, on_image, seed)
+        found.update(_pairs(plain, plain, textured, _NEAREST, mirrored=False))
+        found.update(_pairs(plain, mirrored, textured, _NEAREST_MIRRORED, mirrored=True))
+    return sorted(found)
+
+
+def root_sift(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """SIFT with the Hellinger kernel in place of the Euclidean one; rows of length 1, shape (K, 128)."""
+    values = descriptors.astype(np.float32)
+    values /= np.maximum(values.sum(axis=1, keepdims=True), 1)
+    rooted: NDArray[np.float32] = np.sqrt(values)
+    return rooted
+
+
+def nearest(
+    embedding: NDArray[np.float32], queries: NDArray[np.float32], count: int
+) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.float32]]]:
+    """The most similar rows of an embedding for each query, by inner product, in blocks of bounded size.
+
+    Yields:
+        Number of the query, numbers of the rows, similarities. A row never answers the query of its own number.
+    """
+    count = min(count, len(embedding) - 1)
+    for start in range(0, len(queries), _BLOCK):
+        similar = queries[start : start + _BLOCK] @ embedding.T
+        own = np.arange(len(similar))
+        similar[own, start + own] = -np.inf
+        best = np.argpartition(-similar, count - 1, axis=1)[:, :count]
+        for row, answers in enumerate(best):
+            yield start + row, answers, similar[row, answers]
+
+
+def _hashes(signs: Sequence[NDArray[np.int8]]) -> NDArray[np.float32]:
+    """Hashes as rows of length 1: their products are 1 − 2 · (share of places that differ)."""
+    stacked: NDArray[np.float32] = np.stack(signs).astype(np.float32) / np.float32(8)
+    return stacked
+
+
+def _pairs(
+    embedding: NDArray[np.float32],
+    queries: NDArray[np.float32],
+    places: Sequence[int],
+    count: int,
+    *,
+    mirrored: bool,
+    at_least: float = -1.0,
+) -> Iterator[Candidate]:
+    for query, answers, similarities in nearest(embedding, queries, count):
+        for answer, similarity in zip(answers, similarities, strict=True):
+            if similarity >= at_least:
+                first, second = sorted((places[query], places[answer]))
+                yield Candidate(first, second, mirrored)
+
+
+def _embed_all(
+    places: Sequence[int], scratch: Path, on_image: Callable[[], None], seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Embeddings of all images, and of all mirrored, each (N, axes) with rows of length 1."""
+    rng = np.random.default_rng(seed)
+    sample = sorted(rng.choice(len(places), min(len(places), _SAMPLE_IMAGES), replace=False))
+    words = _learn_words([places[number] for number in sample], scratch, rng)
+    axes = _principal_axes(
+        np.stack([words.embed(read_sketch(scratch, places[number]).descriptors) for number in sample]), _AXES
+    )
+    plain = np.empty((len(places), axes.shape[1]), np.float32)
+    mirrored = np.empty_like(plain)
+    for row, place in enumerate(places):
+        descriptors = read_sketch(scratch, place).descriptors
+        plain[row] = _unit(words.embed(descriptors) @ axes)
+        mirrored[row] = _unit(words.embed(descriptors[:, mirrored_bins()]) @ axes)
+        on_image()
+    return plain, mirrored
+
+
+def _learn_words(places: Sequence[int], scratch: Path, rng: np.random.Generator) -> _Words:
+    from sklearn.cluster import MiniBatchKMeans
+
+    each = max(1, _SAMPLE_DESCRIPTORS // len(places))
+    parts = []
+    for place in places:
+        descriptors = read_sketch(scratch, place).descriptors
+        parts.append(descriptors[rng.permutation(len(descriptors))[:each]])
+    rooted = root_sift(np.concatenate(parts))
+    mean = rooted.mean(axis=0)
+    axes = _principal_axes(rooted - mean, _WORD_AXES)
+    reduced = (rooted - mean) @ axes
+    clusters = min(_WORDS, len(reduced))
+    learner = MiniBatchKMeans(clusters, random_state=0, n_init=1, batch_size=4_096, max_iter=20).fit(reduced)
+    return _Words(mean, axes, learner.cluster_centers_.astype(np.float32))
+
+
+def _principal_axes(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
+    """The leading right singular vectors as columns, shape (dimensions, axes)."""
+    from sklearn.utils.extmath import randomized_svd
+
+    _, _, vectors = randomized_svd(rows, min(count, *rows.shape), random_state=0)
+    axes: NDArray[np.float32] = vectors.T.astype(np.float32)
+    return axes
+
+
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    scaled: NDArray[np.float32] = vector / max(float(np.linalg.norm(vector)), 1e-9)
+    return scaled
