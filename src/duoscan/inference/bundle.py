@@ -68,6 +68,7 @@ class BundleInfo(BaseModel):
         default=None, description="P(covid) of one image → calibrated P(covid); no operating point refers to it"
     )
     policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as triage/policy.py reads it")
+    verdict: dict[str, Any] | None = Field(default=None, description="what the gate said, as audit/gate.py reads it")
 
     @model_validator(mode="after")
     def _check(self) -> BundleInfo:
@@ -119,8 +120,8 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
         graph: Serialised ONNX model.
     """
     sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
-    # Without calibration or policy the file is the one that versions before them wrote and read.
-    absent = {name for name in ("calibration", "policy") if getattr(sealed, name) is None}
+    # Without calibration, policy or verdict the file is the one that versions before them wrote and read.
+    absent = {name for name in ("calibration", "policy", "verdict") if getattr(sealed, name) is None}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (
