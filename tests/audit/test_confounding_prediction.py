@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from duoscan.audit.confounding.prediction import Target, holm, predict_each, predict_together
+from duoscan.audit.confounding.prediction import Target, predict_each, predict_together
 
 
 def _target(patients: int, images: int, seed: int = 0) -> Target:
@@ -15,20 +12,6 @@ def _target(patients: int, images: int, seed: int = 0) -> Target:
     labels = rng.permutation(np.arange(patients) % 2 == 0)
     units = tuple(f"p{patient}" for patient in range(patients) for _ in range(images))
     return Target(np.repeat(labels, images), units, seed)
-
-
-def test_holm_by_hand() -> None:
-    # sorted 0.01·4, 0.02·3, 0.03·2 = 0.06, 0.9·1; a later one is never below an earlier one
-    assert holm([0.9, 0.01, 0.03, 0.02]) == pytest.approx([0.9, 0.04, 0.06, 0.06])
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_never_lowers_a_p_value_and_keeps_their_order(values: list[float]) -> None:
-    corrected = holm(values)
-    assert all(after >= before for before, after in zip(values, corrected, strict=True))
-    order = np.argsort(values, kind="stable")
-    assert np.all(np.diff(np.array(corrected)[order]) >= 0)
 
 
 def test_what_follows_the_label_is_found_and_ranked_first() -> None:

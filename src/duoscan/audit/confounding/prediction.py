@@ -19,6 +19,7 @@ import numpy as np
 
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
 from duoscan.evaluation.metrics import Ranking
+from duoscan.evaluation.paired_tests import holm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -159,12 +160,12 @@ def _family(features: Mapping[str, FloatArray], target: Target, predictor: Calla
     folds = _folds(target)
     scores = {title: _out_of_fold(columns, target, folds, predictor) for title, columns in features.items()}
     p_values = {title: _patient_p(score, target) for title, score in scores.items()}
-    corrected = holm(list(p_values.values()))
+    corrected = holm(p_values)
     found = []
-    for (title, score), p_holm in zip(scores.items(), corrected, strict=True):
+    for title, score in scores.items():
         metric = Auroc(target.positive, score)
         auroc = bootstrap(metric, target.units, resamples=DEFAULT_RESAMPLES, seed=target.seed)["auroc"]
-        found.append(Predicted(title, auroc, p_values[title], p_holm, score))
+        found.append(Predicted(title, auroc, p_values[title], corrected[title], score))
     return found
 
 
@@ -213,21 +214,3 @@ def _patient_p(scores: FloatArray, target: Target) -> float:
     method = "exact" if max(map(len, sides)) <= _EXACT_PATIENTS else "asymptotic"
     p = float(mannwhitneyu(*sides, alternative="greater", method=method).pvalue)
     return 1.0 if math.isnan(p) else p
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several (Holm, Scandinavian Journal of Statistics 1979), in the given order.
-
-    The chance that any true null hypothesis of the family falls below α stays at most α, whatever their
-    dependence.
-
-    Example:
-        >>> holm([0.01, 0.04, 0.03])
-        [0.03, 0.06, 0.06]
-    """
-    corrected = [0.0] * len(p_values)
-    largest = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
