@@ -37,6 +37,7 @@ _NEWTON_STEPS = 40
 _LARGEST_STEP = 4.0
 _DONE = 1e-9
 _FLATTEST = 1e-10  # of the likelihood's curvature; below it there is no highest point, as where classes separate
+_BEND = 4.0  # slopes above about 1/4 are reflected as logarithms are
 _STEEPEST = 1e4  # slope; only perfectly separated classes come near it
 
 
@@ -97,12 +98,21 @@ class CalibrationResult:
 def measure_calibration(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> CalibrationResult:
     """Calibration with 95 % intervals from resampled patients.
 
-    The interval of the ECE is reflected at its estimate, because each resample adds the chance part once more.
+    Plain percentiles hold the true slope too seldom and the true ECE hardly more often than not
+    (``benchmarks/interval_coverage.py``): resamples lean to steep slopes, and each adds the chance part of the ECE
+    once more. The slope's resamples are therefore reflected at the estimate on a logarithmic scale (basic bootstrap;
+    Davison and Hinkley 1997, section 5.2), and the ECE's interval reaches as far below as above.
 
     Raises:
         InputError: Too few resamples.
     """
-    estimates = bootstrap(CalibrationMetrics(sample), sample.units, resamples=resamples, seed=seed, reflected=("ece",))
+    estimates = bootstrap(
+        CalibrationMetrics(sample),
+        sample.units,
+        resamples=resamples,
+        seed=seed,
+        reshape={"slope": _reflected_log, "ece": _mirrored},
+    )
     return CalibrationResult(estimates, ece_by_chance(sample), tuple(equal_mass_bins(sample)))
 
 
@@ -212,6 +222,17 @@ def calibration_in_the_large(reference: FloatArray, log_odds: FloatArray, weight
         if settled:
             break
     return np.where(_has_both(reference, weights), shift, np.nan)
+
+
+def _reflected_log(value: float, drawn: FloatArray) -> FloatArray:
+    """Resamples as far on the other side of the estimate, on asinh(4 · slope): a logarithm that takes 0 and below."""
+    return np.asarray(np.sinh(2.0 * np.arcsinh(_BEND * value) - np.arcsinh(_BEND * drawn)) / _BEND)
+
+
+def _mirrored(value: float, drawn: FloatArray) -> FloatArray:
+    """The upper half of the resamples and its mirror image at the estimate, not below 0."""
+    upper = np.sort(drawn)[len(drawn) // 2 :]
+    return np.asarray(np.maximum(0.0, np.concatenate([upper, 2.0 * value - upper])))
 
 
 def _newton_step(

@@ -10,8 +10,8 @@ drawn patient come along (cluster bootstrap; Field and Welsh, JRSS B 2007). The 
   Biometrika 1934) with patients as trials, so that no error among 30 patients is not shown as certainty.
 - Any other metric at 0 or 1 that varies in no resample has no interval: that no error was seen does not tell
   how many there will be.
-- A metric that is too high by chance alone, as a calibration error is, has that share twice in its resamples. Its
-  percentiles are reflected at the estimate (basic bootstrap; Davison and Hinkley 1997, section 5.2).
+- A metric whose resamples lie to one side of the truth names a ``reshape`` of them before the percentiles are taken
+  (see :mod:`duoscan.evaluation.calibration`); plain percentiles of it would hold the truth too seldom.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from duoscan.errors import InputError
 from duoscan.evaluation.metrics import MetricSet, point
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray
+
+    Reshape = Callable[[float, FloatArray], FloatArray]
 
 DEFAULT_RESAMPLES = 2000
 MIN_RESAMPLES = 100  # fewer leave two values beyond the 2.5th percentile
@@ -100,7 +102,7 @@ def bootstrap(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
-    reflected: Collection[str] = (),
+    reshape: Mapping[str, Reshape] | None = None,
 ) -> dict[str, Estimate]:
     """Each metric with its interval.
 
@@ -109,7 +111,7 @@ def bootstrap(
         units: The N rows' patients.
         resamples: How many resamples.
         seed: Makes the interval repeatable; row order does not matter.
-        reflected: Metrics from 0 upwards that chance alone raises; their percentiles are reflected at the estimate.
+        reshape: By metric, what makes of the estimate and the resamples those whose percentiles are the interval.
 
     Raises:
         InputError: Too few resamples.
@@ -119,8 +121,8 @@ def bootstrap(
     drawn = _gather([metrics(chunk[:, index]) for chunk in draws(count, resamples, seed, rows)])
     denominators = metrics.denominators()
     values = point(metrics, rows)
-    for name in reflected:
-        drawn[name] = np.maximum(0.0, 2.0 * values[name] - drawn[name])
+    for name, reshaped in (reshape or {}).items():
+        drawn[name] = reshaped(values[name], drawn[name])
     return {name: _estimate(value, drawn[name], denominators.get(name), index) for name, value in values.items()}
 
 
