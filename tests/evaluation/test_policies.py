@@ -114,9 +114,9 @@ def test_bounds_hold_the_measured_figures(kind: PolicyKind) -> None:
     assert all(entry["assumption"] for entry in document["sweep"])
 
 
-def figures_of(kind: PolicyKind, sensitivity: float, to_ct: float) -> PolicyFigures:
+def figures_of(kind: PolicyKind, sensitivity: float, to_ct: float, specificity: float = 0.9) -> PolicyFigures:
     found = measure_policy(policy_of(kind), cohort(), resamples=100)
-    values = {"sensitivity": sensitivity, "to_ct": to_ct}
+    values = {"sensitivity": sensitivity, "specificity": specificity, "to_ct": to_ct}
     figures = {
         name: type(estimate)(values.get(name, estimate.value), 0.85, 1.0, estimate.n, estimate.units)
         for name, estimate in found.figures.items()
@@ -125,14 +125,15 @@ def figures_of(kind: PolicyKind, sensitivity: float, to_ct: float) -> PolicyFigu
 
 
 def test_the_choice() -> None:
-    everyone = figures_of(PolicyKind.CT_FOR_ALL, 0.93, 1.0)  # its interval starts at 0.85
-    weak, kept, more = (
+    everyone = figures_of(PolicyKind.CT_FOR_ALL, 0.93, 1.0)  # its intervals start at 0.85
+    weak, loud, kept, more = (
         figures_of(PolicyKind.XRAY_ONLY, 0.84, 0.0),
+        figures_of(PolicyKind.THREE_ZONES, 0.95, 0.2, specificity=0.84),
         figures_of(PolicyKind.RULE_OUT, 0.86, 0.5),
         figures_of(PolicyKind.EITHER_POSITIVE, 0.95, 0.6),
     )
-    assert fewest_cts([everyone, weak, more, kept]) is kept
-    assert fewest_cts([everyone, weak]) is everyone
+    assert fewest_cts([everyone, weak, loud, more, kept]) is kept
+    assert fewest_cts([everyone, weak, loud]) is everyone
     with pytest.raises(InputError, match="against CT for all"):
         fewest_cts([kept])
 

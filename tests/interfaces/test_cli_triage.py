@@ -175,6 +175,9 @@ def test_from_models_to_screening(brightness_bundles: dict[Modality, Path], coho
     assert policy.certificate.xray_graph_sha256 == read_bundle(bundles[0]).digest
     assert read_bundle(bundles[0]).info.policy is None, "the bundle itself is sealed"
 
+    shown = CliRunner().invoke(cli, ["bundle", str(out / "ct.duoscan")]).output
+    assert "two-phase policy: rule-out, certified" in shown
+
     def screened(*arguments: str | Path) -> list[dict[str, str]]:
         answers = tmp_path / "answers.csv"
         command = ["screen", "--manifest", cohort, "--split", "test", "--quiet", "--csv", answers, *arguments]

@@ -153,7 +153,7 @@ def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tup
 
 
 def choose(offers: list[Offer], wanted: PolicyKind | None, given: Policy | None = None) -> Choice:
-    """The policy asked for; else the one with the fewest CTs that keeps the sensitivity of CT for all.
+    """The policy asked for; else the one with the fewest CTs that keeps sensitivity and specificity of CT for all.
 
     The test patients have no part in the choice.
 
@@ -171,8 +171,8 @@ def choose(offers: list[Offer], wanted: PolicyKind | None, given: Policy | None 
         return Choice(offers[0], "the default: without paired calibration patients no choice can be measured")
     best = fewest_cts([offer.calibration for offer in offers if isinstance(offer.calibration, PolicyFigures)])
     why = (
-        "on the calibration patients it sends the fewest to CT of those whose sensitivity keeps within the interval of "
-        "CT for all"
+        "on the calibration patients it sends the fewest to CT of those whose sensitivity and specificity keep within "
+        "the intervals of CT for all"
     )
     return Choice(measured[id(best)], why)
 

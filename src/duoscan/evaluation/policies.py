@@ -184,18 +184,21 @@ def bound_policy(
 
 
 def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
-    """The policy that sends the fewest to CT while its sensitivity keeps within the interval of CT for all.
+    """The policy that sends the fewest to CT and keeps sensitivity and specificity within the intervals of CT for all.
 
-    Choose on calibration patients only. CT for all itself keeps within, so there is always an answer.
+    Both must keep: calling more patients positive saves CTs too. Choose on calibration patients only. CT for all
+    itself keeps within, so there is always an answer.
 
     Raises:
         InputError: CT for all is not among them, or has no interval.
     """
     everyone = next((each for each in policies if each.policy.kind is PolicyKind.CT_FOR_ALL), None)
-    floor = everyone.figures["sensitivity"].low if everyone else None
-    if floor is None:
+    floors = {name: everyone.figures[name].low if everyone else None for name in ("sensitivity", "specificity")}
+    if None in floors.values():
         raise InputError("the choice is made against CT for all, which is not there or has no interval")
-    keeping = [each for each in policies if each.figures["sensitivity"].value >= floor]
+    keeping = [
+        each for each in policies if all(each.figures[name].value >= (low or 0.0) for name, low in floors.items())
+    ]
     # Of as many CTs, the more sensitive and then the more specific.
     return min(
         keeping,

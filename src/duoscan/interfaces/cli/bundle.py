@@ -9,6 +9,7 @@ import click
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.shipped import shipped_path
 from duoscan.terms import Modality
+from duoscan.triage.policy import parse_policy
 
 
 @click.command("bundle")
@@ -28,6 +29,7 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
             f"  operating points {points}\n"
             f"  in use: {info.default_point}, for studies {info.study_point or info.default_point}\n"
+            f"  two-phase policy: {parse_policy(info.policy, str(path)).name if info.policy else 'none stored'}\n"
             f"  trained on {_summary(info.provenance.data_summary)}\n"
             f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"
         )

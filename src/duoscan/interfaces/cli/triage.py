@@ -85,7 +85,7 @@ class _Phase:
     show_default=True,
     help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound.",
 )
-@click.option("--policy", help="Kind or policy file to choose; the fewest CTs at CT-for-all's sensitivity if left.")
+@click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs as right as CT-for-all.")
 @click.option("--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Where it is to be used.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
