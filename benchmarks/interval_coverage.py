@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOMINAL = 0.95
-# A percentile interval takes the normal law where Student's would do and divides by n, not n − 1. Of 100 patients 40 are
-# sick, and as they have one to five images they weigh like (Σm)²/Σm² = 9/11 of them, 33: t with 32 degrees of freedom
-# lies within 1.96 · √(32/33) with a chance of .937. Skewness costs about a point more and 200 resamples half a point.
-# An interval that is not built on patients is short by twenty.
+# A percentile interval takes the normal law where Student's would do and divides by n, not n − 1. Of 100 patients 40
+# are sick, and as they have one to five images they weigh like (Σm)²/Σm² = 9/11 of them, 33: t with 32 degrees of
+# freedom lies within 1.96 · √(32/33) with a chance of .937. Skewness costs about a point more, 200 resamples half a
+# point. An interval that is not built on patients is short by twenty.
 ALLOWED_SHORTFALL = 0.03
 MONTE_CARLO_SIGMAS = 4.0  # thirty intervals at 4 sigma: a sound one is accused in about one run of a thousand
 MOST_IMAGES = 5
