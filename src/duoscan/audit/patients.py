@@ -275,7 +275,8 @@ def _neighbours_json(one: Neighbours) -> dict[str, Any]:
         "source": one.source,
         "label": one.label,
         "pairs": one.pairs,
-        "alike": one.alike.to_json(),
+        # What was resampled are stretches of pairs; patients are just what is unknown here.
+        "alike": {"value": one.alike.value, "low": one.alike.low, "high": one.alike.high},
         "across_splits": one.across,
         "across_splits_alike": one.across_alike,
     }
