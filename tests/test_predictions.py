@@ -42,6 +42,7 @@ def tables(draw: st.DrawFn) -> list[Prediction]:
                 split=draw(st.none() | st.sampled_from(Split)),
                 label=draw(st.none() | st.sampled_from(Finding)),
                 probabilities={finding: draw(PROBABILITIES) for finding in classes} if answered else {},
+                calibrated=draw(st.none() | PROBABILITIES) if answered else None,
             )
         )
     return rows

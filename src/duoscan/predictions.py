@@ -12,6 +12,7 @@ Because this table is the border, every evidence tool works on predictions of an
 ``label``       the reference: a finding, or ``1`` for covid and ``0`` for not covid (read as ``other``)
 ``probability`` P(covid), from 0 to 1; the one column that must be there; empty where the image has no answer
 ``p_<class>``   one column for each class of the model
+``calibrated``  P(covid) after the bundle's calibrator, where it holds one; decisions never refer to it
 ``decision``    ``positive``, ``negative``, ``unreadable``, or empty where the operating point is unknown
 ``reason``      why an image has no answer
 ==============  ==============================================================================================
@@ -37,6 +38,7 @@ Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
 
 _HEAD = ("path", "patient_id", "study_id", "modality", "source", "split", "label", "probability")
+_CALIBRATED = "calibrated"
 _TAIL = ("decision", "reason")
 _CLASS_PREFIX = "p_"
 _NOT_COVID = frozenset({"0", "0.0", "false"})
@@ -52,7 +54,7 @@ class Prediction:
     ``decision`` is ``positive`` or ``negative`` at the operating point in use, or ``unreadable``, and then
     ``probability`` is ``None`` and ``reason`` says why. It is empty in a table from elsewhere that states no
     decisions. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
-    ``p_normal``, ….
+    ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
     """
 
     path: str
@@ -66,6 +68,7 @@ class Prediction:
     split: Split | None = None
     label: Finding | None = None
     probabilities: dict[Finding, float] = field(default_factory=dict)
+    calibrated: float | None = None
 
     @property
     def unit(self) -> str:
@@ -85,8 +88,9 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     """
     path, rows = Path(path), list(rows)
     classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
-    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *_TAIL]
-    table = [_cells(row, classes) for row in rows]
+    extra = [_CALIBRATED] if any(row.calibrated is not None for row in rows) else []
+    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL]
+    table = [_cells(row, classes, is_calibrated=bool(extra)) for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
     write_bytes(path, _to_parquet(columns, table) if is_parquet else _to_csv(columns, table))
 
@@ -121,12 +125,13 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     return predictions
 
 
-def _cells(row: Prediction, classes: Sequence[Finding]) -> list[str | float | None]:
+def _cells(row: Prediction, classes: Sequence[Finding], *, is_calibrated: bool) -> list[str | float | None]:
     head = (row.path, row.patient_id, row.study_id, row.modality, row.source, row.split, row.label)
     return [
         *head,
         row.probability,
         *(row.probabilities.get(finding) for finding in classes),
+        *([row.calibrated] if is_calibrated else []),
         row.decision,
         row.reason,
     ]
@@ -149,7 +154,7 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
     arrays = []
     for position, name in enumerate(columns):
         values = [row[position] for row in table]
-        if name == "probability" or name.startswith(_CLASS_PREFIX):
+        if name in {"probability", _CALIBRATED} or name.startswith(_CLASS_PREFIX):
             arrays.append(pa.array(values, pa.float64()))
         else:
             texts = [None if value is None else _valid_text(str(value)) for value in values]
@@ -207,7 +212,7 @@ def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
         found = ", ".join(filter(None, names)) or "nothing"
         msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
         raise PredictionsError(msg)
-    known = {*_HEAD, *_TAIL, *(_CLASS_PREFIX + finding for finding in Finding)}
+    known = {*_HEAD, *_TAIL, _CALIBRATED, *(_CLASS_PREFIX + finding for finding in Finding)}
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
         msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
@@ -248,6 +253,7 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
         split=_word(cell("split"), Split, "split"),
         label=_label(cell("label")),
         probabilities=stated,
+        calibrated=_probability(cell, _CALIBRATED),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from duoscan.inference.bundle import read_bundle, write_bundle
@@ -22,7 +23,9 @@ from duoscan.inference.calibration import (
     expit,
     logit,
 )
+from duoscan.inference.predictor import ImageFile, Predictor
 from duoscan.inference.shipped import shipped_path
+from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality
 
 STORED = TypeAdapter[TemperatureCalibration | IsotonicCalibration](Calibration)
@@ -88,6 +91,27 @@ def test_a_bundle_keeps_its_calibrator(
     found = read_bundle(tmp_path / "c.duoscan").info
     assert found.calibration == calibration
     assert (found.threshold, found.study_threshold) == (shipped.info.threshold, shipped.info.study_threshold)
+
+
+def test_answers_carry_the_calibrated_probability_and_keep_their_decision(tmp_path: Path) -> None:
+    shipped = read_bundle(shipped_path(Modality.CT))
+    calibration = TemperatureCalibration(temperature=3.0, images=9, patients=5)
+    stored = write_bundle(
+        tmp_path / "c.duoscan", shipped.info.model_copy(update={"calibration": calibration}), shipped.graph
+    )
+    picture = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    file = ImageFile(tmp_path / "a.png", Prediction("a.png", "p", None, None, "unreadable"))
+    (plain,), (moved,) = (list(Predictor(bundle).predict([file])) for bundle in (shipped, stored))
+    assert plain.row.calibrated is None
+    assert plain.row.probability is not None
+    assert moved.row.probability == plain.row.probability
+    assert moved.row.decision == plain.row.decision
+    assert moved.row.calibrated == pytest.approx(calibration.apply(np.array([plain.row.probability]))[0])
+    write_predictions([moved.row, plain.row], tmp_path / "rows.csv")
+    assert [row.calibrated for row in read_predictions(tmp_path / "rows.csv")] == [moved.row.calibrated, None]
+    write_predictions([plain.row], tmp_path / "plain.csv")
+    assert "calibrated" not in (tmp_path / "plain.csv").read_text()  # tables of bundles without one stay as they were
 
 
 def test_a_bundle_without_one_is_the_file_that_earlier_versions_wrote(tmp_path: Path) -> None:

@@ -37,10 +37,12 @@ class ImageAnswer:
         probabilities: One value per class, summing to 1.
         activation: float32 (h, w), the evidence for ``covid`` at each place: its mean plus a constant is the
             logit (Zhou et al., CVPR 2016), so positive values argue for the class.
+        calibrated: P(covid) after the bundle's calibrator; ``None`` where it holds none.
     """
 
     probabilities: dict[Finding, float]
     activation: NDArray[np.float32]
+    calibrated: float | None = None
 
     @property
     def probability(self) -> float:
@@ -93,9 +95,14 @@ class Predictor:
         logits, activation = self._runtime.run(batch)
         classes = self.bundle.info.classes
         covid = classes.index(POSITIVE)
+        probabilities = softmax(logits)
+        calibration = self.bundle.info.calibration
+        calibrated: list[float | None] = [None] * len(batch)
+        if calibration is not None:
+            calibrated = list(map(float, calibration.apply(probabilities[:, covid])))
         return [
-            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]))
-            for row, maps in zip(softmax(logits), activation, strict=True)
+            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]), moved)
+            for row, maps, moved in zip(probabilities, activation, calibrated, strict=True)
         ]
 
     def predict(self, files: Iterable[ImageFile], *, keep_pixels: bool = False) -> Iterator[ImageFile]:
@@ -124,6 +131,7 @@ class Predictor:
                 modality=self.modality,
                 probability=answer.probability,
                 probabilities=answer.probabilities,
+                calibrated=answer.calibrated,
                 decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
             )
             yield replace(file, row=row, answer=answer, pixels=file.pixels if keep_pixels else None)
@@ -144,7 +152,9 @@ def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
 
 def refused(row: Prediction, reason: str) -> Prediction:
     """The row of an image that cannot be answered."""
-    return replace(row, probability=None, probabilities={}, decision=Decision.UNREADABLE, reason=reason)
+    return replace(
+        row, probability=None, probabilities={}, calibrated=None, decision=Decision.UNREADABLE, reason=reason
+    )
 
 
 def predict_manifest(
