@@ -76,6 +76,9 @@ def test_the_operating_table(tmp_path: Path) -> None:
     assert certified["certificate"]["positives"] == 40
     assert "confidence 0.95" in printed
     assert found["comparison"]["paired"]
+    figure = (out / "policies.svg").read_bytes()
+    assert b"<svg" in figure
+    assert (out / "policies.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_choice_is_made_without_the_test_patients(tmp_path: Path) -> None:
@@ -143,6 +146,7 @@ def test_different_patients_are_bounded_and_said_to_be(tmp_path: Path) -> None:
         swept = [point["sensitivity"] for point in entry["test"]["sweep"]]
         assert all(low["value"] - 1e-6 <= value <= high["value"] + 1e-6 for value in swept)
     assert not found["comparison"]["paired"]
+    assert not (tmp_path / "out" / "policies.svg").exists(), "bounds are no points to draw"
     assert found["comparison"]["draws"] > 1
 
 

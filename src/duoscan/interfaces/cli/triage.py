@@ -12,6 +12,7 @@ import click
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.figures import check_can_draw, render
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.modalities import Dose, benefits_and_drawbacks, compare_modalities
 from duoscan.evaluation.operating import (
@@ -27,8 +28,9 @@ from duoscan.evaluation.operating import (
     scores_json,
 )
 from duoscan.evaluation.policies import FIGURES, PolicyFigures
+from duoscan.evaluation.policy_figure import policy_figure
 from duoscan.evaluation.thresholds import youden_threshold
-from duoscan.files import write_text
+from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX, Bundle, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.table import read_manifest
@@ -121,9 +123,11 @@ def triage_command(
 
     \b
     Writes into --out: policy.toml, triage.json, the answers as cxr-predictions.csv and ct-predictions.csv (give them
-    for RUN_XRAY and RUN_CT to try other wishes at once), and copies of the bundles that carry the policy.
+    for RUN_XRAY and RUN_CT to try other wishes at once), the figure policies.svg, and copies of the bundles
+    that carry the policy.
     """
     check_resamples(resamples)
+    check_can_draw()
     promise = Promise(miss_rate, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
@@ -147,6 +151,7 @@ def triage_command(
     document["comparison"] = _comparison(test, setting, offers, Dose(*dose_msv) if dose_msv else None)
     document["calibration"]["origin"] = f"all of {calibration.name}" if calibration else "val rows"
     _write(out, document, choice, phases)
+    _draw(out, offers, choice)
     _show(offers, choice, document)
     click.echo(f"Written to {out}: duoscan screen --policy {out / 'policy.toml'} obeys it")
 
@@ -260,6 +265,15 @@ def _write(out: Path, document: dict[str, Any], choice: Choice, phases: tuple[_P
         if phase.bundle:
             store_policy(phase.bundle, policy, out / f"{key}{SUFFIX}")
     write_text(out / "triage.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+
+
+def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
+    """``policies.svg`` and ``.png``, where patients are paired."""
+    measured = [offer.test for offer in offers if isinstance(offer.test, PolicyFigures)]
+    if measured:
+        chosen = choice.offer.test if isinstance(choice.offer.test, PolicyFigures) else None
+        for name, content in render({"policies": policy_figure(measured, chosen)}).items():
+            write_bytes(out / name, content)
 
 
 def _show(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
