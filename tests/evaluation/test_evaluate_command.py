@@ -139,7 +139,7 @@ def test_a_model_answers_a_manifest(
 
     def read_bundle(path: Path) -> Any:
         asked["bundle"] = path
-        return SimpleNamespace(info=info)
+        return SimpleNamespace(info=info, digest="d" * 64)
 
     def predict_manifest(model: Any, table: Manifest, *, threshold: float | None, on_image: Any) -> list[Prediction]:
         asked["threshold"] = threshold
@@ -164,7 +164,10 @@ def test_a_model_answers_a_manifest(
     assert read_predictions(tmp_path / "out" / "predictions.csv") == rows[:50]
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert document["data_fingerprint"] == manifest.where(split=Split.TEST).fingerprint()
-    assert "P(covid) ≥ 0.7 (given)" in run(target, tmp_path / "m.csv", "--threshold", 0.7).output
+    assert document["test_uses"] | {"test_set": ""} == {"use": 1, "models": 1, "before": 0, "test_set": "", "note": ""}
+    again = run(target, tmp_path / "m.csv", "--threshold", 0.7).output
+    assert "P(covid) ≥ 0.7 (given)" in again
+    assert "Use 2 of this test set, by 1 model so far." in again
     assert asked["threshold"] == 0.7
 
 

@@ -16,7 +16,7 @@ from duoscan.evaluation.sample import sample_of
 from duoscan.files import write_bytes, write_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from duoscan.evaluation.evaluate import Evaluation
@@ -47,6 +47,7 @@ def write_evaluation(
     command: str | None = None,
     split: str | None = None,
     fingerprint: str | None = None,
+    test_uses: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> list[Path]:
     """Write ``metrics.json``, ``metrics.csv``, ``roc.csv`` and ``figures/`` as SVG and PNG.
@@ -61,6 +62,7 @@ def write_evaluation(
         command: The command that made it.
         split: The split that was asked for.
         fingerprint: SHA-256 of the data.
+        test_uses: How often the test set was used, from its ledger.
         force: Write into a folder that is not empty.
 
     Returns:
@@ -90,6 +92,7 @@ def write_evaluation(
         "command": command,
         "split": split,
         "data_fingerprint": fingerprint,
+        "test_uses": None if test_uses is None else dict(test_uses),
     }
     tables = {
         "metrics.csv": _csv(["metric", "value", "low", "high", "baseline"], metric_rows(evaluation)),

@@ -21,6 +21,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate_command",
         "Metrics with intervals and figures.",
     ),
+    "audit": (
+        "duoscan.interfaces.cli.audit",
+        "audit_command",
+        "Audit data and model; say what a number may be called.",
+    ),
     "report": ("duoscan.interfaces.cli.report", "report_command", "One HTML file of all evidence."),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
     "split-fault": (

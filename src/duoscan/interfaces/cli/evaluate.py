@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from duoscan.audit.ledger import Book, beside
 from duoscan.errors import PredictionsError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from duoscan.audit.ledger import Count
     from duoscan.evaluation.calibration import CalibrationResult
 
 BUNDLE_SUFFIX = ".duoscan"
@@ -39,13 +41,14 @@ _MISSING = "–"
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be evaluated, wherever it came from."""
+    """What is to be evaluated, wherever it came from; ``count`` where it is of a test set."""
 
     rows: list[Prediction]
     split: str
     threshold: float | None
     threshold_origin: str
     fingerprint: str
+    count: Count | None = None
 
 
 @click.command("evaluate")
@@ -57,6 +60,10 @@ class _Asked:
 @click.option("--modality", type=click.Choice(MODALITIES), help="Rows to take.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resamples.")
+@click.option(
+    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
+)
+@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
     target: Path,
@@ -68,6 +75,8 @@ def evaluate_command(
     modality: str | None,
     resamples: int,
     seed: int,
+    ledger: Path | None,
+    new_test_set: bool,
     force: bool,
 ) -> None:
     """Metrics with 95 % intervals beside the majority baseline.
@@ -76,6 +85,9 @@ def evaluate_command(
     where it is known), or a run folder or a bundle, which then answers the images of MANIFEST.
 
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
+
+    A test set is locked by the hash of its rows and images, and each use of it is counted: beside MANIFEST or the
+    table, or in --ledger.
     """
     check_resamples(resamples)
     if out is not None:
@@ -84,7 +96,8 @@ def evaluate_command(
 
         check_out_dir(out, force=force)
         check_can_draw()
-    asked = _asked(target, manifest, split=split, modality=modality, threshold=threshold)
+    book = Book(ledger or beside(manifest or target), command_line(), replaces=new_test_set)
+    asked = _asked(target, manifest, book, split=split, modality=modality, threshold=threshold)
     evaluation = evaluate(
         asked.rows,
         threshold=asked.threshold,
@@ -93,6 +106,8 @@ def evaluate_command(
         seed=seed,
     )
     _show(evaluation, split=asked.split)
+    if asked.count is not None:
+        click.echo(f"{asked.count.spoken}.")
     if out is not None:
         from duoscan.evaluation.outputs import write_evaluation
 
@@ -100,9 +115,10 @@ def evaluate_command(
             evaluation,
             asked.rows,
             out,
-            command=_command_line(),
+            command=book.command,
             split=asked.split,
             fingerprint=asked.fingerprint,
+            test_uses=None if asked.count is None else asked.count.to_json(),
             force=force,
         )
         if manifest is not None:  # the answers exist nowhere else
@@ -111,7 +127,13 @@ def evaluate_command(
 
 
 def _asked(
-    target: Path, manifest: Path | None, *, split: str | None, modality: str | None, threshold: float | None
+    target: Path,
+    manifest: Path | None,
+    book: Book,
+    *,
+    split: str | None,
+    modality: str | None,
+    threshold: float | None,
 ) -> _Asked:
     if target.is_dir() or target.suffix == BUNDLE_SUFFIX:
         if manifest is None:
@@ -120,7 +142,7 @@ def _asked(
         if modality is not None:
             msg = "--modality goes with a predictions table; a model answers the images of its own modality"
             raise click.UsageError(msg)
-        return _answered(target, manifest, split=split, threshold=threshold)
+        return _answered(target, manifest, book, split=split, threshold=threshold)
     if manifest is not None:
         msg = f"{target} is a predictions table and needs no MANIFEST; leave it out or name a run or a bundle"
         raise click.UsageError(msg)
@@ -128,16 +150,14 @@ def _asked(
     if modality is not None:
         rows = [row for row in rows if row.modality == modality]
     taken = _chosen_split({row.split for row in rows}, split)
-    return _Asked(
-        rows=[row for row in rows if taken in {row.split, ALL_SPLITS, NO_SPLIT}],
-        split=taken,
-        threshold=threshold,
-        threshold_origin="given",
-        fingerprint=hashlib.sha256(target.read_bytes()).hexdigest(),
-    )
+    rows = [row for row in rows if taken in {row.split, ALL_SPLITS, NO_SPLIT}]
+    fingerprint = hashlib.sha256(target.read_bytes()).hexdigest()
+    kinds = " and ".join(sorted({row.modality or "unknown" for row in rows}))
+    count = book.count_rows(rows, fingerprint, f"table {kinds}") if taken == Split.TEST else None
+    return _Asked(rows, taken, threshold, "given", fingerprint, count)
 
 
-def _answered(target: Path, manifest: Path, *, split: str | None, threshold: float | None) -> _Asked:
+def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, threshold: float | None) -> _Asked:
     """Let a model answer the images of a manifest; its modality says which."""
     from duoscan.inference.bundle import read_bundle
     from duoscan.inference.predictor import predict_manifest
@@ -148,6 +168,7 @@ def _answered(target: Path, manifest: Path, *, split: str | None, threshold: flo
     taken = _chosen_split({record.split for record in table}, split)
     if taken not in {ALL_SPLITS, NO_SPLIT}:
         table = table.where(split=Split(taken))
+    count = book.count_images(table, bundle.digest, bundle.info.modality) if taken == Split.TEST else None
     with click.progressbar(length=len(table), label="Answering images", file=sys.stderr) as bar:
         rows = predict_manifest(bundle, table, threshold=threshold, on_image=lambda: bar.update(1))
     return _Asked(
@@ -156,6 +177,7 @@ def _answered(target: Path, manifest: Path, *, split: str | None, threshold: flo
         threshold=bundle.info.threshold if threshold is None else threshold,
         threshold_origin="bundle" if threshold is None else "given",
         fingerprint=table.fingerprint(),
+        count=count,
     )
 
 
@@ -177,7 +199,8 @@ def _chosen_split(present: set[Split | None], wanted: str | None) -> str:
     return wanted
 
 
-def _command_line() -> str:
+def command_line() -> str:
+    """What was typed."""
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 

@@ -1,0 +1,214 @@
+"""``duoscan audit``."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.audit.answers import Answers, answer_by_model, answer_by_table
+from duoscan.audit.copies.groups import Copies, deduplicate
+from duoscan.audit.copies.outputs import dropped_csv, write_copies
+from duoscan.audit.gate import Verdict, judge
+from duoscan.audit.ledger import Book, beside
+from duoscan.audit.result import Level
+from duoscan.audit.run import Watcher, audit_answers, audit_data
+from duoscan.audit.storage import Audited, read_shortcuts, write_audit
+from duoscan.errors import InputError
+from duoscan.evaluation.outputs import check_out_dir
+from duoscan.files import write_text
+from duoscan.inference.bundle import Bundle, write_bundle
+from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.manifest.table import read_manifest, write_manifest
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from duoscan.audit.result import AuditResult
+    from duoscan.manifest.records import Manifest
+
+GATE_FAILED = 3
+_PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
+_STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red", Level.NOT_RUN: "dim"}
+_NEW = click.Path(dir_okay=False, path_type=Path)
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What is to be audited and how."""
+
+    table: Manifest
+    run: Path | None
+    predictions: Path | None
+    shortcuts: Path | None
+    book: Book
+    workers: int
+    seed: int
+
+
+@click.command("audit")
+@click.argument("manifest", type=_FILE)
+@click.option(
+    "--run", type=click.Path(exists=True, path_type=Path), help="Run folder or bundle whose number is judged."
+)
+@click.option("--predictions", type=_FILE, help="Answers of any model on this manifest, in place of --run.")
+@click.option("--shortcuts", type=_FILE, help="What 'duoscan shortcuts' wrote about the model.")
+@click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="Rows to take.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results, verdict and copies.")
+@click.option("--bundle-out", type=_NEW, help="Sealed copy with the verdict in it.")
+@click.option("--thumbnails", is_flag=True, help="Also show copies side by side; as confidential as the images.")
+@click.option("--deduplicate", "without_copies", type=_NEW, help="Write the manifest without copies to this file.")
+@click.option("--ledger", type=_NEW, help="Where uses are counted.")
+@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read images.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of folds and resamples.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def audit_command(
+    manifest: Path,
+    *,
+    run: Path | None,
+    predictions: Path | None,
+    shortcuts: Path | None,
+    modality: str | None,
+    out: Path | None,
+    bundle_out: Path | None,
+    thumbnails: bool,
+    without_copies: Path | None,
+    ledger: Path | None,
+    new_test_set: bool,
+    workers: int,
+    seed: int,
+    force: bool,
+) -> None:
+    """Can data and model be trusted? Audits them and says whether a number may be a headline.
+
+    Without --run or --predictions the data alone are audited. The answers are measured on the test rows, which is
+    a use of that test set and counted as one.
+
+    Exit code: 0 where the gate passes or warns, 3 where it fails, 2 where the audit could not be done.
+    """
+    if run is not None and predictions is not None:
+        raise click.UsageError("--run and --predictions are two ways to name the answers; give one of them")
+    if bundle_out is not None and run is None:
+        raise click.UsageError("--bundle-out writes a copy of the model's bundle; name the model with --run")
+    if out is not None:
+        check_out_dir(out, force=force)
+    table = read_manifest(manifest, check_patients=False).where(modality=Modality(modality) if modality else None)
+    book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
+    audited, copies, bundle = _audit(_Request(table, run, predictions, shortcuts, book, workers, seed))
+    _show(audited)
+    if out is not None:
+        _write(audited, copies, out, thumbnails=thumbnails)
+    if without_copies is not None:
+        _write_without_copies(copies, without_copies)
+    if bundle_out is not None and bundle is not None:
+        verdict = audited.verdicts[bundle.info.modality].to_json()
+        write_bundle(bundle_out, bundle.info.model_copy(update={"verdict": verdict}), bundle.graph)
+        click.echo(f"Written to {bundle_out}")
+    if any(verdict.level is Level.FAIL for verdict in audited.verdicts.values()):
+        raise click.exceptions.Exit(GATE_FAILED)
+
+
+def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle | None]:
+    with _progress() as watcher:
+        answers = _answers(request, watcher)
+        kinds = [answers.modality] if answers else sorted({record.modality for record in request.table})
+        if not kinds:
+            raise InputError("the manifest holds no image to audit; correct it, or leave --modality out")
+        results: dict[Modality, tuple[AuditResult, ...]] = {}
+        copies: dict[Modality, Copies] = {}
+        for kind in kinds:
+            part = request.table.where(modality=kind)
+            found, pairs = audit_data(part, watcher, workers=request.workers, seed=request.seed)
+            found += _shortcuts(request, kind)
+            found += audit_answers(answers.rows, seed=request.seed) if answers else []
+            results[kind] = tuple(found)
+            copies |= {kind: pairs} if pairs is not None else {}
+    verdicts = {kind: judge(found, answers.measured if answers else None) for kind, found in results.items()}
+    rows = request.table.replace([record for record in request.table if record.modality in results])
+    return Audited(results, verdicts, rows, request.book.command), copies, answers.bundle if answers else None
+
+
+def _answers(request: _Request, watcher: Watcher) -> Answers | None:
+    if request.run is not None:
+        return answer_by_model(request.table, request.run, request.book, watcher, seed=request.seed)
+    if request.predictions is not None:
+        return answer_by_table(request.table, request.predictions, request.book, seed=request.seed)
+    return None
+
+
+def _shortcuts(request: _Request, kind: Modality) -> list[AuditResult]:
+    if request.shortcuts is None:
+        return []
+    modality, result = read_shortcuts(request.shortcuts)
+    return [result] if modality is kind else []
+
+
+def _write(audited: Audited, copies: dict[Modality, Copies], out: Path, *, thumbnails: bool) -> None:
+    for kind, found in copies.items():
+        write_copies(found, out if len(copies) == 1 else out / kind, with_images=thumbnails)
+    write_audit(audited, out)
+    click.echo(f"Written to {out}")
+
+
+def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:
+    parts = [deduplicate(found.manifest, found) for found in copies.values()]
+    if not parts:
+        raise InputError(f"{path}: copies could not be looked for, see above; nothing is written")
+    kept = parts[0][0].replace([record for manifest, _ in parts for record in manifest])
+    dropped = [one for _, own in parts for one in own]
+    write_manifest(kept, path)
+    write_text(path.with_name(f"{path.stem}-dropped.csv"), dropped_csv(dropped))
+    click.echo(f"Written to {path}: {len(kept)} rows, {len(dropped)} left out, which {path.stem}-dropped.csv names")
+
+
+@contextmanager
+def _progress() -> Iterator[Watcher]:
+    """One bar an audit, on standard error, so that standard output holds the results alone."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+
+        def on_stage(name: str, images: int) -> None:
+            progress.add_task(name, total=images)
+
+        yield Watcher(on_stage, lambda: progress.advance(progress.task_ids[-1]))
+
+
+def _show(audited: Audited) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = _PIPED_WIDTH
+    for kind, verdict in audited.verdicts.items():
+        table = Table("required", "level", "reasons", title=f"{kind.spoken}: what a number needs", title_justify="left")
+        for check in verdict.checks:
+            level = f"[{_STYLES[check.level]}]{check.level}[/]"
+            table.add_row(escape(check.title), level, escape("\n".join(check.reasons)))
+        with console.capture() as capture:
+            console.print(table)
+        click.echo(capture.get(), nl=False)
+        click.echo("\n".join(_verdict_lines(verdict)))
+
+
+def _verdict_lines(verdict: Verdict) -> Iterator[str]:
+    """The verdict, then its reasons, and the number last: under a failing gate it is never the headline."""
+    yield f"Verdict: {verdict.level.upper()}"
+    yield from (f"  - {reason}" for reason in verdict.reasons)
+    if verdict.not_run:
+        yield f"  Not run: {'; '.join(verdict.not_run)}"
+    measured = verdict.measured
+    if measured is not None:
+        value, low, high = ("–" if one is None else f"{one:.3f}" for one in measured.auroc)
+        text = f"AUROC {value} [{low}, {high}] of {measured.name} on {measured.images} images"
+        yield text if verdict.may_headline else f"Measured, not to be quoted without these reasons: {text}"
