@@ -25,6 +25,6 @@ for modality in cxr ct; do
         test -e "$run/model.duoscan" ||
             "$duoscan" train "$folder/${pair%%:*}/manifest.csv" --modality "$modality" --recipe demo --run "$run"
         echo "== $modality: trained on ${pair%%:*}, tested on ${pair##*:}"
-        "$duoscan" evaluate "$run" "$folder/${pair##*:}/manifest.csv" --split all
+        "$duoscan" evaluate "$run" "$folder/${pair##*:}/manifest.csv" --split all --per-patient
     done
 done

@@ -134,7 +134,7 @@ def test_a_model_answers_a_manifest(
         for place, row in enumerate(rows)
     )
     manifest = Manifest(tmp_path, (*records, ImageRecord(path="x.png", modality=Modality.CXR, label=Finding.COVID)))
-    info = SimpleNamespace(modality=Modality.CT, threshold=0.25)
+    info = SimpleNamespace(modality=Modality.CT, threshold=0.25, study_threshold=0.5)
     asked: dict[str, Any] = {}
 
     def read_bundle(path: Path) -> Any:
@@ -191,3 +191,23 @@ def test_numbers_on_the_screen_load_no_heavy_library(table: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(table)], check=False, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_per_patient_joins_slices_as_screening_does(tmp_path: Path) -> None:
+    # CT takes the mean of the three highest: patient a 0.8, b 0.2. Per image the two classes overlap.
+    table = tmp_path / "p.csv"
+    slices = {"a": (1, (0.9, 0.8, 0.7, 0.0)), "b": (0, (0.2, 0.2, 0.2, 0.1))}
+    rows = [f"{name},ct,{label},{p}" for name, (label, chances) in slices.items() for p in chances]
+    table.write_text("\n".join(["patient_id,modality,label,probability", *rows]) + "\n", encoding="utf-8")
+    result = run(table, "--per-patient")
+    assert "2 images of 2 patients (1 covid, 1 other)" in result.output
+    (line,) = [line for line in result.output.splitlines() if "AUROC  " in line]
+    assert "1.000" in line
+
+
+def test_per_patient_needs_a_modality(tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    table.write_text("patient_id,label,probability\na,1,0.9\nb,0,0.1\n", encoding="utf-8")
+    result = run(table, "--per-patient")
+    assert isinstance(result.exception, PredictionsError)
+    assert "--per-patient needs rows of one stated modality" in str(result.exception)

@@ -6,7 +6,7 @@ import hashlib
 import math
 import shlex
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,7 @@ class _Asked:
     threshold_origin: str
     fingerprint: str
     count: Count | None = None
+    study_threshold: float | None = None
 
 
 @click.command("evaluate")
@@ -64,6 +65,7 @@ class _Asked:
     "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
 )
 @click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
     target: Path,
@@ -77,6 +79,7 @@ def evaluate_command(
     seed: int,
     ledger: Path | None,
     new_test_set: bool,
+    per_patient: bool,
     force: bool,
 ) -> None:
     """Metrics with 95 % intervals beside the majority baseline.
@@ -98,6 +101,8 @@ def evaluate_command(
         check_can_draw()
     book = Book(ledger or beside(manifest or target), command_line(), replaces=new_test_set)
     asked = _asked(target, manifest, book, split=split, modality=modality, threshold=threshold)
+    if per_patient:
+        asked = _joined(asked)
     evaluation = evaluate(
         asked.rows,
         threshold=asked.threshold,
@@ -178,7 +183,21 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
         threshold_origin="bundle" if threshold is None else "given",
         fingerprint=table.fingerprint(),
         count=count,
+        study_threshold=bundle.info.study_threshold if threshold is None else threshold,
     )
+
+
+def _joined(asked: _Asked) -> _Asked:
+    """One answer a patient, at the operating point for studies."""
+    from duoscan.report.patients import per_patient
+
+    kinds = {row.modality for row in asked.rows}
+    if len(kinds) != 1 or None in kinds:
+        msg = "--per-patient needs rows of one stated modality, which says how images are joined; give --modality"
+        raise PredictionsError(msg)
+    (modality,) = (kind for kind in kinds if kind is not None)
+    threshold = asked.threshold if asked.study_threshold is None else asked.study_threshold
+    return replace(asked, rows=per_patient(asked.rows, modality), threshold=threshold)
 
 
 def _chosen_split(present: set[Split | None], wanted: str | None) -> str:
