@@ -151,14 +151,14 @@ def test_the_command_on_the_page_prints_the_numbers_on_the_page(tree: Element, r
     # 27 test patients with two slices each, a third of them covid.
     assert cells[METRIC_NAMES["accuracy"]][4:] == ["54", "27"]
     assert cells[METRIC_NAMES["sensitivity"]][4:] == ["18", "9"]
-    assert "18 images of 9 patients" in text_of(chapter)
+    assert "9 covid patients and 18 others" in text_of(chapter)
 
 
 def test_the_page_states_what_it_must(full_page: str, tree: Element) -> None:
     text = text_of(tree)
     for statement in (
         "Research software, not a medical device.",
-        "None: the audits have not been run yet.",
+        "Not run, so not known: No patient in two splits;",
         "Every image is a synthetic phantom and shows no person.",
         "Chest X-ray against chest CT",
         "answering “not covid” for every image has an accuracy of 0.667",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import duoscan
+from duoscan.audit.storage import read_audit
 from duoscan.evaluation.curves import roc_band
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.figures import draw_figures
@@ -25,6 +26,7 @@ from duoscan.report.flow import read_flow
 from duoscan.report.patients import HOW, evaluate_patients
 from duoscan.report.pictures import Pictures, make_pictures
 from duoscan.report.subject import OnImage, Subject, read_subjects, records_by_patient
+from duoscan.report.verdicts import Judgement, judge_subject
 from duoscan.report.versus import compare_all
 from duoscan.report.wording import (
     NINE_METRICS,
@@ -41,11 +43,16 @@ from duoscan.terms import POSITIVE
 from duoscan.triage.rule import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from markupsafe import Markup
 
+    from duoscan.audit.storage import Audited
     from duoscan.evaluation.intervals import Estimate
+
+MOST_ROWS = 40
+"""Of a table of an audit; all are in ``audit.json``."""
 
 SHOWN_FIGURES = ("roc", "precision_recall", "reliability", "probabilities")
 
@@ -61,6 +68,7 @@ class Request:
         seed: Of resamples and of drawn images.
         with_images: Whether images are shown; ``None`` shows them only where all are phantoms.
         command: What was typed.
+        audits: Folders of ``duoscan audit``.
     """
 
     targets: tuple[Path, ...]
@@ -69,6 +77,7 @@ class Request:
     seed: int = 0
     with_images: bool | None = None
     command: str = "duoscan report"
+    audits: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,7 @@ class Chapter:
         counts: Images by source, part and class; empty for a table.
         figures: SVG by stem.
         pictures: Images, or why there are none.
+        judgement: Whether its number may be a headline, and why.
     """
 
     anchor: str
@@ -94,6 +104,7 @@ class Chapter:
     counts: Counts
     figures: dict[str, Markup]
     pictures: Pictures
+    judgement: Judgement
 
 
 def build_report(request: Request, on_image: OnImage = lambda _total: None) -> str:
@@ -110,7 +121,8 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
         PredictionsError: A table has no row that can be measured.
     """
     subjects = read_subjects(request.targets, request.manifest, request.seed, on_image)
-    chapters = [_chapter(subject, f"model-{place}", request) for place, subject in enumerate(subjects, start=1)]
+    audits = [read_audit(folder) for folder in request.audits]
+    chapters = [_chapter(subject, f"model-{place}", request, audits) for place, subject in enumerate(subjects, start=1)]
     flow = None
     if request.screening is not None:
         flow = read_flow(request.screening, records_by_patient(subjects), request.seed)
@@ -125,7 +137,7 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
     )
 
 
-def _chapter(subject: Subject, anchor: str, request: Request) -> Chapter:
+def _chapter(subject: Subject, anchor: str, request: Request, audits: Sequence[Audited]) -> Chapter:
     evaluation = evaluate(
         subject.predictions,
         threshold=subject.threshold,
@@ -142,6 +154,7 @@ def _chapter(subject: Subject, anchor: str, request: Request) -> Chapter:
         counts=counts,
         figures=_figures(subject, evaluation, counts, anchor),
         pictures=make_pictures(subject, evaluation, request.seed, wanted=request.with_images),
+        judgement=judge_subject(subject, evaluation, audits),
     )
 
 
@@ -184,6 +197,7 @@ def _environment() -> Environment:
     environment.filters |= {"number": number, "interval": interval, "contract_steps": contract_steps}
     environment.globals |= {
         "METRIC_NAMES": METRIC_NAMES,
+        "MOST_ROWS": MOST_ROWS,
         "NINE_METRICS": NINE_METRICS,
         "OTHER_METRICS": OTHER_METRICS,
         "ANSWERS": tuple(Answer),

@@ -19,6 +19,13 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
 @click.option("--manifest", type=_EXISTING, help="Images the runs shall answer in place of their own test images.")
 @click.option("--screening", type=_EXISTING, help="Answers of 'duoscan screen --json', shown as the two-phase table.")
+@click.option(
+    "--audit",
+    "audits",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of 'duoscan audit', once a modality; without it no number gets a verdict above 'warn'.",
+)
 @click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of resamples and drawn images.")
 @click.option(
@@ -31,6 +38,7 @@ def report_command(
     *,
     manifest: Path | None,
     screening: Path | None,
+    audits: tuple[Path, ...],
     out: Path,
     seed: int,
     with_images: bool | None,
@@ -46,7 +54,7 @@ def report_command(
     from duoscan.report.page import Request, build_report
 
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    request = Request(runs, manifest, screening, seed, with_images, command)
+    request = Request(runs, manifest, screening, seed, with_images, command, audits)
     with click.progressbar(length=0, label="Answering images", file=sys.stderr) as bar:
 
         def on_image(total: int) -> None:

@@ -1,0 +1,160 @@
+"""The verdict in the report: a failing gate never headlines, and audits of other data do not count."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import html5lib
+import pytest
+
+from duoscan.audit.gate import REQUIREMENTS, judge
+from duoscan.audit.result import AuditResult, AuditTable, Level
+from duoscan.audit.storage import Audited, read_audit, write_audit
+from duoscan.errors import InputError
+from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.manifest.table import read_manifest
+from duoscan.predictions import Prediction, write_predictions
+from duoscan.report.subject import Subject
+from duoscan.report.verdicts import judge_subject
+from duoscan.terms import Finding, Modality, Split
+
+HTML = "{http://www.w3.org/1999/xhtml}"
+AUDITS = tuple(one.name for one in REQUIREMENTS if one.judge is None)
+
+
+def parsed(page: str) -> Element:
+    tree: Element = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True).parse(page)
+    return tree
+
+
+def audited(run: Path, *, failing: str | None = None) -> Audited:
+    """Audits of a run's own manifest, all passed but one."""
+    manifest = read_manifest(run / "manifest.csv")
+    results = tuple(
+        AuditResult(
+            name,
+            name,
+            Level.FAIL if name == failing else Level.PASS,
+            (f"{name} <b>found</b>",),
+            tables=(AuditTable("Figures", ("what", "how many"), (("a", "1"),)),),
+        )
+        for name in AUDITS
+    )
+    return Audited({Modality.CXR: results}, {Modality.CXR: judge(results)}, manifest, "duoscan audit cxr.csv")
+
+
+@pytest.fixture(scope="module")
+def failing_page(
+    runs: dict[Modality, Path], page_of: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    folder = tmp_path_factory.mktemp("audit")
+    write_audit(audited(runs[Modality.CXR], failing="copies"), folder)
+    return page_of(runs[Modality.CXR], runs[Modality.CT], audits=(folder,))
+
+
+def test_a_failing_gate_never_headlines(failing_page: str) -> None:
+    """Reasons stand before the first number; there is no big number; the overview shows reasons in its place."""
+    tree = parsed(failing_page)
+    (chapter,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "model-1"]
+    text = " ".join("".join(chapter.itertext()).split())
+    assert not [one for one in chapter.iter(HTML + "dl") if one.attrib.get("class") == "keys"]
+    assert text.index("copies <b>found</b>") < text.index("Measured, under the reasons above") < text.index("AUROC")
+    (overview,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "overview"]
+    shown = "".join(overview.itertext())
+    assert "copies <b>found</b>" in shown
+    rows = ["".join(row.itertext()) for row in overview.iter(HTML + "tr")]
+    assert not any("run-cxr" in row for row in rows)
+
+
+def test_every_requirement_stands_with_its_level_in_words(failing_page: str) -> None:
+    tree = parsed(failing_page)
+    (chapter,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "model-1"]
+    (table,) = [one for one in chapter.iter(HTML + "table") if one.attrib.get("class") == "audits"]
+    rows = ["".join(row.itertext()) for row in table.iter(HTML + "tr")][1:]
+    assert len(rows) == len(REQUIREMENTS)
+    assert all(one.title in row for one, row in zip(REQUIREMENTS, rows, strict=True))
+
+
+@pytest.fixture
+def sound() -> tuple[Subject, Evaluation]:
+    """120 covid patients called right but for every tenth, 120 others likewise; no run behind it."""
+    rows = tuple(
+        Prediction(
+            f"{number}.png",
+            f"p{number}",
+            Modality.CXR,
+            0.9 if (number % 2 == 0) != (number % 10 == 9 or number % 10 == 4) else 0.1,
+            "",
+            source="here",
+            split=Split.TEST,
+            label=Finding.COVID if number % 2 == 0 else Finding.NORMAL,
+        )
+        for number in range(240)
+    )
+    subject = Subject("theirs", Modality.CXR, rows, (None,) * 240, Split.TEST, None, "", "", "f" * 64)
+    return subject, evaluate(rows)
+
+
+def manifest_of(subject: Subject, root: Path) -> Path:
+    lines = ["path,modality,label,source,patient_id,split"]
+    lines += [f"{row.path},cxr,{row.label},{row.source},{row.patient_id},test" for row in subject.predictions]
+    (root / "m.csv").write_text("\n".join(lines))
+    return root / "m.csv"
+
+
+def test_without_audits_the_verdict_is_a_warning_that_names_them(sound: tuple[Subject, Evaluation]) -> None:
+    verdict = judge_subject(*sound, []).verdict
+    assert verdict.level is Level.WARN
+    assert len([check for check in verdict.checks if check.level is Level.NOT_RUN and check.name in AUDITS]) == 7
+
+
+def test_audits_of_other_images_do_not_count(sound: tuple[Subject, Evaluation], tmp_path: Path) -> None:
+    subject, evaluation = sound
+    manifest = read_manifest(manifest_of(subject, tmp_path), check_files=False)
+    results = tuple(AuditResult(name, name, Level.FAIL, ("bad",)) for name in ("copies",))
+    whole = Audited({Modality.CXR: results}, {Modality.CXR: judge(results)}, manifest, "duoscan audit m.csv")
+    assert judge_subject(subject, evaluation, [whole]).verdict.level is Level.FAIL
+    short = replace(whole, manifest=manifest.replace(manifest.records[:-3]))
+    judgement = judge_subject(subject, evaluation, [short])
+    assert judgement.verdict.level is Level.WARN
+    assert "does not hold 3 of the 240 images" in judgement.unused[0]
+
+
+def test_audits_of_another_model_do_not_count(sound: tuple[Subject, Evaluation], tmp_path: Path) -> None:
+    subject, evaluation = sound
+    manifest = read_manifest(manifest_of(subject, tmp_path), check_files=False)
+    results = (AuditResult("shortcuts", "Shortcuts", Level.FAIL, ("bad",)), AuditResult("copies", "C", Level.PASS, ()))
+    other = Audited({Modality.CXR: results}, {Modality.CXR: judge(results)}, manifest, "duoscan audit m.csv")
+    judgement = judge_subject(subject, evaluation, [other])
+    assert [one.name for one in judgement.results] == ["copies"]
+    assert "another model, so left out: Shortcuts" in judgement.unused[0]
+
+
+def test_an_audit_folder_reads_back_and_an_altered_one_is_refused(runs: dict[Modality, Path], tmp_path: Path) -> None:
+    stated = audited(runs[Modality.CXR], failing="patients")
+    write_audit(stated, tmp_path)
+    read = read_audit(tmp_path)
+    assert (read.results, read.verdicts, read.command) == (stated.results, stated.verdicts, stated.command)
+    lines = (tmp_path / "manifest.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "manifest.csv").write_text("".join(lines[:-1]))
+    with pytest.raises(InputError, match="not the rows that were audited"):
+        read_audit(tmp_path)
+    document = json.loads((tmp_path / "audit.json").read_text())
+    for change in ({"version": 2}, {"results": [{"name": "copies"}]}):
+        (tmp_path / "audit.json").write_text(json.dumps(document | change))
+        with pytest.raises(InputError):
+            read_audit(tmp_path)
+
+
+def test_a_warning_headlines_below_its_reasons(
+    sound: tuple[Subject, Evaluation], page_of: Callable[..., str], tmp_path: Path
+) -> None:
+    write_predictions(sound[0].predictions, tmp_path / "theirs.csv")
+    page = page_of(tmp_path / "theirs.csv")
+    parsed(page)
+    assert page.index("Not run, so not known") < page.index('<dl class="keys">')
+    assert "under the reasons above" not in page
