@@ -116,3 +116,16 @@ def test_a_wrong_value_is_named(answers: Path, tmp_path: Path, key: str, value: 
     (tmp_path / "x.json").write_text(json.dumps(document))
     with pytest.raises(InputError, match=rf"patients\.2\.ct\.{key}"):
         read_flow(tmp_path / "x.json", {}, seed=0)
+
+
+def test_moves_that_the_drawing_does_not_show_are_refused(answers: Path, tmp_path: Path) -> None:
+    document = json.loads(answers.read_text())
+    for kind, is_drawn in (("rule-out", True), ("three-zones", False), ("ct-for-all", False)):
+        document["policy"] = {"kind": kind, "xray_threshold": 0.5}
+        path = tmp_path / "x.json"
+        path.write_text(json.dumps(document))
+        if is_drawn:
+            assert read_flow(path, {}, seed=0).counts["to_ct"] == 5
+        else:
+            with pytest.raises(InputError, match=f"screened under the policy '{kind}'"):
+                read_flow(path, {}, seed=0)
