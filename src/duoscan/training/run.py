@@ -30,6 +30,7 @@ import torch
 
 import duoscan
 from duoscan.errors import InputError
+from duoscan.evaluation.calibrators import choose_calibrator
 from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshold
 from duoscan.files import write_text
 from duoscan.imaging.preprocess import normalise
@@ -168,7 +169,7 @@ def _seal(
     graph: bytes,
     provenance: Provenance,
 ) -> Bundle:
-    """Write the bundle with thresholds chosen on what the exported graph itself says on validation."""
+    """Write the bundle with thresholds and calibrator chosen on what the exported graph itself says on validation."""
     info = BundleInfo(
         name=recipe.name,
         classes=recipe.classes,
@@ -188,6 +189,7 @@ def _seal(
                 "operating_points": points,
                 "default_point": recipe.operating.default,
                 "study_point": f"study-{recipe.operating.default}",
+                "calibration": choose_calibrator(rows).calibration,
             }
         ),
         graph,
