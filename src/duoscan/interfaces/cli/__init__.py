@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Audit data and model; say what a number may be called.",
     ),
     "report": ("duoscan.interfaces.cli.report", "report_command", "One HTML file of all evidence."),
+    "card": ("duoscan.interfaces.cli.card", "card_command", "Draft checklists and cards of a run."),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
     "split-fault": (
         "duoscan.interfaces.cli.split_fault",

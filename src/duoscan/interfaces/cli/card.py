@@ -1,0 +1,44 @@
+"""``duoscan card``."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import click
+
+from duoscan.errors import MissingExtraError
+from duoscan.evaluation.outputs import check_out_dir
+
+
+@click.command("card")
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.option(
+    "--audit",
+    "audits",
+    multiple=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of 'duoscan audit'; without it more stays open.",
+)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the drafts.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the resamples.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+def card_command(run: Path, *, audits: tuple[Path, ...], out: Path, seed: int, force: bool) -> None:
+    """Draft CLAIM 2024, TRIPOD+AI, a model card and a dataset card of a RUN.
+
+    RUN is a folder of 'duoscan train', or a predictions table, of which less is known. What only a person can say
+    is marked with ☐ OPEN.
+    """
+    if importlib.util.find_spec("jinja2") is None:
+        raise MissingExtraError("evaluate", "duoscan card")
+    from duoscan.audit.storage import read_audit
+    from duoscan.report.cards.write import draft, write_drafts
+    from duoscan.report.subject import read_subjects
+
+    check_out_dir(out, force=force)
+    (subject,) = read_subjects([run], None, seed)
+    drafts = draft(subject, [read_audit(folder) for folder in audits], seed=seed)
+    write_drafts(drafts, out)
+    for name, counts in drafts.counts.items():
+        click.echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    click.echo(f"Written to {out}: {', '.join(drafts.files)}")
