@@ -77,7 +77,7 @@ class Certificate(BaseModel):
         """One line for a person."""
         confidence = "on average" if self.delta is None else f"{1 - self.delta:.0%} confidence"
         return (
-            f"{self.method}: at most {self.alpha:.3g} of the sick by {self.covers} ({confidence}), "
+            f"{self.method}: at most {self.alpha:.3g} of the sick are missed by {self.covers} ({confidence}), "
             f"{self.positives} sick patients, {self.date}"
         )
 
