@@ -16,7 +16,7 @@ ITEMS = (
     Item("3", "Introduction", "Clinical background, intended use and role"),
     Item("4", "Introduction", "Aims, objectives and hypotheses"),
     Item("5", _STUDY, "Prospective or retrospective", left="Say how the images were gathered."),
-    Item("6", _STUDY, "Goal of the study", "{task}.", "Say what the study was to show."),
+    Item("6", _STUDY, "Goal of the study", "A model for {task}.", "Say what the study was to show."),
     Item("7", _DATA, "Sources of the data", "{sources}"),
     Item("8", _DATA, "Who was included and excluded", "{exclusions}", "Say how the sources chose their patients."),
     Item("9", _DATA, "Preprocessing", "{preprocessing}"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.audit.result import Level
 from duoscan.evaluation.metrics import METRIC_NAMES
-from duoscan.report.wording import contract_steps, operating_point, question, spoken, tested_part
+from duoscan.report.wording import contract_steps, operating_point, spoken, tested_part
 from duoscan.terms import POSITIVE, Split
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def _data(records: list[ImageRecord]) -> dict[str, str]:
     by_split = {split: [one for one in records if one.split is split] for split in Split}
     named = sum(record.patient_id is not None for record in records)
     return {
-        "sources": f"{len(sources)} sources: "
-        + "; ".join(f"{name} ({counted(one for one in records if one.source == name)})" for name in sources)
+        "sources": "; ".join(f"{name} ({counted(one for one in records if one.source == name)})" for name in sources)
         + ".",
         "labels": "Labels are those of the sources and were not checked again; "
         f"{sum(record.label is None for record in records)} of {len(records)} images have none.",
@@ -134,9 +133,10 @@ def _measured(subject: Subject, evaluation: Evaluation, judgement: Judgement) ->
     sources = "; ".join(
         f"{name}: AUROC {spoken(result.metrics['auroc'])}" for name, result in evaluation.by_source.items()
     )
+    kind = subject.modality.spoken if subject.modality else "chest"
     where = f"{overall.images} images of {overall.patients} patients, {tested_part(subject)}"
     return {
-        "task": question(subject).removesuffix("?"),
+        "task": f"telling COVID-19 from the rest on {kind} images",
         "headline": f"On {where}: AUROC {spoken(evaluation.metrics['auroc'])}." if verdict.may_headline else "",
         "tested": f"Measured on {where}.",
         "metrics": f"{names}, beside always giving the more common answer.",

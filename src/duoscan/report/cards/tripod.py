@@ -10,7 +10,7 @@ SOURCE = "Collins et al., TRIPOD+AI statement, BMJ 2024;385:e078378"
 _DATA, _METHODS, _OPEN_SCIENCE = "Methods: data", "Methods: analysis", "Open science"
 
 ITEMS = (
-    Item("1", "Title", "Development or evaluation, population and outcome", "{task}.", "Write the title."),
+    Item("1", "Title", "Development or evaluation, population and outcome", "A model for {task}.", "Write the title."),
     Item("2", "Abstract", "Summary, after TRIPOD+AI for abstracts", "{headline}", "Write the summary."),
     Item("3", "Introduction", "Context, purpose, intended users, known inequalities"),
     Item("4", "Introduction", "Objectives: development, validation or both"),
