@@ -1,0 +1,48 @@
+"""Planted faults are counted by reason, and phantoms raise no alarm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from duoscan.audit.quality import audit_quality
+from duoscan.audit.result import Level
+from duoscan.manifest.records import Manifest
+from duoscan.phantom.cohort import write_cohort
+from duoscan.phantom.plan import PhantomOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OPTIONS = PhantomOptions(patients=4, seed=5, slices=3, ct_size=96, xray_size=128)
+
+
+def test_phantoms_are_fit_and_each_is_reported(tmp_path: Path) -> None:
+    manifest = write_cohort(OPTIONS, tmp_path)
+    calls: list[None] = []
+    result = audit_quality(manifest, on_image=lambda: calls.append(None))
+    assert result.level is Level.PASS
+    assert len(calls) == len(manifest)
+
+
+def test_faults_are_counted_by_reason(tmp_path: Path) -> None:
+    manifest = write_cohort(OPTIONS, tmp_path)
+    noise = np.random.default_rng(0).integers(0, 256, (128, 128), dtype=np.uint8)
+    planted = {"black.png": np.zeros((128, 128), np.uint8), "tiny.png": noise[:50], "noise.png": noise}
+    for name, values in planted.items():
+        Image.fromarray(values).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    first = manifest.records[0]
+    added = tuple(first.model_copy(update={"path": name}) for name in (*planted, "broken.png"))
+    result = audit_quality(Manifest(manifest.root, (*manifest.records, *added)))
+    assert result.level is Level.WARN
+    assert sum(result.facts["by_reason"].values()) == result.facts["unfit"] == 4
+    assert result.facts["by_reason"]["too small"] == 1
+    assert result.facts["by_reason"]["noise"] == 1
+    assert result.facts["images"] == len(manifest) + 4
+
+
+def test_an_empty_manifest_is_no_pass(tmp_path: Path) -> None:
+    assert audit_quality(Manifest(tmp_path)).level is Level.NOT_RUN
