@@ -70,6 +70,17 @@ def test_a_failing_gate_never_headlines(failing_page: str) -> None:
     assert not any("run-cxr" in row for row in rows)
 
 
+def test_reasons_stand_before_every_number_of_the_page(
+    runs: dict[Modality, Path], answers: Path, page_of: Callable[..., str], failing_page: str
+) -> None:
+    """Comparison and two-phase answers hold numbers too, and come before the chapters."""
+    assert failing_page.index("copies &lt;b&gt;found&lt;/b&gt;") < failing_page.index('id="versus-1"')
+    assert "Under a failing gate:" in failing_page
+    flow_page = page_of(runs[Modality.CXR], screening=answers)
+    parsed(flow_page)
+    assert flow_page.index("9 covid patients and 18 others") < flow_page.index('id="flow"')
+
+
 def test_every_requirement_stands_with_its_level_in_words(failing_page: str) -> None:
     tree = parsed(failing_page)
     (chapter,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "model-1"]

@@ -1,0 +1,76 @@
+"""Time and peak memory of ``duoscan audit`` without a model, on a manifest or on invented images.
+
+    python benchmarks/audit_speed.py MANIFEST
+    python benchmarks/audit_speed.py --invent 3500
+    python benchmarks/audit_speed.py --invent 35000
+
+Invented images are smooth random fields with a rim, no two alike, as JPEG of 512 × 512 pixels: they cost what
+radiographs cost to read and to compare. Peak memory is that of the largest process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIZE = 512
+
+
+def invent(folder: Path, count: int) -> Path:
+    """Write ``count`` images of as many patients, half of them covid, and their manifest."""
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "modality", "label", "source", "patient_id", "split"])
+        for number in range(count):
+            rng = np.random.default_rng(number)
+            coarse = rng.uniform(0, 255, (24, 24)).astype(np.float32)
+            field = np.asarray(Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+            field = field + rng.normal(0, 6, field.shape)
+            name = f"{number:06d}.jpg"
+            Image.fromarray(field.clip(0, 255).astype(np.uint8)).save(folder / name, quality=90)
+            label = "covid" if number % 2 else "normal"
+            split = ("train", "train", "val", "test")[number // 2 % 4]
+            writer.writerow([name, "cxr", label, f"source-{number // 8 % 3}", f"p{number}", split])
+    return folder / "manifest.csv"
+
+
+def measure(manifest: Path) -> None:
+    """Audit once and print what it took."""
+    with manifest.open(encoding="utf-8") as stream:
+        rows = sum(1 for _ in stream) - 1
+    command = [str(Path(sys.executable).with_name("duoscan")), "audit", str(manifest)]
+    start = time.perf_counter()
+    done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
+    seconds = time.perf_counter() - start
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(
+        f"{rows} images: {seconds:.0f} s, {1000 * seconds / rows:.1f} ms an image, peak {peak_mb:.0f} MB; "
+        f"exit code {done.returncode}; {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def main() -> None:
+    """Audit a manifest, or images invented for the purpose."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", nargs="?", type=Path)
+    parser.add_argument("--invent", type=int, help="how many images to make")
+    asked = parser.parse_args()
+    if asked.manifest:
+        measure(asked.manifest)
+    if asked.invent:
+        with tempfile.TemporaryDirectory() as folder:
+            measure(invent(Path(folder), asked.invent))
+
+
+if __name__ == "__main__":
+    main()
