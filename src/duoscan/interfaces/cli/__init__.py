@@ -28,6 +28,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     ),
     "report": ("duoscan.interfaces.cli.report", "report_command", "One HTML file of all evidence."),
     "card": ("duoscan.interfaces.cli.card", "card_command", "Draft checklists and cards of a run."),
+    "samplesize": (
+        "duoscan.interfaces.cli.samplesize",
+        "samplesize_command",
+        "Patients that an interval of a wished width needs.",
+    ),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
     "split-fault": (
         "duoscan.interfaces.cli.split_fault",
