@@ -8,6 +8,7 @@ on the images themselves. Each image is asked for as it is and mirrored.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ _WORDS = 48
 _WORD_AXES = 32
 _AXES = 192
 _BLOCK = 1_024
+_ALL_PAIRS = 16  # fewer images have hardly more pairs than nearest neighbours
 _NEAREST = 9
 _NEAREST_MIRRORED = 3
 _NEAREST_HASHES = 4
@@ -85,10 +87,11 @@ def find_candidates(
         on_image: Called after each image that was embedded.
         seed: Of the sample that words are learned on.
     """
-    if len(places) < 2:
+    if len(places) <= _ALL_PAIRS:
         for _ in places:
             on_image()
-        return []
+        pairs = combinations(sorted(places), 2)
+        return [Candidate(one, other, mirrored) for one, other in pairs for mirrored in (False, True)]
     found: set[Candidate] = set()
     plain = _hashes([signatures[place].phash for place in places])
     mirrored = _hashes([signatures[place].mirrored_phash for place in places])
