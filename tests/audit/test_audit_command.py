@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from duoscan.audit.gate import Verdict
 from duoscan.audit.result import AuditResult, Level
 from duoscan.audit.storage import read_audit
+from duoscan.errors import InputError
 from duoscan.inference.bundle import read_bundle
 from duoscan.interfaces.cli import audit as command
 from duoscan.interfaces.cli.audit import GATE_FAILED, audit_command
@@ -127,6 +128,23 @@ def test_answers_of_any_model_are_judged(manifest: Path, quick: Callable[[Level]
     done = run(manifest, "--predictions", tmp_path / "theirs.csv")
     assert done.exit_code == GATE_FAILED
     assert "does not lie above chance" in done.output  # the same answer for everybody: AUROC 0.5
+
+
+def test_shortcuts_found_elsewhere_count_for_their_modality(
+    manifest: Path, quick: Callable[[Level], None], tmp_path: Path
+) -> None:
+    quick(Level.PASS)
+    found = AuditResult("shortcuts", "Shortcuts", Level.FAIL, ("borders alone keep 0.9 of the skill",))
+    path = tmp_path / "shortcuts.json"
+    path.write_text(json.dumps({"modality": "cxr", "result": found.to_json()}))
+    done = run(manifest, "--shortcuts", path)
+    assert done.exit_code == GATE_FAILED
+    assert "- borders alone keep 0.9 of the skill" in done.output
+    path.write_text(json.dumps({"modality": "ct", "result": found.to_json()}))
+    assert run(manifest, "--shortcuts", path).exit_code == 0
+    for damaged in ({}, {"modality": "mr", "result": {}}, {"modality": "cxr", "result": {"name": "shortcuts"}}):
+        path.write_text(json.dumps(damaged))
+        assert isinstance(run(manifest, "--shortcuts", path).exception, InputError)
 
 
 @pytest.mark.parametrize(
