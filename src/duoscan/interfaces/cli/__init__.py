@@ -39,6 +39,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "split_fault_command",
         "Show what a split by image adds to a figure.",
     ),
+    "shortcuts": (
+        "duoscan.interfaces.cli.shortcuts",
+        "shortcuts_command",
+        "Learn from borders and thumbnails: what skill is left?",
+    ),
     "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),

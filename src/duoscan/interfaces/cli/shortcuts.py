@@ -1,0 +1,106 @@
+"""``duoscan shortcuts``."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from duoscan.files import write_text
+from duoscan.interfaces.cli.train import resolve_recipe, training_progress
+from duoscan.manifest.table import read_manifest
+
+if TYPE_CHECKING:
+    from duoscan.audit.result import AuditResult
+    from duoscan.manifest.records import Manifest
+    from duoscan.training.recipe import Recipe
+
+RESULT_NAME = "shortcuts.json"
+
+
+@click.command("shortcuts")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
+@click.option("--run", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder.")
+@click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
+@click.option("--sources", multiple=True, help="Only these sources; repeatable.")
+@click.option("--backbone", help="Hub id or folder of the weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
+@click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
+@click.option("--seed", default=0, show_default=True, help="Of folds, resamples and random labels.")
+def shortcuts_command(
+    manifest: Path,
+    *,
+    recipe: str,
+    folder: Path,
+    modality: str | None,
+    sources: tuple[str, ...],
+    backbone: str | None,
+    overrides: tuple[str, ...],
+    full: bool,
+    seed: int,
+) -> None:
+    """Learn the classes from what should carry no sign of disease, and say how much of the skill is left.
+
+    Shown are the whole image, its border, the lungs alone and the image without them (where masks are known), an 8 × 8
+    thumbnail, a grey histogram, and a control with random labels; also what a split by image adds, and what another
+    source leaves. A frozen backbone with a logistic regression learns unless --full is given.
+
+    Measuring on the test part is a use of it.
+    """
+    from rich.console import Console
+
+    table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
+    changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
+    resolved = resolve_recipe(recipe, table, modality, changes)
+    table = table.where(modality=resolved.modality)
+    table = table.replace([record for record in table if record.label is not None])
+    result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
+    document = {"modality": resolved.modality, "result": _plain(result.to_json())}
+    write_text(folder / RESULT_NAME, json.dumps(document, indent=1) + "\n")
+    console = Console()
+    for one in result.tables:
+        console.print(_shown(one))
+    console.print(f"{result.title}: {result.level}")
+    for reason in result.reasons:
+        console.print(f"- {reason}", markup=False)
+    console.print(f"Written to {folder / RESULT_NAME}; give it to duoscan audit with --shortcuts", markup=False)
+
+
+def _quick(table: Manifest, recipe: Recipe, folder: Path, seed: int) -> AuditResult:
+    from duoscan.training.shortcuts.audit import audit_shortcuts, quick_scores
+    from duoscan.training.shortcuts.features import probe_features
+
+    with click.progressbar(length=len(table), label="Reading images", file=sys.stderr) as bar:
+        features = probe_features(table, recipe.contract(), recipe.model.backbone, folder, lambda: bar.update(1))
+    return audit_shortcuts(quick_scores(features, seed), features, seed=seed)
+
+
+def _full(table: Manifest, recipe: Recipe, folder: Path, seed: int) -> AuditResult:
+    from duoscan.training.shortcuts.audit import audit_shortcuts
+    from duoscan.training.shortcuts.full import full_scores
+
+    with training_progress() as watcher:
+        return audit_shortcuts(full_scores(table, recipe, folder, seed=seed, watcher=watcher), seed=seed)
+
+
+def _shown(table: Any) -> Any:
+    from rich.table import Table
+
+    shown = Table(*table.columns, title=table.title, title_justify="left")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def _plain(value: Any) -> Any:
+    """``null`` for what is undefined; JSON knows no nan."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _plain(held) for key, held in value.items()}
+    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
