@@ -11,7 +11,7 @@ from duoscan.terms import Split
 from duoscan.training.run import BUNDLE_NAME, Watcher, train
 from duoscan.training.shortcuts.audit import CONTROL, Scores
 from duoscan.training.shortcuts.features import BORDERS, THUMBNAIL, WHOLE
-from duoscan.training.shortcuts.learned import dealt_anew
+from duoscan.training.shortcuts.learned import dealt_anew, reference_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,8 +44,9 @@ def full_scores(
         changed = recipe.model_copy(update={"input": section})
         scores[name] = _answers(manifest, changed, folder / name, tested, watcher)
     shuffled = manifest.replace(dealt_anew(manifest.records, seed))
-    scores[CONTROL] = _answers(shuffled, recipe, folder / CONTROL, tested, watcher)
-    return Scores(tested.records, scores, "the recipe trained again for each, measured on test")
+    control = _answers(shuffled, recipe, folder / CONTROL, tested, watcher)
+    labels = reference_of(shuffled.where(split=Split.TEST, modality=recipe.modality).records)
+    return Scores(tested.records, scores, control, labels, "the recipe trained again for each, measured on test")
 
 
 def _answers(
