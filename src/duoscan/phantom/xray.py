@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WATER_ATTENUATION_PER_MM = 0.0200
 # Calcium absorbs the softer beam of radiography more than that of CT, on which Hounsfield units are defined.
 BONE_FACTOR = 2.0
-LAYER_MM = 4.5
+LAYER_MM = 5.0
 _FINEST_SAMPLES = 224
 _COARSEST_SAMPLES = 96
 _LAYERS_PER_SLAB = 4
