@@ -147,20 +147,24 @@ def outline(mask: Mask, grid: Grid, view: View, size: int, least_mm: float) -> M
     if not mask.any():
         return np.zeros((size, size), np.bool_)
     half = max(1, size // 2)
-    thickness = _project(lambda layers: mask[:, layers].sum(1, dtype=np.uint8).astype(np.float32), grid, view, half)
+    thickness = _project(
+        lambda layers: mask[:, layers].sum(1, dtype=np.uint8).astype(np.float32), grid, view, half, 2 * _LAYERS_PER_SLAB
+    )
     fine = Image.fromarray(thickness).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(np.asarray(fine) >= least_mm, np.bool_)
 
 
-def _project(slab_of: Callable[[slice], Array], grid: Grid, view: View, size: int) -> Array:
+def _project(
+    slab_of: Callable[[slice], Array], grid: Grid, view: View, size: int, layers_per_slab: int = _LAYERS_PER_SLAB
+) -> Array:
     """Sum along the beam the sums ``slab_of`` gives for some of the layers."""
     film = np.zeros((size, size), np.float32)
     layer_mm, step_mm = grid.spacing_mm[1], grid.spacing_mm[2]
     front, back = float(grid.y_mm[0]), float(grid.y_mm[-1])
     detector = front - _AIR_GAP_MM if view.position == "PA" else back + _AIR_GAP_MM
     middle = 0.5 * (front + back)
-    for start in range(0, len(grid.y_mm), _LAYERS_PER_SLAB):
-        layers = slice(start, start + _LAYERS_PER_SLAB)
+    for start in range(0, len(grid.y_mm), layers_per_slab):
+        layers = slice(start, start + layers_per_slab)
         slab = slab_of(layers)
         y = float(grid.y_mm[layers].mean())
         reach = view.source_distance_mm
