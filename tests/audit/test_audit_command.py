@@ -53,7 +53,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Callable[[Level], None]:
     """Audits of the data, which have tests of their own, answer at once."""
 
     def make(level: Level) -> None:
-        names = ("patients", "copies", "confounding")
+        names = ("patients", "copies", "confounding", "quality")
         results = [AuditResult(name, name, level, (f"reason of {name}",)) for name in names]
         monkeypatch.setattr(command, "audit_data", lambda *_, **__: (list(results), None))
 

@@ -37,7 +37,8 @@ def test_predict_writes_one_row_per_image(
     out = tmp_path / "out.csv"
     bundle = brightness_bundles[Modality.CT]
     code = run(
-        "predict", "--modality", "ct", tmp_path / "in", "--csv", out, "--bundle", bundle, "--heatmaps", tmp_path / "h"
+        *("predict", "--no-quality-check", "--modality", "ct", tmp_path / "in"),
+        *("--csv", out, "--bundle", bundle, "--heatmaps", tmp_path / "h"),
     )
     assert code == 1  # the text file is a row with a reason, and the exit code tells
     with out.open(encoding="utf-8") as stream:
@@ -59,7 +60,7 @@ def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> No
     write_png(tmp_path / "in" / "anna" / "x.png", 0.9)
     need = tmp_path / "need.csv"
     need.write_text("patient_id,need_ct\nanna,yes\n", encoding="utf-8")
-    common = ["screen", tmp_path / "in", "--modality", "cxr", "--need-ct", need, *bundles]
+    common = ["screen", "--no-quality-check", tmp_path / "in", "--modality", "cxr", "--need-ct", need, *bundles]
     assert run(*common, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--quiet") == 0
     answers = list(csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["patient_id"], row["answer"], row["need_ct"]) for row in answers] == [("anna", "CT needed", "yes")]
@@ -139,7 +140,10 @@ def test_a_manifest_can_be_screened_and_tells_how_it_went(
             lines.append(f"{name}-{modality}.png,{modality},{label},{name},{split}")
     table = tmp_path / "manifest.csv"
     table.write_text("\n".join(lines), encoding="utf-8")
-    assert run("screen", "--manifest", table, "--split", "test", "--csv", tmp_path / "out.csv", *bundles) == 0
+    common = ["screen", "--manifest", table, "--split", "test", *bundles]
+    assert run(*common, "--no-quality-check", "--csv", tmp_path / "out.csv") == 0
+    # Noise is no image of a chest, and without the flag it is refused.
+    assert run(*common, "--csv", tmp_path / "refused.csv") == 1
     answers = list(csv.DictReader((tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["patient_id"], row["answer"]) for row in answers] == [("a", "positive"), ("b", "negative")]
     out = capsys.readouterr().out

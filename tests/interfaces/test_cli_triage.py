@@ -184,7 +184,18 @@ def test_from_models_to_screening(brightness_bundles: dict[Modality, Path], coho
 
     def screened(*arguments: str | Path) -> list[dict[str, str]]:
         answers = tmp_path / "answers.csv"
-        command = ["screen", "--manifest", cohort, "--split", "test", "--quiet", "--csv", answers, *arguments]
+        command = [
+            "screen",
+            "--no-quality-check",
+            "--manifest",
+            cohort,
+            "--split",
+            "test",
+            "--quiet",
+            "--csv",
+            answers,
+            *arguments,
+        ]
         result = CliRunner().invoke(cli, [str(part) for part in command])
         assert result.exit_code == 0, result.output
         with answers.open(encoding="utf-8") as stream:

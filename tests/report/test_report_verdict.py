@@ -120,7 +120,7 @@ def manifest_of(subject: Subject, root: Path) -> Path:
 def test_without_audits_the_verdict_is_a_warning_that_names_them(sound: tuple[Subject, Evaluation]) -> None:
     verdict = judge_subject(*sound, []).verdict
     assert verdict.level is Level.WARN
-    assert len([check for check in verdict.checks if check.level is Level.NOT_RUN and check.name in AUDITS]) == 7
+    assert {check.name for check in verdict.checks if check.level is Level.NOT_RUN} >= set(AUDITS)
 
 
 def test_audits_of_other_images_do_not_count(sound: tuple[Subject, Evaluation], tmp_path: Path) -> None:

@@ -263,6 +263,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("patients", "No patient in two splits"),
     Requirement("copies", "No copies across splits or labels"),
     Requirement("confounding", "Label not told by origin"),
+    Requirement("quality", "Images are whole, upright and of the chest", worst=Level.WARN),
     Requirement("shortcuts", "Skill is lost without the lung"),
     Requirement("perturbation", "Answers hold against marks and masks", worst=Level.WARN),
     Requirement("attention", "Attention lies on the lung", worst=Level.WARN),

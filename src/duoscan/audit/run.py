@@ -15,6 +15,7 @@ from duoscan.audit.copies.audit import NAME as COPIES
 from duoscan.audit.copies.audit import TITLE as COPIES_TITLE
 from duoscan.audit.copies.audit import audit_copies
 from duoscan.audit.patients import audit_patients
+from duoscan.audit.quality import audit_quality
 from duoscan.audit.result import AuditResult, not_run
 from duoscan.errors import MissingExtraError
 from duoscan.terms import Split
@@ -63,6 +64,8 @@ def audit_data(
     watcher = watcher or Watcher()
     watcher.on_stage("patients", len(manifest))
     results = [audit_patients(manifest, on_image=watcher.on_image, workers=workers, seed=seed)]
+    watcher.on_stage("quality", len(manifest))
+    results.append(audit_quality(manifest, on_image=watcher.on_image, workers=workers))
     watcher.on_stage("copies", len(manifest))
     copies: Copies | None = None
     try:

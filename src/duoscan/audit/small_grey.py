@@ -7,51 +7,35 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
-from duoscan.imaging.limits import MAX_PIXELS
-from duoscan.imaging.reader import read_image
-from duoscan.quiet import quiet
+from duoscan.imaging.preprocess import lung_grey
+from duoscan.imaging.raster import read_raster
+from duoscan.imaging.reader import is_dicom, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_JPEG_START = b"\xff\xd8"
 
+def shrunk_grey(path: Path, at_least_px: int) -> NDArray[np.float32]:
+    """The whole image as grey in [0, 1], Hounsfield units in the lung window.
 
-def small_grey(path: Path, size: int = 64) -> NDArray[np.float32]:
-    """The whole image as grey in [0, 1], shape (size, size), each pixel the mean of the area it stands for.
-
-    A JPEG is decoded at the smallest of its own scales (1/2, 1/4, 1/8) that still has ``size`` pixels, which
-    takes a fraction of the time. Hounsfield units are shown in the lung window. The sides are scaled apart from
-    each other, so the shape of the image is not kept.
+    A JPEG is decoded at the smallest of its own scales (1/2, 1/4, 1/8) of which both sides still have
+    ``at_least_px`` pixels, which takes a fraction of the time; any other image comes at its own size.
 
     Raises:
         ImageError: The image cannot be read or must not be answered; the text says why.
     """
-    quick = _scaled_jpeg(path, size)
-    if quick is not None:
-        return quick
-    pixels = read_image(path)
-    values = pixels.values
-    if pixels.is_hu:
-        low = LUNG_WINDOW_CENTRE_HU - LUNG_WINDOW_WIDTH_HU / 2
-        values = np.clip((values - low) / LUNG_WINDOW_WIDTH_HU, 0, 1).astype(np.float32)
-    return np.asarray(Image.fromarray(values).resize((size, size), Image.Resampling.BOX), dtype=np.float32)
+    return lung_grey(read_image(path) if is_dicom(path) else read_raster(path, at_least_px=at_least_px))
 
 
-def _scaled_jpeg(path: Path, size: int) -> NDArray[np.float32] | None:
-    """The same for a sound JPEG; ``None`` leaves the file, and the words for what is wrong, to the reader."""
-    try:
-        with path.open("rb") as stream:
-            if stream.read(2) != _JPEG_START:
-                return None
-        with quiet, Image.open(path, formats=("JPEG",)) as image:
-            if image.width * image.height > MAX_PIXELS or min(image.size) < size:
-                return None
-            image.draft("L", (size, size))
-            small = image.convert("L").resize((size, size), Image.Resampling.BOX)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return np.asarray(small, dtype=np.float32) / np.float32(255)
+def small_grey(path: Path, size: int = 64) -> NDArray[np.float32]:
+    """The same in shape (size, size), each pixel the mean of the area it stands for.
+
+    The sides are scaled apart from each other, so the shape of the image is not kept.
+
+    Raises:
+        ImageError: As :func:`shrunk_grey`.
+    """
+    small = Image.fromarray(shrunk_grey(path, size)).resize((size, size), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32)

@@ -85,7 +85,16 @@ def features(pixels: Pixels) -> NDArray[np.float64]:
         Shape (135,): 13 quantiles of log edge strength at each of 3 scales, then the share of edges in each of
         4 × 4 cells and 6 directions, as its square root.
     """
-    grey = prepare_grey(pixels, _CONTRACT).astype(np.float64)
+    return edge_features(standard_grey(pixels))
+
+
+def standard_grey(pixels: Pixels) -> NDArray[np.float64]:
+    """What the features are made from: grey in [0, 1] without black borders, shape (128, 128)."""
+    return prepare_grey(pixels, _CONTRACT).astype(np.float64)
+
+
+def edge_features(grey: NDArray[np.float64]) -> NDArray[np.float64]:
+    """:func:`features` of an image that :func:`standard_grey` made."""
     strengths = [np.quantile(_edges(grey, side)[0], _QUANTILES) for side in _SCALES]
     strength, direction = _edges(grey, _ORIENTED_SCALE)
     bins = np.minimum((direction * _DIRECTIONS).astype(np.int64), _DIRECTIONS - 1)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from duoscan.errors import UnsupportedImageError
+from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
 from duoscan.imaging.limits import stretch
 from duoscan.imaging.probes import PROBES
 from duoscan.terms import Modality
@@ -128,6 +129,14 @@ def window(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float3
         return np.clip(pixels.values, 0, 1)
     half = contract.window_width_hu / 2
     return stretch(pixels.values, contract.window_centre_hu - half, contract.window_centre_hu + half)
+
+
+def lung_grey(pixels: Pixels) -> NDArray[np.float32]:
+    """The image as grey in [0, 1], whatever made it: HU in the lung window, grey as it is; shape (H, W)."""
+    if not pixels.is_hu:
+        return pixels.values
+    low = LUNG_WINDOW_CENTRE_HU - LUNG_WINDOW_WIDTH_HU / 2
+    return stretch(pixels.values, low, low + LUNG_WINDOW_WIDTH_HU)
 
 
 def source_box(pixels: Pixels, contract: PreprocessingContract) -> Box:

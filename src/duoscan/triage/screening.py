@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.modality import guess_modality
+from duoscan.imaging.quality.check import why_refused
 from duoscan.imaging.reader import is_dicom, read_image
 from duoscan.inference.collect import NO_RULES, FoundImage, PatientRules, collect, folder_patient
 from duoscan.inference.predictor import ImageFile, Predictor, refused
@@ -103,6 +104,7 @@ class Screener:
         xray_threshold: Operating point of phase 1; the policy's or the bundle's where ``None``.
         ct_threshold: Operating point of phase 2; the policy's or the bundle's where ``None``.
         policy: What to obey; the one the bundles carry where ``None``, else "confirm positives, uncertified".
+        check_quality: Refuse what is no whole, upright, sharp image of a chest.
 
     Raises:
         InputError: The policy's certificate is for other models, or the bundles carry different policies.
@@ -119,7 +121,9 @@ class Screener:
         xray_threshold: float | None = None,
         ct_threshold: float | None = None,
         policy: Policy | None = None,
+        check_quality: bool = True,
     ) -> None:
+        self.check_quality = check_quality
         self.xray_bundle: Bundle = load_bundle(xray, Modality.CXR)
         self.ct_bundle: Bundle = load_bundle(ct, Modality.CT)
         self._bundles = {Modality.CXR: self.xray_bundle, Modality.CT: self.ct_bundle}
@@ -129,6 +133,10 @@ class Screener:
             Modality.CXR: float(self.policy.xray_threshold or 0.0),
             Modality.CT: float(self.policy.ct_threshold or 0.0),
         }
+
+    def bundle(self, modality: Modality) -> Bundle:
+        """The model of a phase."""
+        return self._bundles[modality]
 
     def screen(
         self,
@@ -166,7 +174,7 @@ class Screener:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         cases: dict[str, _Case] = {}
         for image in found:
-            file, kind = identify(image, paths, modality)
+            file, kind = identify(image, paths, modality, check_quality=self.check_quality)
             cases.setdefault(str(file.row.patient_id), _Case()).of(kind).append(file)
         asked = {name: need_ct if isinstance(need_ct, bool) else name in need_ct for name in cases}
         self._run(Modality.CXR, cases.values(), on_image)
@@ -186,7 +194,9 @@ class Screener:
         lists = [case.of(modality) for case in cases]
         if not any(lists):
             return
-        predictor = Predictor(self._bundles[modality], threshold=self.thresholds[modality])
+        predictor = Predictor(
+            self._bundles[modality], threshold=self.thresholds[modality], check_quality=self.check_quality
+        )
         places = [(files, index) for files in lists for index in range(len(files))]
         stream = predictor.predict((files[index] for files, index in places), keep_pixels=True)
         for (files, index), file in zip(places, stream, strict=True):
@@ -227,7 +237,7 @@ class Screener:
 
 
 def identify(
-    found: FoundImage, paths: Sequence[str | Path], modality: Modality | None
+    found: FoundImage, paths: Sequence[str | Path], modality: Modality | None, *, check_quality: bool = True
 ) -> tuple[ImageFile, Modality | None]:
     """Tell the patient and the modality of one file; what cannot be told is refused with its reason.
 
@@ -235,6 +245,7 @@ def identify(
         found: The file and what table or pattern say of it.
         paths: What the person gave; a folder below it may name the patient.
         modality: What raster files are taken for; told from their content where ``None``.
+        check_quality: Refuse what shows no chest before its modality is guessed.
     """
     row = Prediction(found.name, found.patient_id, None, None, Decision.UNREADABLE)
     try:
@@ -243,8 +254,11 @@ def identify(
             header = read_dicom_header(found.path)
             kind = header.modality or kind or modality
             row = replace(row, patient_id=row.patient_id or header.patient_id, study_id=header.study_id)
-        kind = kind or modality or guess_modality(read_image(found.path))[0]
-        reason = _UNSURE
+        kind, reason = kind or modality, _UNSURE
+        if kind is None:
+            pixels = read_image(found.path)
+            why = why_refused(pixels) if check_quality else None
+            kind, reason = (None, f"{found.path}: {why}") if why else (guess_modality(pixels)[0], _UNSURE)
     except ImageError as error:
         kind, reason = None, str(error)
     except ValueError:

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.audit.small_grey import shrunk_grey
 from duoscan.errors import ImageError, MissingExtraError
-from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
 from duoscan.imaging.limits import stretch
-from duoscan.imaging.raster import read_raster
-from duoscan.imaging.reader import is_dicom, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -152,11 +150,7 @@ def read_small(path: Path) -> NDArray[np.uint8]:
         ImageError: It cannot be read.
     """
     cv2 = opencv()
-    pixels = read_image(path) if is_dicom(path) else read_raster(path, at_least_px=SIDE)
-    values = pixels.values
-    if pixels.is_hu:
-        low = LUNG_WINDOW_CENTRE_HU - LUNG_WINDOW_WIDTH_HU / 2
-        values = stretch(values, low, low + LUNG_WINDOW_WIDTH_HU)
+    values = shrunk_grey(path, SIDE)
     scale = SIDE / max(values.shape)
     size = tuple(max(16, round(side * scale)) for side in values.shape[::-1])
     values = cv2.resize(values, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -27,7 +27,7 @@ from duoscan.interfaces.dicom.results import check_can_write, write_results
 from duoscan.interfaces.dicom.send import Peer, send_files
 from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
-from duoscan.terms import Decision, Finding, Modality, Split
+from duoscan.terms import NOTICE, Decision, Finding, Modality, Split
 from duoscan.triage.outputs import write_answers
 from duoscan.triage.policy import named_policy
 from duoscan.triage.rule import Answer
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
 
-NOTICE = "Research software, not a medical device: a person decides."
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -53,6 +52,11 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--csv", "csv_out", type=_FILE, help="Write the answers as CSV."),
         click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Write overlays here."),
         click.option("--quiet", is_flag=True, help="No table on the screen."),
+        click.option(
+            "--no-quality-check",
+            is_flag=True,
+            help="Answer whatever can be read, also what is no chest, rotated, inverted, blurred, …",
+        ),
     ]
     for option in reversed(options):
         command = option(command)
@@ -90,6 +94,7 @@ def screen_command(
     csv_out: Path | None,
     heatmaps: Path | None,
     quiet: bool,
+    no_quality_check: bool,
     manifest: Path | None,
     split: str | None,
     need_ct: Path | None,
@@ -123,6 +128,7 @@ def screen_command(
         xray_threshold=xray_threshold,
         ct_threshold=ct_threshold,
         policy=named_policy(policy) if policy else None,
+        check_quality=not no_quality_check,
     )
     found, labels = _found(paths, _rules(patients, patient_pattern), manifest, split)
     pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
@@ -163,6 +169,7 @@ def predict_command(
     csv_out: Path | None,
     heatmaps: Path | None,
     quiet: bool,
+    no_quality_check: bool,
     modality: str,
     bundle: Path | None,
     threshold: float | None,
@@ -173,7 +180,7 @@ def predict_command(
     Exit code: 0 every image was answered; 1 some could not be; 2 the command itself was wrong.
     """
     kind = Modality(modality)
-    predictor = Predictor(load_bundle(bundle, kind), threshold=threshold)
+    predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
     found, _ = _found(paths, _rules(patients, patient_pattern), None, None)
     files = (identify(image, paths, kind)[0] for image in found)
     rows = []
