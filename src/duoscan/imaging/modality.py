@@ -95,8 +95,9 @@ def standard_grey(pixels: Pixels) -> NDArray[np.float64]:
 
 def edge_features(grey: NDArray[np.float64]) -> NDArray[np.float64]:
     """:func:`features` of an image that :func:`standard_grey` made."""
-    strengths = [np.quantile(_edges(grey, side)[0], _QUANTILES) for side in _SCALES]
-    strength, direction = _edges(grey, _ORIENTED_SCALE)
+    strengths = [np.quantile(np.hypot(*_slopes(grey, side)), _QUANTILES) for side in _SCALES]
+    down, across = _slopes(grey, _ORIENTED_SCALE)
+    strength, direction = np.hypot(down, across), np.arctan2(down, across) % np.pi / np.pi  # in half turns, [0, 1]
     bins = np.minimum((direction * _DIRECTIONS).astype(np.int64), _DIRECTIONS - 1)
     cell = _ORIENTED_SCALE // _CELLS
     by_direction = np.stack([strength * (bins == index) for index in range(_DIRECTIONS)])
@@ -105,12 +106,12 @@ def edge_features(grey: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.concatenate([np.log(np.concatenate(strengths) + _FAINTEST_EDGE), np.sqrt(shares).ravel()])
 
 
-def _edges(grey: NDArray[np.float64], side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Edge strength in standard deviations per pixel, and direction in half turns in [0, 1], shape (side, side)."""
+def _slopes(grey: NDArray[np.float64], side: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Change per pixel downwards and to the right, in standard deviations, each of shape (side, side)."""
     block = _SIDE // side
     small = grey.reshape(side, block, side, block).mean(axis=(1, 3))
     down, across = np.gradient(small / max(float(small.std()), _FAINTEST_EDGE))
-    return np.hypot(down, across), np.arctan2(down, across) % np.pi / np.pi
+    return down, across
 
 
 @cache
