@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from duoscan.audit.quality import audit_quality
@@ -25,6 +26,41 @@ def test_phantoms_are_fit_and_each_is_reported(tmp_path: Path) -> None:
     result = audit_quality(manifest, on_image=lambda: calls.append(None))
     assert result.level is Level.PASS
     assert len(calls) == len(manifest)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_clean_cohorts_raise_no_alarm(tmp_path: Path, seed: int) -> None:
+    options = PhantomOptions(patients=2, seed=seed, slices=3, ct_size=96, xray_size=128)
+    result = audit_quality(write_cohort(options, tmp_path))
+    assert (result.level, result.facts["unfit"]) == (Level.PASS, 0)
+
+
+def test_planted_turns_negatives_and_pages_are_named(tmp_path: Path) -> None:
+    manifest = write_cohort(OPTIONS, tmp_path)
+    changed = []
+    for record in manifest.where(modality="cxr"):
+        with Image.open(manifest.file(record)) as image:
+            grey = np.asarray(image.convert("L"))
+        for kind, values in {"turned": np.rot90(grey), "negative": 255 - grey}.items():
+            name = f"{kind}-{len(changed)}.png"
+            Image.fromarray(np.ascontiguousarray(values)).save(tmp_path / name)
+            changed.append(record.model_copy(update={"path": name}))
+    result = audit_quality(Manifest(manifest.root, (*manifest.records, *changed)))
+    assert result.level is Level.WARN
+    # Four X-rays, each once on its side and once as a negative.
+    assert result.facts["by_reason"] == {"rotated": 4, "inverted": 4}
+    assert {row[0].split("-")[0] for row in result.tables[0].rows} == {"turned", "negative"}
+
+
+def test_few_unfit_images_are_shown_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write_cohort(OPTIONS, tmp_path)
+    # 16 images; with 1 of them unfit the share is 6 %.
+    answers = iter(["blurred: so"] + [None] * (len(manifest) - 1))
+    monkeypatch.setattr("duoscan.audit.quality.why_refused", lambda *_: next(answers))
+    monkeypatch.setattr("duoscan.audit.quality.FEW", 0.07)
+    result = audit_quality(manifest, workers=1)
+    assert (result.level, result.facts["unfit"]) == (Level.PASS, 1)
+    assert result.tables[0].rows[0][1] == "blurred: so"
 
 
 def test_faults_are_counted_by_reason(tmp_path: Path) -> None:
