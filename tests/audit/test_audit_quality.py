@@ -52,6 +52,17 @@ def test_planted_turns_negatives_and_pages_are_named(tmp_path: Path) -> None:
     assert {row[0].split("-")[0] for row in result.tables[0].rows} == {"turned", "negative"}
 
 
+def test_a_pool_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = write_cohort(OPTIONS, tmp_path)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    added = manifest.records[0].model_copy(update={"path": "broken.png"})
+    table = Manifest(manifest.root, (added, *manifest.records))
+    alone = audit_quality(table, workers=1)
+    monkeypatch.setattr("duoscan.audit.quality._WORTH_A_POOL", 1)
+    assert audit_quality(table, workers=2) == alone
+    assert alone.facts["by_reason"] == {"unreadable": 1}
+
+
 def test_few_unfit_images_are_shown_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = write_cohort(OPTIONS, tmp_path)
     # 16 images; with 1 of them unfit the share is 6 %.

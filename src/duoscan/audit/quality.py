@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
@@ -13,9 +15,13 @@ from duoscan.imaging.contract import Pixels
 from duoscan.imaging.quality.check import why_refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from duoscan.manifest.records import ImageRecord, Manifest
+    from duoscan.manifest.records import Manifest
+    from duoscan.terms import Modality
+
+    Job = tuple[Path, Modality]
 
 NAME = "quality"
 TITLE = "Image quality"
@@ -26,6 +32,10 @@ FEW = 0.01
 _EXAMPLES = 5
 _AT_LEAST_PX = 256
 
+# Small arrays hold the interpreter lock, so threads gain nothing; a process takes half a second to start.
+_WORTH_A_POOL = 400
+_CHUNK = 32
+
 
 def audit_quality(manifest: Manifest, *, on_image: Callable[[], None] | None = None, workers: int = 2) -> AuditResult:
     """Count the images that screening would refuse, by reason, e.g. no chest, rotated, or blurred.
@@ -35,21 +45,15 @@ def audit_quality(manifest: Manifest, *, on_image: Callable[[], None] | None = N
     Args:
         manifest: Records whose files are read.
         on_image: Called after each image.
-        workers: Threads that read images.
+        workers: Processes that read images.
     """
     if not manifest.records:
         return not_run(NAME, TITLE, "The manifest holds no image.")
-
-    def judge(record: ImageRecord) -> str | None:
-        try:
-            return why_refused(Pixels(shrunk_grey(manifest.file(record), _AT_LEAST_PX)), record.modality)
-        except ImageError as error:
-            return f"{UNREADABLE}: {error}"
-
     counts: Counter[str] = Counter()
     examples: list[tuple[str, ...]] = []
-    with ThreadPoolExecutor(workers) as pool:
-        for record, why in zip(manifest.records, pool.map(judge, manifest.records), strict=True):
+    jobs = [(manifest.file(record), record.modality) for record in manifest.records]
+    with _judged(jobs, workers) as reasons:
+        for record, why in zip(manifest.records, reasons, strict=True):
             if why is not None:
                 kind = why.split(":", 1)[0]
                 counts[kind] += 1
@@ -66,3 +70,22 @@ def audit_quality(manifest: Manifest, *, on_image: Callable[[], None] | None = N
         return AuditResult(NAME, TITLE, Level.PASS, (reason,), facts, tables)
     reason = f"{unfit} of {total} images are unfit; look at them, and repair or leave them out."
     return AuditResult(NAME, TITLE, Level.WARN, (reason,), facts, tables)
+
+
+def _judge(job: Job) -> str | None:
+    path, modality = job
+    try:
+        return why_refused(Pixels(shrunk_grey(path, _AT_LEAST_PX)), modality)
+    except ImageError as error:
+        return f"{UNREADABLE}: {error}"
+
+
+@contextmanager
+def _judged(jobs: list[Job], workers: int) -> Iterator[Iterator[str | None]]:
+    """The reasons in order, found here or in a pool."""
+    if workers <= 1 or len(jobs) < _WORTH_A_POOL:
+        yield map(_judge, jobs)
+        return
+    # Forking a process that already runs threads is unsafe.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool.map(_judge, jobs, chunksize=_CHUNK)
