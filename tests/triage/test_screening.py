@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw, ImageOps
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from duoscan.errors import InputError
 from duoscan.inference.collect import PatientRules
+from duoscan.phantom.cohort import write_cohort
+from duoscan.phantom.plan import PhantomOptions
 from duoscan.terms import Decision, Modality
 from duoscan.triage.outputs import COLUMNS, write_answers
 from duoscan.triage.rule import Answer
@@ -159,3 +162,35 @@ def test_dicom_names_its_own_patient_and_modality(screener: Screener, tmp_path: 
     assert answers["DICOM-8"].answer is Answer.NEGATIVE
     assert answers["DICOM-9"].answer is Answer.UNREADABLE
     assert "MR" in answers["DICOM-9"].reason
+
+
+def test_what_is_no_chest_is_refused_before_its_modality_is_guessed(
+    brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    picture = Image.new("L", (300, 300), 255)
+    for left in range(20, 280, 60):
+        ImageDraw.Draw(picture).rectangle((left, 40, left + 30, 260), fill=60)
+    picture.save(tmp_path / "bars.png")
+    bundles = brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT]
+    [case] = Screener(*bundles).screen([tmp_path / "bars.png"])
+    assert case.answer is Answer.UNREADABLE
+    assert "bars.png: not a chest X-ray or an axial chest CT slice" in case.reason
+    # Said to be an X-ray, it comes to the model and is refused there, in words about X-rays.
+    [case] = Screener(*bundles).screen([tmp_path / "bars.png"], modality=Modality.CXR)
+    assert "bars.png: not a chest X-ray: it looks like something else" in case.reason
+    [case] = Screener(*bundles, check_quality=False).screen([tmp_path / "bars.png"], modality=Modality.CXR)
+    assert case.xray.probability is not None
+
+
+def test_a_phantom_is_answered_and_its_negative_is_not(
+    brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    write_cohort(PhantomOptions(patients=1, seed=3, slices=2, ct_size=96, xray_size=256), tmp_path / "cohort")
+    [xray] = (tmp_path / "cohort" / "cxr").rglob("*.png")
+    with Image.open(xray) as image:
+        ImageOps.invert(image.convert("L")).save(tmp_path / "negative.png")
+    bundles = brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT]
+    answers = Screener(*bundles).screen([xray, tmp_path / "negative.png"], modality=Modality.CXR)
+    rows = {Path(row.path).name: row for case in answers for row in case.images}
+    assert rows[xray.name].probability is not None
+    assert "inverted: looks like a negative" in rows["negative.png"].reason
