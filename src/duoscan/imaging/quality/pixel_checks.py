@@ -1,6 +1,6 @@
 """Images that hold too little to answer: too small, without contrast, saturated, or noise.
 
-These checks see gross faults only. They do not tell a chest from another part of the body.
+These checks see gross faults only; :mod:`duoscan.imaging.quality.content` tells a chest from anything else.
 """
 
 from __future__ import annotations
