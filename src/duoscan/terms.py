@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+NOTICE = "Research software, not a medical device: a person decides."
+"""Stands under every answer."""
+
 
 class Modality(StrEnum):
     """What made the image. The two phases are bound to the two modalities."""

@@ -39,10 +39,10 @@ def results(dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path_fact
     return out
 
 
-def run(dicom: Path, bundles: dict[Modality, Path], out: Path) -> int:
+def run(dicom: Path, bundles: dict[Modality, Path], out: Path, *options: str) -> int:
     models = ["--xray-bundle", str(bundles[Modality.CXR]), "--ct-bundle", str(bundles[Modality.CT])]
     with pytest.raises(SystemExit) as ended:
-        main(["screen", str(dicom), "--need-ct-all", "--quiet", "--dicom-out", str(out), *models])
+        main(["screen", str(dicom), "--need-ct-all", "--quiet", "--dicom-out", str(out), *models, *options])
     return int(ended.value.code or 0)
 
 
@@ -117,7 +117,7 @@ def test_the_objects_are_valid_against_the_standard(results: Path) -> None:
 
 
 def test_raster_files_have_no_dicom_results(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
-    screener = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT])
+    screener = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT], check_quality=False)
     answers = screener.screen([write_png(tmp_path / "p1" / "x.png", 0.8)], modality=Modality.CXR)
     assert answers[0].xray.probability is not None
     assert study_results(answers) == []
@@ -130,3 +130,20 @@ def test_a_manifest_and_dicom_results_do_not_go_together(tmp_path: Path, capsys:
         main(["screen", "--manifest", str(table), "--dicom-out", str(tmp_path / "out")])
     assert ended.value.code == 2
     assert "--dicom-out goes with files and folders" in capsys.readouterr().err
+
+
+def uids(folder: Path) -> set[str]:
+    return {str(pydicom.dcmread(path).SOPInstanceUID) for path in folder.rglob("report.dcm")}
+
+
+def test_where_the_files_lie_does_not_change_the_report_but_another_threshold_does(
+    results: Path, dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(dicom, tmp_path / "elsewhere")
+    assert run(tmp_path / "elsewhere", brightness_bundles, tmp_path / "same") == 0
+    assert uids(tmp_path / "same") == uids(results)
+    assert len(uids(results)) == 6
+    for option, value in (("--xray-threshold", "0.501"), ("--ct-threshold", "0.501")):
+        out = tmp_path / option.strip("-")
+        assert run(dicom, brightness_bundles, out, option, value) == 0
+        assert uids(out).isdisjoint(uids(results))

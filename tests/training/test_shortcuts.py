@@ -15,6 +15,7 @@ from torch import nn
 from duoscan.audit.result import Level
 from duoscan.audit.storage import read_shortcuts
 from duoscan.errors import ManifestError
+from duoscan.evaluation.retained import Retained
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.interfaces.cli.shortcuts import RESULT_NAME, shortcuts_command
 from duoscan.manifest.records import ImageRecord, Manifest
@@ -31,7 +32,7 @@ from duoscan.training.shortcuts.features import (
     ProbeFeatures,
     probe_features,
 )
-from duoscan.training.shortcuts.learned import Retained, dealt_anew
+from duoscan.training.shortcuts.learned import dealt_anew
 
 PATIENTS = 120
 CONTRACT = PreprocessingContract(modality=Modality.CXR, height=64, width=64, crop_borders=False)

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,8 +52,9 @@ class BinaryResult:
         baseline: The same metrics of always answering the majority class.
         majority: That class: ``covid`` or ``not covid``.
         confusion: Counts of images.
-        calibration: Whether P(covid) means what it says.
-        auroc_delong: The AUROC once more, its interval in closed form as a check on the resampled one.
+        sample: The measured rows.
+        resamples: Resamples of patients behind each interval.
+        seed: Seed of the resamples.
     """
 
     images: int
@@ -62,8 +64,19 @@ class BinaryResult:
     baseline: dict[str, float]
     majority: str
     confusion: Confusion
-    calibration: CalibrationResult
-    auroc_delong: Estimate
+    sample: Sample
+    resamples: int
+    seed: int
+
+    @cached_property
+    def calibration(self) -> CalibrationResult:
+        """Whether P(covid) means what it says; measured when asked for, since it takes longer than all the rest."""
+        return measure_calibration(self.sample, resamples=self.resamples, seed=self.seed)
+
+    @property
+    def auroc_delong(self) -> Estimate:
+        """The AUROC once more, its interval in closed form as a check on the resampled one."""
+        return delong_auroc(self.sample.reference, self.sample.probability, self.sample.units)
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
@@ -232,17 +245,12 @@ def evaluate(
     def interval(metrics: MetricSet, units: Sequence[str]) -> dict[str, Estimate]:
         return bootstrap(metrics, units, resamples=resamples, seed=seed)
 
-    def calibration(sample: Sample) -> CalibrationResult:
-        return measure_calibration(sample, resamples=resamples, seed=seed)
-
-    overall = _binary(rows, threshold, interval, calibration)
+    overall = _binary(rows, threshold, resamples, seed)
     counts = _counts(predictions, rows)
     by_source = dict.fromkeys(counts.sources, overall)
     if len(by_source) > 1:
         by_source = {
-            source: _binary(
-                [row for row in rows if (row.source or UNKNOWN) == source], threshold, interval, calibration
-            )
+            source: _binary([row for row in rows if (row.source or UNKNOWN) == source], threshold, resamples, seed)
             for source in counts.sources
         }
     multiclass = _multiclass(rows, interval)
@@ -277,24 +285,20 @@ def _metrics_json(metrics: Mapping[str, Estimate], baseline: Mapping[str, float]
     }
 
 
-def _binary(
-    rows: Sequence[Prediction],
-    threshold: float | None,
-    interval: Interval,
-    calibration: Callable[[Sample], CalibrationResult],
-) -> BinaryResult:
+def _binary(rows: Sequence[Prediction], threshold: float | None, resamples: int, seed: int) -> BinaryResult:
     sample = sample_of(rows, threshold)
     metrics = BinaryMetrics(sample)
     return BinaryResult(
         images=len(sample),
         patients=sample.patients,
         classes=_tally(row.label for row in rows),
-        metrics=interval(metrics, sample.units),
+        metrics=bootstrap(metrics, sample.units, resamples=resamples, seed=seed),
         baseline=majority_baseline(sample.reference),
         majority=POSITIVE if sample.reference.mean() > 1 / 2 else f"not {POSITIVE}",
         confusion=metrics.confusion(),
-        calibration=calibration(sample),
-        auroc_delong=delong_auroc(sample.reference, sample.probability, sample.units),
+        sample=sample,
+        resamples=resamples,
+        seed=seed,
     )
 
 

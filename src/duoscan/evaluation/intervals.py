@@ -61,6 +61,14 @@ class Estimate:
     dropped: int = 0
     note: str = ""
 
+    def spoken(self, digits: int = 3) -> str:
+        """``0.880 [0.802, 0.940]``; the value alone where there is no interval, a dash where it is undefined."""
+        if math.isnan(self.value):
+            return "–"
+        if self.low is None or self.high is None:
+            return f"{self.value:.{digits}f}"
+        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
     def to_json(self) -> dict[str, float | int | str | None]:
         """As in files; what is undefined is ``null``."""
         value = None if math.isnan(self.value) else self.value

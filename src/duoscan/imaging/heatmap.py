@@ -54,23 +54,39 @@ def overlay(pixels: Pixels, activation: NDArray[np.float32], contract: Preproces
         UnsupportedImageError: The image is of another modality than the contract.
     """
     grey = window(pixels, contract)
-    source = source_box(pixels, contract)
-    content = content_box(source, contract)
-    rows, columns = activation.shape
-    across, down = columns / contract.width, rows / contract.height
-    part = (content.left * across, content.top * down, content.right * across, content.bottom * down)
-    strength = np.zeros(grey.shape, dtype=np.float32)
-    strength[source.top : source.bottom, source.left : source.right] = np.asarray(
-        Image.fromarray(_relative(activation)).resize(
-            (source.width, source.height), Image.Resampling.BILINEAR, box=part
-        )
-    )
+    strength = on_image(relative(activation), pixels, contract)
     alpha = (_STRONGEST_ALPHA * strength)[..., None]
     mixed = (1 - alpha) * (grey * 255)[..., None] + alpha * colours(strength)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def _relative(activation: NDArray[np.float32]) -> NDArray[np.float32]:
+def on_image(activation: NDArray[np.float32], pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+    """Bring an activation map into the frame of the image it belongs to.
+
+    Args:
+        activation: Map over the model input, shape (h, w) of any size; it covers all of the input.
+        pixels: The decoded image the activation was made from.
+        contract: The contract the image was prepared with.
+
+    Returns:
+        shape (H, W) of the image; 0 where it was cropped before the model saw it.
+
+    Raises:
+        UnsupportedImageError: The image is of another modality than the contract.
+    """
+    source = source_box(pixels, contract)
+    content = content_box(source, contract)
+    rows, columns = activation.shape
+    across, down = columns / contract.width, rows / contract.height
+    part = (content.left * across, content.top * down, content.right * across, content.bottom * down)
+    spread = np.zeros(pixels.values.shape, dtype=np.float32)
+    spread[source.top : source.bottom, source.left : source.right] = np.asarray(
+        Image.fromarray(activation).resize((source.width, source.height), Image.Resampling.BILINEAR, box=part)
+    )
+    return spread
+
+
+def relative(activation: NDArray[np.float32]) -> NDArray[np.float32]:
     """Strength in [0, 1]; a map without anything positive becomes 0."""
     positive = np.maximum(np.nan_to_num(activation.astype(np.float32)), 0)
     peak = positive.max()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan import __version__
 from duoscan.interfaces.dicom.codes import COVID_19, PROCEDURES
-from duoscan.interfaces.dicom.sources import bundle_of
-from duoscan.interfaces.dicom.structured_report import NOTICE
+from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from duoscan.interfaces.dicom.sources import StudyPhase, StudyResult
@@ -42,7 +41,7 @@ def diagnostic_report(study: StudyResult, screener: Screener, *, issued: datetim
 
 
 def _observation(study: StudyResult, phase: StudyPhase, screener: Screener) -> dict[str, Any]:
-    bundle = bundle_of(screener, phase.modality)
+    bundle = screener.bundle(phase.modality)
     probability = {"value": phase.result.probability, "system": "http://unitsofmeasure.org", "code": "1"}
     value = {} if phase.result.probability is None else {"valueQuantity": probability}
     return {

@@ -10,7 +10,8 @@ from pydicom.dataset import Dataset
 
 from duoscan.imaging.heatmap import overlay
 from duoscan.imaging.reader import read_image
-from duoscan.interfaces.dicom.structured_report import MANUFACTURER, NOTICE, result_uid
+from duoscan.interfaces.dicom.structured_report import MANUFACTURER, result_uid
+from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from highdicom.sc import SCImage

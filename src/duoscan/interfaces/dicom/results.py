@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
-from duoscan.interfaces.dicom.sources import ActivationKeeper, StudyResult, bundle_of, study_results
+from duoscan.interfaces.dicom.sources import ActivationKeeper, StudyResult, study_results
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _write_study(study: StudyResult, screener: Screener, maps: ActivationKeeper,
     carrying = [(phase, one) for phase in study.phases for one in phase.carrying]
     for number, (phase, instance) in enumerate(carrying, start=1):
         activation, contract = maps.maps[instance.row.path]
-        digest = bundle_of(screener, phase.modality).digest
+        digest = screener.bundle(phase.modality).digest
         capture = heatmap_capture(instance, activation, contract, digest=digest, number=number)
         written.append(folder / f"heatmap-{number}.dcm")
         capture.save_as(written[-1], enforce_file_format=True)

@@ -21,10 +21,9 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
     from duoscan.imaging.contract import PreprocessingContract
-    from duoscan.inference.bundle import Bundle
     from duoscan.inference.predictor import ImageFile
     from duoscan.predictions import Prediction
-    from duoscan.triage.screening import CaseAnswer, PhaseResult, Screener
+    from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 _LINKS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # without them there is nothing to refer to
 _MAY_BE_EMPTY = (
@@ -106,11 +105,6 @@ class ActivationKeeper:
         """Keep the map of an answered image; a refused one has none."""
         if file.answer is not None:
             self.maps[file.row.path] = (np.array(file.answer.activation, np.float32), contract)
-
-
-def bundle_of(screener: Screener, modality: Modality) -> Bundle:
-    """The model of a phase."""
-    return screener.xray_bundle if modality is Modality.CXR else screener.ct_bundle
 
 
 def study_results(answers: Iterable[CaseAnswer]) -> list[StudyResult]:

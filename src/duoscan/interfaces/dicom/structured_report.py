@@ -21,7 +21,7 @@ from duoscan.interfaces.dicom.codes import (
     of_decision,
     private,
 )
-from duoscan.interfaces.dicom.sources import bundle_of
+from duoscan.terms import NOTICE, Modality
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SERIES_NUMBER = 9901
 MANUFACTURER = "duoscan"
-NOTICE = "Research software, not a medical device: a person decides."
 
 
 def result_uid(*parts: str) -> str:
@@ -60,13 +59,12 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
         procedure_reported=[PROCEDURES[phase.modality] for phase in study.phases],
         imaging_measurements=groups,
     )
-    models = [bundle_of(screener, phase.modality).digest for phase in study.phases]
     made = ComprehensiveSR(
         evidence=study.headers,
         content=report[0],
-        series_instance_uid=result_uid(study.study_uid, "series", *models),
+        series_instance_uid=result_uid(study.study_uid, "series", *_models(screener)),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=result_uid(study.study_uid, "report", *models, *(row.path for row in study.case.images)),
+        sop_instance_uid=report_uid(study, screener),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -75,6 +73,27 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
     made.SoftwareVersions = __version__
     made.CodingSchemeIdentificationSequence = [_private_scheme()]
     return made
+
+
+def report_uid(study: StudyResult, screener: Screener) -> str:
+    """SOPInstanceUID of a study's report: of what was asked and answered, not of where the files lay.
+
+    Models, policy, both thresholds, the answer and the images of the study decide it; so the same report has one
+    UID however often it is made and sent, and no two different reports share one.
+    """
+    return result_uid(
+        study.study_uid,
+        "report",
+        *_models(screener),
+        screener.policy.name,
+        *(repr(screener.thresholds[modality]) for modality in Modality),
+        str(study.case.answer),
+        *sorted(str(header.SOPInstanceUID) for header in study.headers),
+    )
+
+
+def _models(screener: Screener) -> list[str]:
+    return [screener.bundle(modality).digest for modality in Modality]
 
 
 def _private_scheme() -> Dataset:
@@ -106,7 +125,7 @@ def _group(study: StudyResult, phase: StudyPhase, screener: Screener) -> Measure
         TrackingIdentifier,
     )
 
-    bundle, threshold = bundle_of(screener, phase.modality), screener.thresholds[phase.modality]
+    bundle, threshold = screener.bundle(phase.modality), screener.thresholds[phase.modality]
     measured = [Measurement(THRESHOLD, threshold, NO_UNITS)]
     if phase.result.probability is not None:
         measured.insert(0, Measurement(PROBABILITY, round(phase.result.probability, 6), NO_UNITS))

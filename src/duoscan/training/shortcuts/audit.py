@@ -11,6 +11,7 @@ import numpy as np
 from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.errors import ManifestError
 from duoscan.evaluation.intervals import Estimate, bootstrap, paired_difference
+from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
 from duoscan.terms import Split
 from duoscan.training.shortcuts.features import (
     BORDERS,
@@ -24,7 +25,6 @@ from duoscan.training.shortcuts.features import (
 )
 from duoscan.training.shortcuts.learned import (
     Auroc,
-    Retained,
     dealt_anew,
     learn_across,
     learn_by_folds,
@@ -41,14 +41,9 @@ if TYPE_CHECKING:
 NAME, TITLE = "shortcuts", "Skill without the lung"
 CONTROL = "random-labels"
 
-# With half of the skill left where no lung is, most of a figure may owe to something else; with a fifth, some of it.
 # What shows no lung is judged in full; a thumbnail or histogram may show dense disease, so it warns at most.
-FAIL_RETAINED, WARN_RETAINED = 0.5, 0.2
 _NO_LUNG = (BORDERS, LUNGS_ERASED)
 _BLURRED = (THUMBNAIL, HISTOGRAM)
-# Below this AUROC there is no skill to retain. The control may lie a little above 0.5 by chance, once in forty.
-LEAST_SKILL = 0.55
-
 SPOKEN = {
     WHOLE: "whole image",
     BORDERS: "outer 10 % of each side only",
@@ -116,9 +111,9 @@ def quick_scores(features: ProbeFeatures, seed: int) -> Scores:
 def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, seed: int = 0) -> AuditResult:
     """Judge scores that were learned from probes.
 
-    It fails where the lower end of the skill retained without any lung is above :data:`FAIL_RETAINED`, or where that of
-    the control with random labels is above :data:`LEAST_SKILL`, since then patients are known again. It warns above
-    :data:`WARN_RETAINED`.
+    It fails where the lower end of the skill retained without any lung is above ``FAIL_RETAINED``, or where that of
+    the control with random labels is above ``LEAST_SKILL``, since then patients are known again. It warns above
+    ``WARN_RETAINED``.
 
     Args:
         scores: By probe.
@@ -154,6 +149,7 @@ def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, se
 
 
 def _of_control(auroc: Estimate) -> tuple[Level, str]:
+    # It may lie a little above 0.5 by chance, once in forty.
     if (auroc.value if auroc.low is None else auroc.low) > LEAST_SKILL:
         text = f"the control with random labels has AUROC {_spoken(auroc)}, not chance: images leak between parts"
         return Level.FAIL, text

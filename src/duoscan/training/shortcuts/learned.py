@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from duoscan.evaluation.metrics import Ranking, ratio
+from duoscan.evaluation.metrics import Ranking
 from duoscan.terms import POSITIVE, Split
 
 if TYPE_CHECKING:
@@ -21,31 +21,6 @@ Features = NDArray[np.float32]
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the regression; smaller is smoother
 FOLDS = 5
-
-
-class Retained:
-    """AUROC of a probe, of the whole image, and the share of skill the probe retains.
-
-    Retained skill is (AUROC of the probe − 0.5) / (AUROC of the whole − 0.5); both are measured on the same rows,
-    so a resample of patients moves them together.
-
-    Args:
-        reference: shape (N,); which rows are covid.
-        probe: shape (N,); scores from the probe.
-        whole: shape (N,); scores from the whole image.
-    """
-
-    def __init__(self, reference: BoolArray, probe: FloatArray, whole: FloatArray) -> None:
-        self._probe, self._whole = Ranking(reference, probe), Ranking(reference, whole)
-
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """Metrics for weights of shape (R, N), each of shape (R,)."""
-        probe, whole = (one.auroc_and_average_precision(weights)[0] for one in (self._probe, self._whole))
-        return {"auroc": probe, "retained": ratio(probe - 0.5, whole - 0.5)}
-
-    def denominators(self) -> dict[str, BoolArray]:
-        """Neither is a proportion of rows."""
-        return {}
 
 
 class Auroc:
