@@ -8,6 +8,7 @@ import numpy as np
 
 from duoscan.errors import UnsupportedImageError
 from duoscan.imaging.contract import Pixels
+from duoscan.imaging.decoding import decode_pixels
 from duoscan.imaging.dicom_fitness import check_fitness
 from duoscan.imaging.limits import check_contrast, stretch
 from duoscan.manifest.dicom_header import dicom_errors, header_of, open_dicom, text_of
@@ -50,7 +51,7 @@ def read_dicom(path: Path) -> Pixels:
         dataset = open_dicom(path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
-        stored = _decode(dataset, header.transfer_syntax, path)
+        stored = decode_pixels(dataset, path)
         padding = _padding(stored, dataset)
         if header.modality is Modality.CT:
             values, is_hu = _slice_values(stored, padding, dataset, path)
@@ -66,17 +67,6 @@ def read_dicom(path: Path) -> Pixels:
         series_id=header.series_id,
         view=header.view,
     )
-
-
-def _decode(dataset: Dataset, transfer_syntax: str, path: Path) -> NDArray[Any]:
-    """Stored values, shape (H, W)."""
-    try:
-        return dataset.pixel_array
-    except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
-        raise UnsupportedImageError(
-            f"{path}: pixel data in transfer syntax '{transfer_syntax}' cannot be decoded; "
-            "export it as Explicit VR Little Endian"
-        ) from error
 
 
 def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000
 """Largest image that is decoded; the largest detectors have about 18 million pixels."""
 
+MAX_DECODED_BYTES = 512 * 2**20
+"""Most that the pixel data of one file may become, all frames together."""
+
 MIN_SIDE = 32
 """Shortest side in pixels; below it there is no anatomy to answer on, only an icon."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import ImageError, UnreadableImageError
+from duoscan.manifest.dicom_guards import read_guarded
 from duoscan.quiet import quiet
 from duoscan.terms import Modality
 
@@ -126,6 +127,8 @@ def dicom_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise UnreadableImageError(f"{path}: cannot be read ({error.strerror or 'damaged DICOM file'})") from error
+    except RecursionError as error:
+        raise UnreadableImageError(f"{path}: sequences are nested too deeply; no image needs that") from error
     except Exception as error:
         message = f"{path}: damaged DICOM file ({type(error).__name__}); export it again"
         raise UnreadableImageError(message) from error
@@ -138,15 +141,14 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
     then that of the encoding found.
 
     Raises:
-        UnreadableImageError: The file is empty or not DICOM.
+        UnreadableImageError: Empty, not DICOM, or too costly to parse (:mod:`duoscan.manifest.dicom_guards`).
     """
     # Imported here so that reading rasters and ``--help`` never pay for it.
-    from pydicom import dcmread
     from pydicom.uid import UID
 
     if path.stat().st_size == 0:
         raise UnreadableImageError(f"{path}: the file is empty; copy or export it again")
-    dataset = dcmread(path, stop_before_pixels=header_only, force=True)
+    dataset = read_guarded(path, stop_before_pixels=header_only)
     if not dataset.get("SOPClassUID"):
         raise UnreadableImageError(f"{path}: not a DICOM image (it names no SOP class); check what the file is")
     if not dataset.file_meta.get("TransferSyntaxUID"):

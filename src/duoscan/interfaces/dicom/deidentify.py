@@ -10,6 +10,7 @@ import numpy as np
 
 from duoscan.errors import ImageError, UnsupportedImageError
 from duoscan.files import write_bytes
+from duoscan.imaging.decoding import decode_pixels
 from duoscan.imaging.limits import check_size
 from duoscan.imaging.quality.burnt_in import text_regions
 from duoscan.imaging.reader import is_dicom
@@ -139,8 +140,8 @@ def _count_text(dataset: Dataset, path: Path) -> int | None:
     """Lines of text in all frames, or ``None`` where the pixels cannot be decoded."""
     check_size(int(dataset.Columns), int(dataset.Rows), path)
     try:
-        stored = dataset.pixel_array
-    except (RuntimeError, NotImplementedError, AttributeError, ValueError):
+        stored = decode_pixels(dataset, path)
+    except (ImageError, AttributeError, ValueError):
         return None
     if int(dataset.get("SamplesPerPixel", 1)) > 1:
         stored = stored.max(axis=-1)
