@@ -1,10 +1,69 @@
-"""Files written whole or not at all, so that nothing written before is lost."""
+"""Files written whole or not at all, so that nothing written before is lost, and read within bounds."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 import tempfile
+import tomllib
 from pathlib import Path
+from typing import Any
+
+from duoscan.errors import InputError
+
+MAX_TEXT_BYTES = 64 * 2**20
+"""Largest table or document that is read; a manifest of half a million images has as much."""
+
+_LONGEST_NAME = 100
+
+
+def read_bytes(path: Path, *, limit: int = MAX_TEXT_BYTES) -> bytes:
+    """All bytes of a regular file.
+
+    Raises:
+        InputError: It is larger than ``limit``, or no regular file: a pipe or device may never end.
+        OSError: It is missing or may not be read.
+    """
+    with path.open("rb") as stream:
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path}: not a regular file; copy its content into one")
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        raise InputError(f"{path}: larger than {limit // 2**20} MiB, which no such file needs; check what it is")
+    return content
+
+
+def parse_json(content: bytes | str) -> Any:
+    """As ``json.loads``, but every failure is a ``ValueError``, also that of a document nested without end."""
+    try:
+        return json.loads(content)
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise ValueError(msg) from error
+
+
+def parse_toml(content: bytes) -> dict[str, Any]:
+    """As ``tomllib.loads`` of UTF-8, but every failure is a ``ValueError``; see :func:`parse_json`."""
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except RecursionError as error:
+        msg = "nested too deeply"
+        raise ValueError(msg) from error
+
+
+def safe_name(text: str) -> str:
+    """A file or folder name for text from elsewhere: no way out of its folder, not hidden, not too long.
+
+    Different texts give different names.
+
+    Example:
+        >>> safe_name("1.2.840"), safe_name("../etc")
+        ('1.2.840', '_etc-f7f9121f')
+    """
+    name = re.sub(r"[^\w.-]+", "_", text).lstrip(".")[:_LONGEST_NAME]
+    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from duoscan.errors import MissingExtraError, PredictionsError
-from duoscan.files import write_bytes
+from duoscan.files import read_bytes, write_bytes
+from duoscan.rows import csv_rows, parquet_rows
 from duoscan.terms import Decision, Finding, Modality, Split
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -171,13 +172,12 @@ def _valid_text(text: str) -> str:
 
 
 def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
-    text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
+    text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
     # Spreadsheets set to a language with a decimal comma write semicolons.
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     try:
-        # strict: a quote that is never closed would swallow the rows after it without a word
-        table = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
+        table = list(csv_rows(text, delimiter))
+    except (csv.Error, ValueError) as error:
         msg = f"{path}: not a CSV table ({error}); write it again as CSV in UTF-8"
         raise PredictionsError(msg) from error
     # Spreadsheets count the header as row 1 and count blank rows.
@@ -188,17 +188,15 @@ def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
 def _read_parquet(path: Path) -> tuple[list[str], Iterator[Row]]:
     try:
         import pyarrow as pa
-        from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError("parquet", "reading predictions from Parquet") from error
     try:
-        table = parquet.ParquetFile(path).read()
-    except (pa.ArrowException, OSError) as error:
+        names, found = parquet_rows(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
         msg = f"{path}: not a Parquet table ({error}); write it again"
         raise PredictionsError(msg) from error
-    columns = [column.to_pylist() for column in table.columns]
-    rows = ([_text(value) for value in values] for values in zip(*columns, strict=True))
-    return list(table.column_names), enumerate(rows, start=2)
+    rows = ([_text(value) for value in values] for values in found)
+    return names, enumerate(rows, start=2)
 
 
 def _text(value: object) -> str:

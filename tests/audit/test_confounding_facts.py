@@ -78,7 +78,7 @@ def test_facts_of_a_dicom_file(tmp_path: Path) -> None:
 def test_a_damaged_header_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n damaged")
-    with pytest.raises(UnreadableImageError, match="header cannot be read"):
+    with pytest.raises(UnreadableImageError, match="damaged or truncated"):
         read_facts(_RECORD, path)
 
 

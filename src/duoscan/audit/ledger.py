@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import InputError
+from duoscan.files import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,7 +165,7 @@ def read_uses(path: Path) -> list[Use]:
         InputError: A line is no use.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError:
         return []
     return _parse(content, path)
@@ -193,7 +194,7 @@ def _parse(content: bytes, path: Path) -> list[Use]:
     uses = []
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
         try:
-            stated = json.loads(line)
+            stated = parse_json(line)
         except ValueError:
             stated = None
         if not isinstance(stated, Mapping) or set(stated) != _KEYS:

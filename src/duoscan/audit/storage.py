@@ -20,7 +20,7 @@ import numpy as np
 from duoscan.audit.gate import Verdict
 from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.errors import InputError
-from duoscan.files import write_text
+from duoscan.files import parse_json, read_bytes, write_text
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import POSITIVE, Modality
 
@@ -108,7 +108,10 @@ def read_audit(folder: Path) -> Audited:
     for stated in document.get("results", ()):
         modality, result = _result(dict(stated), folder / RESULTS_NAME)
         results.setdefault(modality, []).append(result)
-    verdicts = {Modality(name): Verdict.from_json(one) for name, one in _object(folder / VERDICT_NAME).items()}
+    verdicts = {
+        _modality(name, folder / VERDICT_NAME): Verdict.from_json(one)
+        for name, one in _object(folder / VERDICT_NAME).items()
+    }
     return Audited(
         {modality: tuple(own) for modality, own in results.items()}, verdicts, manifest, str(document.get("command"))
     )
@@ -150,11 +153,15 @@ def result_from_json(stated: Mapping[str, Any], where: object) -> AuditResult:
 
 
 def _result(stated: dict[str, Any], where: Path) -> tuple[Modality, AuditResult]:
-    try:
-        modality = Modality(stated.pop("modality"))
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{where}: a result without a known modality; audit again") from error
+    modality = _modality(stated.pop("modality", None), where)
     return modality, result_from_json(stated, where)
+
+
+def _modality(name: object, where: Path) -> Modality:
+    try:
+        return Modality(str(name))
+    except ValueError as error:
+        raise InputError(f"{where}: a result without a known modality; audit again") from error
 
 
 def _identity(row: ImageRecord | Prediction) -> tuple[str, str, bool]:
@@ -163,7 +170,7 @@ def _identity(row: ImageRecord | Prediction) -> tuple[str, str, bool]:
 
 def _object(path: Path) -> dict[str, Any]:
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
+        stated = parse_json(read_bytes(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as JSON ({error}); make it with: duoscan audit … --out DIR"

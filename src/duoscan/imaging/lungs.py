@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from duoscan.errors import UnreadableImageError
+from duoscan.imaging.raster import open_picture
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,14 +31,11 @@ def read_lung_mask(path: Path, shape: tuple[int, int]) -> Mask:
         shape (H, W); empty where the image shows no lung.
 
     Raises:
-        UnreadableImageError: The file is missing or no picture.
+        UnreadableImageError: The file is missing, too large or no picture.
     """
     height, width = shape
-    try:
-        with Image.open(path) as image:
-            grey = image.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    except OSError as error:
-        raise UnreadableImageError(f"{path}: the lung mask cannot be read; make or copy it again") from error
+    with open_picture(path) as image:
+        grey = image.convert("L").resize((width, height), Image.Resampling.NEAREST)
     return np.asarray(grey) > 127
 
 

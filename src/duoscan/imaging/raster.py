@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
 from duoscan.imaging.contract import Pixels
-from duoscan.imaging.limits import TOO_LARGE, check_contrast, check_not_empty, check_size, stretch
+from duoscan.imaging.limits import TOO_LARGE, check_contrast, check_file, check_pixels, check_size, stretch
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,14 +45,30 @@ def read_raster(path: Path, *, at_least_px: int | None = None) -> Pixels:
         UnreadableImageError: Missing, empty, damaged, too large, or not one of the formats.
         UnsupportedImageError: Several frames or pages, too small, or blank.
     """
+    with open_picture(path) as image:
+        check_size(*image.size, path)
+        _check_single(image, path)
+        if at_least_px is not None:
+            image.draft("L", (at_least_px, at_least_px))
+        values = _grey(image)
+    check_contrast(values, path)
+    return Pixels(values)
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """A picture of a known format that is not too large; what goes wrong inside becomes an ``ImageError``.
+
+    Only its header is read before the block.
+
+    Raises:
+        UnreadableImageError: Missing, empty, damaged, too large, or not one of the formats.
+    """
     try:
-        check_not_empty(path)
+        check_file(path)
         with quiet, Image.open(path, formats=_FORMATS) as image:
-            check_size(*image.size, path)
-            _check_single(image, path)
-            if at_least_px is not None:
-                image.draft("L", (at_least_px, at_least_px))
-            values = _grey(image)
+            check_pixels(*image.size, path)
+            yield image
     except ImageError:
         raise
     except UnidentifiedImageError as error:
@@ -65,29 +83,27 @@ def read_raster(path: Path, *, at_least_px: int | None = None) -> Pixels:
         # Decoders meet damage with errors of many types, and none of them may stop a batch.
         message = f"{path}: damaged picture ({type(error).__name__}); copy or export it again"
         raise UnreadableImageError(message) from error
-    check_contrast(values, path)
-    return Pixels(values)
 
 
 def _check_single(image: Image.Image, path: Path) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1:
+    # Counting the frames would read them all.
+    if getattr(image, "is_animated", False):
         raise UnsupportedImageError(
-            f"{path}: holds {frames} frames or pages; save the one to be read as a picture of its own"
+            f"{path}: holds several frames or pages; save the one to be read as a picture of its own"
         )
 
 
 def _grey(image: Image.Image) -> NDArray[np.float32]:
     """Decode to grey in [0, 1], shape (H, W)."""
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "F" or upright.mode.startswith("I"):
-        deep = np.asarray(upright, dtype=np.float64)
-        values = stretch(deep, deep.min(), deep.max())
-        return 1 - values if _is_white_zero(image) else values
-    if upright.mode == "LAB":
-        # Pillow cannot convert LAB; its first channel is the lightness.
-        upright = upright.getchannel(0)
-    return np.asarray(upright.convert("L"), dtype=np.float32) / np.float32(255)
+    is_white_zero = _is_white_zero(image)
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "F" or image.mode.startswith("I"):
+        deep = np.asarray(image, dtype=np.float64 if image.mode == "F" else None)
+        values = stretch(deep, float(deep.min()), float(deep.max()))
+        return np.subtract(1, values, out=values) if is_white_zero else values
+    # Pillow cannot convert LAB; its first channel is the lightness.
+    grey = np.asarray(image.getchannel(0) if image.mode == "LAB" else image.convert("L"), dtype=np.float32)
+    return np.divide(grey, np.float32(255), out=grey)
 
 
 def _is_white_zero(image: Image.Image) -> bool:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import re
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
-
-if TYPE_CHECKING:
-    from duoscan.manifest.records import Manifest
+from duoscan.files import read_bytes
+from duoscan.rows import csv_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from duoscan.manifest.records import Manifest
 
 # Folder names that say what the images are, not whose they are.
 _NOT_A_PATIENT = re.compile(
@@ -156,12 +158,10 @@ def read_need_ct(path: Path) -> set[str]:
 
 def _read_rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            rows = [{key: value or "" for key, value in row.items() if key} for row in reader]
-            found = reader.fieldnames or []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        text = read_bytes(path).decode("utf-8-sig")
+        found, *lines = [line for line in csv_rows(text, ",") if line] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV table ({error}); give a UTF-8 CSV") from error
     if missing := [name for name in columns if name not in found]:
         raise InputError(f"{path}: lacks the column {', '.join(missing)}; found {', '.join(found) or 'nothing'}")
-    return rows
+    return [dict(zip_longest(found, line[: len(found)], fillvalue="")) for line in lines]

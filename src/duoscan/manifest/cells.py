@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import ManifestError, MissingExtraError
+from duoscan.files import read_bytes
+from duoscan.rows import csv_rows, parquet_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,9 +104,8 @@ def _read_csv(path: Path) -> Table:
     # Counting in the header is enough and never fails on one column, where csv.Sniffer gives up.
     delimiter = max(_DELIMITERS, key=header_line.count)
     try:
-        # strict: a quote that is never closed would swallow the rows after it without a word.
-        lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
-    except csv.Error as error:
+        lines = list(csv_rows(text, delimiter))
+    except (csv.Error, ValueError) as error:
         raise ManifestError(f"{path}: not a readable CSV file ({error}); save it again as CSV UTF-8") from error
     filled = [(number, [cell.strip() for cell in line]) for number, line in enumerate(lines, 1)]
     filled = [(number, line) for number, line in filled if any(line)]
@@ -126,7 +127,7 @@ def _read_csv(path: Path) -> Table:
 
 
 def _decoded(path: Path) -> str:
-    data = path.read_bytes()
+    data = read_bytes(path)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -137,8 +138,7 @@ def _decoded(path: Path) -> str:
 
 
 def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    named = [column for column in columns if column]
-    twice = sorted({column for column in named if named.count(column) > 1})
+    twice = sorted(column for column, count in Counter(columns).items() if column and count > 1)
     if twice:
         raise ManifestError(f"{path}: columns stand twice in the header: {', '.join(twice)}; keep one of each")
 
@@ -146,21 +146,19 @@ def _check_columns(path: Path, columns: Sequence[str]) -> None:
 def _read_parquet(path: Path) -> Table:
     try:
         import pyarrow as pa
-        from pyarrow import parquet
     except ImportError as error:
         raise MissingExtraError("parquet", f"reading {path.name}") from error
     try:
-        found = parquet.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        columns, found = parquet_rows(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
         first = str(error).partition("\n")[0]
         raise ManifestError(f"{path}: not a readable Parquet file ({first})") from error
-    columns = tuple(str(name) for name in found.column_names)
     _check_columns(path, columns)
     rows = tuple(
-        Row(number, {column: _text(cell) for column, cell in cells.items()})
-        for number, cells in enumerate(found.to_pylist(), 2)
+        Row(number, {column: _text(cell) for column, cell in zip(columns, cells, strict=True)})
+        for number, cells in enumerate(found, 2)
     )
-    return Table(path, columns, rows)
+    return Table(path, tuple(columns), rows)
 
 
 def _text(cell: Any) -> str:

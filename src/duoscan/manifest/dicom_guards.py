@@ -26,8 +26,8 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_INFLATED_BYTES = 256 * 2**20
 """What a deflated data set (PS3.5 A.5) may become."""
 
-MAX_READS = 500_000
-"""Steps of the parser, one to three an element; 4,000 frames with functional groups of their own need as many."""
+MAX_READS = 300_000
+"""Steps of the parser, one to three an element; 2,000 frames with functional groups of their own need as many."""
 
 MAX_VALUE_BYTES = 256 * 2**10
 """Longest value made of numbers or text; a look-up table of 65,536 entries has half as much."""

@@ -90,6 +90,8 @@ def is_dicom(path: Path) -> bool:
     """
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
+    if not path.is_file():  # opening a pipe would wait for ever
+        return False
     try:
         with path.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"
@@ -126,6 +128,8 @@ def dicom_errors(path: Path) -> Iterator[None]:
     except ImageError:
         raise
     except OSError as error:
+        if isinstance(error.__context__, ImageError):  # raised in the stream, and replaced by pydicom
+            raise error.__context__ from None
         raise UnreadableImageError(f"{path}: cannot be read ({error.strerror or 'damaged DICOM file'})") from error
     except RecursionError as error:
         raise UnreadableImageError(f"{path}: sequences are nested too deeply; no image needs that") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
+import reprlib
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoscan.errors import RecipeError
+from duoscan.files import parse_toml, read_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.terms import POSITIVE, Finding, Modality
 
@@ -177,8 +178,8 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         known = ", ".join(builtin_recipes())
         raise RecipeError(f"recipe '{name_or_path}': no such file and no recipe of that name; known: {known}")
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = parse_toml(read_bytes(path))
+    except ValueError as error:
         raise RecipeError(f"{path}: not a TOML file ({error}); correct the line named") from error
     for override in overrides:
         _override(table, override)
@@ -194,8 +195,8 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not separator or not key:
         raise RecipeError(f"'{override}': write overrides as section.key=value, e.g. optimise.epochs=5")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        value = parse_toml(f"value = {text}".encode())["value"]
+    except ValueError:
         value = text
     *sections, last = key.strip().split(".")
     for section in sections:
@@ -209,10 +210,14 @@ def _explain(error: Mapping[str, Any]) -> str:
     """One line for one wrong entry."""
     where = ".".join(str(part) for part in error["loc"]) or "recipe"
     if error["type"] != "extra_forbidden":
-        return f"{where}: {error['msg']} (found {error['input']!r})" if where != "recipe" else str(error["msg"])
+        return (
+            f"{where}: {error['msg']} (found {reprlib.repr(error['input'])})"
+            if where != "recipe"
+            else str(error["msg"])
+        )
     fields: dict[str, Any] = dict(Recipe.model_fields)
     for part in error["loc"][:-1]:
-        fields = dict(getattr(fields[str(part)].annotation, "model_fields", {}))
+        fields = dict(getattr(getattr(fields.get(str(part)), "annotation", None), "model_fields", {}))
     near = difflib.get_close_matches(str(error["loc"][-1]), list(fields), n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(fields)}"
     return f"{where}: unknown key; {hint}"

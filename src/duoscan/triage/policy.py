@@ -14,7 +14,6 @@ patient, as ``triage/aggregate.py`` sums up the images, and a probability at a t
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoscan.errors import InputError
+from duoscan.files import parse_toml, read_bytes
 from duoscan.terms import Decision
 from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
 
@@ -249,10 +249,10 @@ def read_policy(path: Path) -> Policy:
         InputError: No such file, not TOML, an unknown key or a wrong value.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = parse_toml(read_bytes(path))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name a policy file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise InputError(f"{path}: not a TOML file ({error}); correct the line named") from error
     return parse_policy(table, str(path))
 

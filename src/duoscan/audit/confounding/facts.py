@@ -8,11 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from duoscan.errors import UnreadableImageError
+from duoscan.imaging.raster import open_picture
 from duoscan.manifest.dicom_header import dicom_errors, header_of, is_dicom, open_dicom, text_of
-from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,26 +89,19 @@ def read_facts(record: ImageRecord, path: Path) -> FileFacts:
 
 
 def _raster_facts(record: ImageRecord, path: Path) -> FileFacts:
-    try:
-        # Pillow parses the header here and leaves the pixels alone.
-        with quiet, Image.open(path) as image:
-            tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
-            return FileFacts(
-                width=image.width,
-                height=image.height,
-                file_format=image.format or "unknown",
-                bit_depth=_BITS_OF_MODE.get(image.mode, 8),
-                colour_mode=image.mode,
-                size_bytes=path.stat().st_size,
-                jpeg_quality=jpeg_quality(tables[0]) if 0 in tables else None,
-                published_suffix=_published_suffix(record),
-                view=_view(record.view),
-            )
-    except Exception as error:
-        # Header parsers meet damage with errors of many types.
-        raise UnreadableImageError(
-            f"{path}: header cannot be read ({type(error).__name__}); export it again"
-        ) from error
+    with open_picture(path) as image:
+        tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
+        return FileFacts(
+            width=image.width,
+            height=image.height,
+            file_format=image.format or "unknown",
+            bit_depth=_BITS_OF_MODE.get(image.mode, 8),
+            colour_mode=image.mode,
+            size_bytes=path.stat().st_size,
+            jpeg_quality=jpeg_quality(tables[0]) if 0 in tables else None,
+            published_suffix=_published_suffix(record),
+            view=_view(record.view),
+        )
 
 
 def _dicom_facts(record: ImageRecord, path: Path) -> FileFacts:

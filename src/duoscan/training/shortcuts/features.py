@@ -16,6 +16,7 @@ from duoscan.errors import ImageError, ManifestError
 from duoscan.files import write_bytes
 from duoscan.imaging.preprocess import normalise, prepare_grey, source_box
 from duoscan.imaging.probes import borders_only, thumbnail
+from duoscan.imaging.raster import open_picture
 from duoscan.imaging.reader import read_image
 from duoscan.training.backbones import build_backbone
 
@@ -123,7 +124,7 @@ def _probed(
 def _lung(path: Path, pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.bool_]:
     """A lung mask in the frame of the model input, through the crop its image went through."""
     height, width = pixels.values.shape
-    with Image.open(path) as image:
+    with open_picture(path) as image:
         mask = image.convert("L").resize((width, height), Image.Resampling.NEAREST)
     box = source_box(pixels, contract)
     cropped = mask.crop((box.left, box.top, box.right, box.bottom))

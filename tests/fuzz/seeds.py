@@ -1,0 +1,305 @@
+"""Small valid files for every reader, made here or shipped with pydicom; no image is of a person under study."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
+
+from duoscan.audit.gate import judge
+from duoscan.audit.result import AuditResult, AuditTable, Level
+from duoscan.inference.bundle import GRAPH_MEMBER, INFO_MEMBER, BundleInfo, write_bundle
+from duoscan.interfaces.dicom.pseudonyms import write_new_key
+from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.manifest.table import write_manifest
+from duoscan.predictions import Prediction, write_predictions
+from duoscan.terms import Finding, Modality
+from duoscan.training.recipe import builtin_recipes
+from duoscan.triage.policy import Policy, PolicyKind, policy_toml
+from stand_ins import brightness_graph, brightness_info
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+RADIOGRAPH, SLICE = "1.2.840.10008.5.1.4.1.1.1", "1.2.840.10008.5.1.4.1.1.2"
+LARGEST_SEED = 40_000
+_PIXEL_KEYWORDS = (
+    *("SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelData"),
+)
+RAMP = np.arange(40 * 40, dtype=np.uint16).reshape(40, 40)
+
+
+def pictures() -> list[bytes]:
+    """Each raster format, grey and colour, eight bits and sixteen, some with EXIF or several frames."""
+    grey = Image.fromarray((RAMP >> 3).astype(np.uint8))
+    colour = grey.convert("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return [
+        *(_saved(grey, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")),
+        *(_saved(colour, kind) for kind in ("PNG", "JPEG", "TIFF", "BMP", "WEBP")),
+        *(_saved(grey, "TIFF", compression=name) for name in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
+        _saved(Image.fromarray(RAMP), "PNG"),
+        _saved(Image.fromarray(RAMP), "TIFF"),
+        _saved(Image.fromarray(RAMP.astype(np.float32)), "TIFF"),
+        _saved(grey.convert("1"), "TIFF", compression="group4"),
+        _saved(grey.convert("P"), "PNG"),
+        _saved(colour.convert("RGBA"), "PNG"),
+        _saved(colour.convert("CMYK"), "JPEG"),
+        _saved(grey, "JPEG", progressive=True, exif=exif),
+        _saved(grey, "GIF", save_all=True, append_images=[colour, grey]),
+        _saved(grey, "TIFF", save_all=True, append_images=[colour]),
+        _saved(grey, "PNG", exif=exif),
+    ]
+
+
+def _saved(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def dicom(stored: NDArray[np.generic] = RAMP, syntax: str = ExplicitVRLittleEndian, **attributes: object) -> bytes:
+    """A frontal radiograph, unless attributes say otherwise; ``None`` leaves one out."""
+    bits = stored.dtype.itemsize * 8
+    values: dict[str, object] = {
+        "SOPClassUID": RADIOGRAPH,
+        "SOPInstanceUID": "1.2.3",
+        "StudyInstanceUID": "1.2.4",
+        "SeriesInstanceUID": "1.2.5",
+        "PatientID": "P7",
+        "PatientName": "Phantom^7",
+        "Modality": "CR",
+        "BodyPartExamined": "CHEST",
+        "PhotometricInterpretation": "MONOCHROME2",
+        "SamplesPerPixel": 1,
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": bits - 1,
+        "PixelRepresentation": int(stored.dtype.kind == "i"),
+        "PixelData": stored.tobytes(),
+    } | attributes
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(dataset, keyword, value)
+    is_compressed = UID(syntax).is_encapsulated
+    dataset["PixelData"].VR = "OW" if bits > 8 and not is_compressed else "OB"
+    dataset["PixelData"].is_undefined_length = is_compressed
+    return _written(dataset)
+
+
+def _written(dataset: Dataset) -> bytes:
+    stream = io.BytesIO()
+    dataset.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def _nested(depth: int) -> Sequence:
+    item = Dataset()
+    item.CodeMeaning = "frontal"
+    if depth:
+        item.ViewCodeSequence = _nested(depth - 1)
+    return Sequence([item])
+
+
+def _lut(entries: int) -> Sequence:
+    item = Dataset()
+    item.add_new("LUTDescriptor", "US", [entries, 0, 16])
+    item.add_new("LUTData", "US", [number * 7 % 65536 for number in range(entries)])
+    return Sequence([item])
+
+
+def plain_dicom() -> list[bytes]:
+    """Uncompressed images with windows, look-up tables, padding, private attributes and nested sequences."""
+    axial = {
+        "SOPClassUID": SLICE,
+        "Modality": "CT",
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+    }
+    signed = RAMP.astype(np.int16) - 1024
+    with_private = dcmread(io.BytesIO(dicom(**axial)))
+    block = with_private.private_block(0x0099, "duoscan fuzz", create=True)
+    block.add_new(0x01, "LO", "private")
+    block.add_new(0x02, "SQ", _nested(2))
+    block.add_new(0x03, "UN", b"\0" * 64)
+    return [
+        dicom(),
+        dicom(WindowCenter=[800, 50], WindowWidth=[801, 10], PhotometricInterpretation="MONOCHROME1"),
+        dicom(VOILUTSequence=_lut(256), ModalityLUTSequence=_lut(64)),
+        dicom(ViewCodeSequence=_nested(4), PixelPaddingValue=0, PixelPaddingRangeLimit=9),
+        dicom((RAMP >> 3).astype(np.uint8), SOPClassUID="1.2.840.10008.5.1.4.1.1.7", Modality=None),
+        dicom(**axial),
+        dicom(signed, ImplicitVRLittleEndian, **axial | {"RescaleIntercept": 0}),
+        dicom(signed, DeflatedExplicitVRLittleEndian, **axial | {"RescaleIntercept": 0}),
+        dicom(RAMP.byteswap(), ExplicitVRBigEndian),
+        _written(with_private),
+    ]
+
+
+def any_dicom() -> list[bytes]:
+    """The same and images of other kinds, from pydicom."""
+    return plain_dicom() + _shipped(lambda _: True)
+
+
+def compressed_dicom() -> list[bytes]:
+    """Every compressed transfer syntax, by our own RLE and by the codestreams of pydicom's test files."""
+    run_length = dcmread(io.BytesIO(dicom()))
+    run_length.compress(RLELossless)
+    found = [_written(run_length)]
+    for content in _shipped(lambda dataset: dataset.file_meta.TransferSyntaxUID.is_encapsulated):
+        source = dcmread(io.BytesIO(content))
+        taken = {keyword: source.get(keyword) for keyword in _PIXEL_KEYWORDS}
+        if source.get("SamplesPerPixel") == 1:
+            taken["PhotometricInterpretation"] = "MONOCHROME2"
+        found.append(dicom(syntax=source.file_meta.TransferSyntaxUID, **taken))
+    return found
+
+
+def _shipped(wanted: Callable[[Dataset], bool]) -> list[bytes]:
+    """Small test files of pydicom."""
+    import pydicom.data
+
+    found = []
+    for path in sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm")):
+        if path.stat().st_size > LARGEST_SEED:
+            continue
+        dataset = dcmread(path, force=True)
+        if dataset.file_meta.get("TransferSyntaxUID") and "PixelData" in dataset and wanted(dataset):
+            found.append(path.read_bytes())
+    return found
+
+
+def tables() -> list[bytes]:
+    """Tables as people write them, for manifests, predictions, patients and wishes for CT alike."""
+    return [
+        b"path,modality,label,patient_id,split\na.png,cxr,covid,p1,train\nb.png,ct,normal,p2,test\n",
+        b"path;modality;lung_mask;source\r\na.png;cxr;m.png;here\r\n",
+        b'path,probability,label,decision\n"a,b.png",0.5,1,positive\nb.png,,0,unreadable\n',
+        b"probability\tp_covid\tp_other\n0.5\t0.5\t0.5\n",
+        b"\xef\xbb\xbfpatient_id,need_ct\np1,yes\np2,no\n",
+        b"path,patient_id,modality\na.png,p1,cxr\n",
+    ]
+
+
+def parquet_tables(folder: Path) -> list[bytes]:
+    """The same as Parquet; a folder for scratch."""
+    record = ImageRecord(path="a.png", modality=Modality.CXR, label=Finding.COVID, patient_id="p", source="here")
+    write_manifest(Manifest(folder, (record,)), folder / "m.parquet")
+    row = Prediction(
+        "a.png", "p", Modality.CXR, 0.5, "positive", probabilities={Finding.COVID: 0.5, Finding.OTHER: 0.5}
+    )
+    write_predictions([row], folder / "p.parquet")
+    return [(folder / "m.parquet").read_bytes(), (folder / "p.parquet").read_bytes()]
+
+
+def graphs() -> list[bytes]:
+    """A small ONNX graph."""
+    return [brightness_graph()]
+
+
+def infos() -> list[bytes]:
+    """What ``bundle.json`` holds."""
+    return [info().model_dump_json(indent=1).encode()]
+
+
+def bundles(folder: Path) -> list[bytes]:
+    """A sealed bundle; a folder for scratch."""
+    path = folder / "seed.duoscan"
+    write_bundle(path, info(), brightness_graph())
+    return [path.read_bytes()]
+
+
+def info() -> BundleInfo:
+    """What goes with the graph."""
+    calibration = {"kind": "temperature", "temperature": 2.0, "images": 9, "patients": 9}
+    return brightness_info(Modality.CXR, calibration=calibration, policy={"kind": "confirm-positives"})
+
+
+def write_sealed(path: Path, stated: bytes, graph: bytes) -> None:
+    """Any ``bundle.json`` and graph under the seal of a bundle, which anybody can compute."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(INFO_MEMBER, stated)
+        archive.writestr(GRAPH_MEMBER, graph)
+        archive.comment = bytes(71)
+    body = stream.getvalue()[:-71]
+    path.write_bytes(body + b"sha256:" + hashlib.sha256(body).hexdigest().encode())
+
+
+def policies() -> list[bytes]:
+    """Policy files."""
+    zones = Policy(kind=PolicyKind.THREE_ZONES, xray_threshold=0.2, xray_rule_in=0.8, ct_threshold=0.5)
+    return [policy_toml(Policy(kind=PolicyKind.CONFIRM_POSITIVES)).encode(), policy_toml(zones).encode()]
+
+
+def recipes() -> list[bytes]:
+    """The recipes that come with the package."""
+    return [path.read_bytes() for path in builtin_recipes().values()]
+
+
+def audit_result() -> AuditResult:
+    """One audit with a table."""
+    table = AuditTable("table", ("a", "b"), (("x", "1.5"), ("y", "–")))
+    return AuditResult("shortcuts", "Shortcuts", Level.WARN, ("a reason",), {"n": 3}, (table,))
+
+
+def shortcuts() -> list[bytes]:
+    """What ``duoscan shortcuts`` writes."""
+    return [json.dumps({"modality": "cxr", "result": audit_result().to_json()}).encode()]
+
+
+def verdicts() -> list[bytes]:
+    """``verdict.json`` of an audit folder."""
+    return [json.dumps({"cxr": judge([audit_result()]).to_json()}).encode()]
+
+
+def ledgers() -> list[bytes]:
+    """Uses of a test set."""
+    use = {"test_set": "ab", "kind": "cxr", "rows": 3, "at": "2026-01-01T00:00:00+00:00", "command": "c", "model": "m"}
+    return [(json.dumps(use) + "\n").encode() * 2]
+
+
+def answers() -> list[bytes]:
+    """What ``duoscan screen --json`` writes."""
+    row = asdict(Prediction("a.png", "p", Modality.CXR, 0.5, "positive"))
+    phase = {"state": "positive", "probability": 0.5, "images": [row]}
+    absent = {"state": "absent", "probability": None, "images": []}
+    patient = {"patient_id": "p", "answer": "CT needed", "need_ct": False, "reason": "", "xray": phase, "ct": absent}
+    model = {"name": "m", "graph_sha256": "ab", "threshold": 0.5}
+    document = {"patients": [patient], "policy": {"kind": "confirm-positives"}, "models": {"xray": model, "ct": model}}
+    return [json.dumps(document).encode()]
+
+
+def keys(folder: Path) -> list[bytes]:
+    """A key file; a folder for scratch."""
+    path = folder / "key"
+    write_new_key(path)
+    return [path.read_bytes()]
