@@ -26,13 +26,13 @@ def read_bytes(path: Path, *, limit: int = MAX_TEXT_BYTES) -> bytes:
         InputError: It is larger than ``limit``, or no regular file: a pipe or device may never end.
         OSError: It is missing or may not be read.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: not a regular file; copy its content into one")
     with path.open("rb") as stream:
-        if path.exists() and not path.is_file():
-            raise InputError(f"{path}: not a regular file; copy its content into one")
-        content = stream.read(limit + 1)
-    if len(content) > limit:
-        raise InputError(f"{path}: larger than {limit // 2**20} MiB, which no such file needs; check what it is")
-    return content
+        size = os.fstat(stream.fileno()).st_size
+        if size > limit:
+            raise InputError(f"{path}: larger than {limit // 2**20} MiB, which no such file needs; check what it is")
+        return stream.read(size)
 
 
 def parse_json(content: bytes | str) -> Any:

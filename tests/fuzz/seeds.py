@@ -227,7 +227,8 @@ def graphs() -> list[bytes]:
 
 def infos() -> list[bytes]:
     """What ``bundle.json`` holds."""
-    return [info().model_dump_json(indent=1).encode()]
+    digest = hashlib.sha256(brightness_graph()).hexdigest()
+    return [info().model_copy(update={"graph_sha256": digest}).model_dump_json(indent=1).encode()]
 
 
 def bundles(folder: Path) -> list[bytes]:

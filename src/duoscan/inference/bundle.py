@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from duoscan.errors import BundleError
-from duoscan.files import write_bytes
+from duoscan.errors import BundleError, InputError
+from duoscan.files import read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.calibration import Calibration
 from duoscan.terms import POSITIVE, Finding, Modality
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SUFFIX = ".duoscan"
 GRAPH_MEMBER = "model.onnx"
 INFO_MEMBER = "bundle.json"
+MAX_GRAPH_BYTES = 512 * 2**20
+"""Largest bundle and largest graph in one; in half precision, the weights of 250 million parameters."""
+MAX_INFO_BYTES = 16 * 2**20
 _SEAL_PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_SEAL_PREFIX) + 64
 _FIXED_TIME = (2020, 1, 1, 0, 0, 0)  # so that equal contents give equal files
@@ -142,7 +145,9 @@ def read_bundle(path: Path) -> Bundle:
         BundleError: The file is missing, damaged, altered, or of a format this version does not know.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path, limit=MAX_GRAPH_BYTES)
+    except InputError as error:
+        raise BundleError(str(error)) from error
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}); name an existing {SUFFIX} file") from error
     body, seal = content[:-_SEAL_LENGTH], content[-_SEAL_LENGTH:]
@@ -152,10 +157,8 @@ def read_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}: content does not match its seal, at least one byte was changed; {_AGAIN}")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            info = BundleInfo.model_validate_json(archive.read(INFO_MEMBER))
-            graph = archive.read(GRAPH_MEMBER)
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise BundleError(f"{path}: not a duoscan bundle ({error}); {_AGAIN}") from error
+            info = BundleInfo.model_validate_json(_member(archive, INFO_MEMBER, MAX_INFO_BYTES))
+            graph = _member(archive, GRAPH_MEMBER, MAX_GRAPH_BYTES)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -163,6 +166,27 @@ def read_bundle(path: Path) -> Bundle:
             f"{path}: {INFO_MEMBER} is not understood at '{where}' ({first['msg']}); "
             "it may need a newer duoscan: pip install --upgrade duoscan"
         ) from error
+    except Exception as error:
+        # A zip file can be wrong in ways that raise errors of many types.
+        raise BundleError(f"{path}: not a duoscan bundle ({error}); {_AGAIN}") from error
     if hashlib.sha256(graph).hexdigest() != info.graph_sha256:
         raise BundleError(f"{path}: the graph does not match the hash in {INFO_MEMBER}; {_AGAIN}")
     return Bundle(info, graph, path)
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    """A member as it unpacks, whatever size and method its entry states.
+
+    Raises:
+        ValueError: It unpacks to more than ``limit``, or is packed in another way than bundles are.
+    """
+    entry = archive.getinfo(name)
+    if entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        msg = f"{name} is packed by method {entry.compress_type}"
+        raise ValueError(msg)
+    with archive.open(entry) as stream:
+        content = stream.read(limit + 1)
+    if len(content) > limit:
+        msg = f"{name} unpacks to more than {limit // 2**20} MiB"
+        raise ValueError(msg)
+    return content

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from itertools import count
 from typing import TYPE_CHECKING
 
+from duoscan.files import safe_name
 from duoscan.imaging.heatmap import overlay
 
 if TYPE_CHECKING:
@@ -32,6 +32,6 @@ class HeatmapWriter:
         """Write the overlay of an answered image; a refused one has none."""
         if self._folder is None or file.answer is None or file.pixels is None:
             return
-        name = re.sub(r"[^\w.-]+", "_", f"{file.row.patient_id or 'unknown'}-{file.path.stem}")[:120]
+        name = safe_name(f"{file.row.patient_id or 'unknown'}-{file.path.stem}")
         picture = overlay(file.pixels, file.answer.activation, contract)
         picture.save(self._folder / f"{next(self._numbers):04d}-{name}.png")

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from functools import cache
+from threading import Timer
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from duoscan.errors import BundleError
+from duoscan.inference.graph_guards import check_graph
 
 if TYPE_CHECKING:
-    import numpy as np
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from duoscan.inference.bundle import Bundle
 
 INPUT_NAME = "images"
 OUTPUT_NAMES = ("logits", "activation")
+
+MEMORY_BYTES = 768 * 2**20
+"""What all graphs of a process may take together; a batch that needs more is run in halves."""
+
+_SECONDS_AN_IMAGE = 4.0
+_PIXELS_A_SECOND = 10_000
+"""Of input; a large transformer on two cores answers 100,000 in a second."""
 
 
 class Runtime(Protocol):
@@ -25,27 +38,83 @@ class Runtime(Protocol):
 
 
 class OnnxRuntime:
-    """ONNX Runtime on the CPU.
+    """ONNX Runtime on the CPU, with bounds on memory and time.
 
     Args:
         bundle: A checked bundle.
         threads: Threads inside one forward pass; 0 leaves it to the runtime.
+
+    Raises:
+        BundleError: The graph holds what it must not (:mod:`duoscan.inference.graph_guards`) or cannot be loaded.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         import onnxruntime
 
+        check_graph(bundle.graph, bundle.path)
+        _bound_memory()
+        self._path: Path = bundle.path
+        self._classes = len(bundle.info.classes)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # every error is raised, and told to the user once
         # A spinning pool would take the cores from the decoder between two batches.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime raises its own, unrelated types
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load the graph ({error})") from error
 
     def run(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Images (N, C, H, W) → logits (N, K) and class-activation maps (N, K, h, w)."""
-        logits, activation = self._session.run(OUTPUT_NAMES, {INPUT_NAME: images})
+        """Images (N, C, H, W) → logits (N, K) and class-activation maps (N, K, h, w).
+
+        Raises:
+            BundleError: The graph fails, takes too long or too much memory, or gives arrays of other shapes.
+        """
+        try:
+            logits, activation = self._forward(images)
+        except Exception as error:
+            if len(images) == 1:
+                raise BundleError(f"{self._path}: its graph fails on an image ({error})") from error
+            middle = len(images) // 2
+            halves = [self.run(images[:middle]), self.run(images[middle:])]
+            logits, activation = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+        self._check(logits, activation, len(images))
         return logits, activation
+
+    def _forward(self, images: NDArray[np.float32]) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = 4
+        seconds = len(images) * (_SECONDS_AN_IMAGE + images[0, 0].size / _PIXELS_A_SECOND)
+        too_long = Timer(seconds, setattr, (options, "terminate", True))
+        too_long.daemon = True
+        too_long.start()
+        try:
+            return self._session.run(OUTPUT_NAMES, {INPUT_NAME: images}, options)
+        finally:
+            too_long.cancel()
+
+    def _check(self, logits: NDArray[np.float32], activation: NDArray[np.float32], count: int) -> None:
+        shapes = np.shape(logits), np.shape(activation)[:2], np.ndim(activation)
+        if shapes != ((count, self._classes), (count, self._classes), 4):
+            raise BundleError(
+                f"{self._path}: its graph gives {np.shape(logits)} and {np.shape(activation)} for {count} images and "
+                f"{self._classes} classes; export it anew with 'duoscan train'"
+            )
+
+
+@cache
+def _bound_memory() -> None:
+    """Give the process one bounded pool for all sessions."""
+    import onnxruntime
+
+    onnxruntime.create_and_register_allocator(
+        onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+        ),
+        # Grown as asked, not doubled: a doubled pool would meet its bound at half of it.
+        onnxruntime.OrtArenaCfg({"max_mem": MEMORY_BYTES, "arena_extend_strategy": 1}),
+    )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 from duoscan.errors import MissingExtraError
-from duoscan.files import write_text
+from duoscan.files import safe_name, write_text
 from duoscan.interfaces.dicom.sources import ActivationKeeper, StudyResult, study_results
 from duoscan.quiet import quiet
 
@@ -59,7 +58,7 @@ def _write_study(study: StudyResult, screener: Screener, maps: ActivationKeeper,
     from duoscan.interfaces.dicom.heatmap_capture import heatmap_capture
     from duoscan.interfaces.dicom.structured_report import structured_report
 
-    folder = out / re.sub(r"[^\w.-]+", "_", study.study_uid)
+    folder = out / safe_name(study.study_uid)
     folder.mkdir(exist_ok=True)
     write_text(folder / "report.json", json.dumps(diagnostic_report(study, screener), indent=1) + "\n")
     written = [folder / "report.dcm"]

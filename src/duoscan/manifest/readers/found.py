@@ -68,10 +68,12 @@ def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:
             if leaf.startswith("."):
                 continue
             name = relative_name(here / leaf, root)
-            if name.isprintable() and name == name.strip():
+            if not (name.isprintable() and name == name.strip()):
+                skipped.append(SkippedFile(repr(name), "the name cannot be written in a table; rename the file"))
+            elif (here / leaf).is_file():
                 files.append(here / leaf)
             else:
-                skipped.append(SkippedFile(repr(name), "the name cannot be written in a table; rename the file"))
+                skipped.append(SkippedFile(name, "a pipe, a device or a link to nothing, not a file"))
     return sorted(files), skipped
 
 
