@@ -110,12 +110,14 @@ def config(spool: Path, archive: Archive | str, bundles: dict[Modality, Path], *
 
 
 @contextmanager
-def calling(port: int, calling_title: str = "SENDER", called: str = "DUOSCAN", **options: Any) -> Iterator[Any]:
+def calling(
+    port: int, calling_title: str = "SENDER", called: str = "DUOSCAN", *, timeout_s: float = 10, **options: Any
+) -> Iterator[Any]:
     """An association with the node that proposes every class it takes."""
     from duoscan.interfaces.node.listener import SOP_CLASSES
 
     entity = AE(calling_title)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = 10
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
     entity.add_requested_context(Verification)
     for sop_class in SOP_CLASSES:
         entity.add_requested_context(sop_class, ExplicitVRLittleEndian)

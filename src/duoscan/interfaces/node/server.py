@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import socket
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 if TYPE_CHECKING:
-    import socket
     import ssl
     from collections.abc import Callable
 
@@ -50,6 +50,7 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         """Accept a connection."""
         connection, address = self.socket.accept()
         connection.settimeout(self._timeout_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small and must not be held back
         return connection, address
 
     def verify_request(self, _request: socket.socket, client_address: Any) -> bool:
