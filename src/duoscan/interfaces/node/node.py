@@ -58,6 +58,7 @@ class Node:
         self._listener = Listener(config, self._spool, self._log)
         self._stopping = threading.Event()
         self._failure: Exception | None = None
+        self._is_stopped = False
         self._cleaned = 0.0
         self._threads = [
             threading.Thread(target=self._loop, args=(step,), name=name, daemon=True)
@@ -101,7 +102,10 @@ class Node:
         self._stopping.set()
 
     def stop(self) -> None:
-        """Stop in good order; what is under way is taken up at the next start."""
+        """Stop in good order, once; what is under way is taken up at the next start."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
         self._stopping.set()
         self._listener.stop()
         self._process.close()
