@@ -6,6 +6,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,6 +261,32 @@ def test_results_written_before_a_crash_are_not_made_again(
     wait_until(lambda: again.has(State.REPORTED))
     assert "screening" not in again.events()
     assert set(archive.arrivals.values()) == {1}
+
+
+def test_a_lost_journal_reports_nothing_again(start: Any, archive: Archive, files: list[Path]) -> None:
+    """Objects, results and the destination's answers are enough to tell what was done."""
+    node = start()
+    store(node.port, of_patient(files, 0, "CT"))
+    wait_until(lambda: node.has(State.REPORTED))
+    node.stop()
+    for path in node.node._spool.root.glob("journal.sqlite*"):
+        path.unlink()
+    again = start()
+    wait_until(lambda: again.has(State.REPORTED))
+    assert "screening" not in again.events()
+    assert set(archive.arrivals.values()) == {1}
+
+
+def test_results_that_somebody_deleted_are_given_up(start: Any, archive: Archive, files: list[Path]) -> None:
+    archive.refuse = lambda _dataset: 0xA700
+    node = start(destination__attempts=1)
+    store(node.port, of_patient(files, 0, "CR"))
+    wait_until(lambda: node.has(State.FAILED))
+    shutil.rmtree(node.node._spool.root / "results")
+    node.journal.retry([], now=0)
+    wait_until(lambda: node.has(State.FAILED))
+    (study,) = node.journal.studies_in(State.FAILED)
+    assert "No such file" in study.reason
 
 
 def test_what_was_half_done_is_due_again(start: Any, archive: Archive, files: list[Path]) -> None:

@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -243,6 +244,24 @@ def test_an_object_that_is_too_large_ends_the_association(listen: Any, files: li
     assert node.kept() == []
     assert "object too large" in node.log.getvalue()
     assert store(node.port, files[:1]) == [0x0000]
+
+
+def test_a_peer_that_does_not_wait_for_answers_is_cut_off(
+    listen: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every object it sends ahead would be in memory at once."""
+    node = listen()
+    real = Spool.write_incoming
+    monkeypatch.setattr(Spool, "write_incoming", lambda *a: (time.sleep(0.5), real(*a))[1])
+    request = C_STORE()
+    request.MessageID, request.Priority, request.AffectedSOPClassUID = 1, 2, CTImageStorage
+    with calling(node.port) as association:
+        context = next(one for one in association.accepted_contexts if one.abstract_syntax == CTImageStorage)
+        for _ in range(8):
+            request.AffectedSOPInstanceUID, request.DataSet = generate_uid(), io.BytesIO(b"0" * 1000)
+            association.dimse.send_msg(request, context.context_id)
+        wait_until(lambda: not association.is_established)
+    assert "does not wait for answers" in node.log.getvalue()
 
 
 def test_a_length_that_lies_is_not_believed(listen: Any) -> None:

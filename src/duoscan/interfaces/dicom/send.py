@@ -146,7 +146,10 @@ def _associate(peer: Peer, contexts: Iterable[tuple[str, str]], timeout_s: float
     for sop_class, syntax in [(_VERIFICATION, _UNCOMPRESSED[-1]), *contexts]:
         entity.add_requested_context(sop_class, syntax)
     secured = (tls.client_context(), peer.host) if tls else None
-    association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=secured)
+    try:
+        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=secured)
+    except OSError as error:
+        raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
     if not association.is_established:
         raise UnreachableError(
             f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"

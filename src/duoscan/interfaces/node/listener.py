@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from pydicom.uid import (
     JPEG2000,
@@ -90,7 +91,8 @@ STUDY_IS_CLOSED = 0xC100
 _MEGABYTE = 2**20
 _IMPLEMENTATION_UID = generate_uid(entropy_srcs=["duoscan", "implementation"])
 _PREAMBLE = b"\0" * 128 + b"DICM"
-_IS_DATA_SET, _IS_LAST = 0b01, 0b10  # PS3.8 E.2: bit 0 is clear in fragments of a data set
+_IS_LAST = 0b10  # PS3.8 E.2, of a command or a data set
+_MESSAGES_AHEAD = 2  # nobody negotiated more than one at a time (PS3.7 D.3.3.3)
 
 
 class RefusedError(Exception):
@@ -125,7 +127,7 @@ class Listener:
         self._journal = Journal(spool.journal, durable=False)
         self._log = log
         self._locks = [threading.Lock() for _ in range(16)]
-        self._data_bytes: dict[Any, int] = {}
+        self._message_bytes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._tls = self._config.tls.server_context() if self._config.tls else None
         self._server: Any = None
 
@@ -154,7 +156,6 @@ class Listener:
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_PDU_RECV, self._on_pdu),
             (evt.EVT_REJECTED, self._on_rejected),
-            (evt.EVT_CONN_CLOSE, self._on_closed),
         ]
         try:
             self._server = entity.make_server(
@@ -183,20 +184,21 @@ class Listener:
     def _on_rejected(self, event: Any) -> None:
         self._log.write("association-rejected", peer=event.assoc.requestor.address)
 
-    def _on_closed(self, event: Any) -> None:
-        self._data_bytes.pop(event.assoc, None)
-
     def _on_pdu(self, event: Any) -> None:
-        """Count the bytes of an object while it comes in, and end the association where they are too many."""
+        """Bound what a peer can have us hold: the bytes of a message, and messages sent ahead of our answers."""
+        association, total = event.assoc, self._message_bytes.get(event.assoc, 0)
         for item in getattr(event.pdu, "presentation_data_value_items", ()):
             fragment = item.presentation_data_value
-            if not fragment or fragment[0] & _IS_DATA_SET:
-                continue
-            total = self._data_bytes.get(event.assoc, 0) + len(fragment) - 1
-            self._data_bytes[event.assoc] = 0 if fragment[0] & _IS_LAST else total
+            total = 0 if fragment and fragment[0] & _IS_LAST else total + len(fragment)
             if total > self._config.max_object_mb * _MEGABYTE:
-                self._log.write("refused", reason="object too large", peer=event.assoc.requestor.address)
-                event.assoc.abort()
+                self._end(association, "object too large")
+        if association.dimse.msg_queue.qsize() > _MESSAGES_AHEAD:
+            self._end(association, "does not wait for answers")
+        self._message_bytes[association] = total
+
+    def _end(self, association: Any, reason: str) -> None:
+        self._log.write("refused", reason=reason, peer=association.requestor.address)
+        association.abort()
 
     def _on_store(self, event: Any) -> int:
         peer = event.assoc.requestor.address

@@ -53,6 +53,8 @@ class Node:
         self._process = ScreenerProcess(config.models)
         self._screening = Screening(self._spool, self._journal, self._process, config.study, self._log)
         section = config.destination
+        if section.tls is not None:
+            section.tls.client_context()  # now, and not at the first report
         to = destination or DicomDestination(section.peer, section.timeout_s, section.tls)
         self._sending = Sending(self._spool, self._journal, to, attempts=section.attempts, log=self._log)
         self._listener = Listener(config, self._spool, self._log)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ScreeningError
-from duoscan.interfaces.node.journal import Case, Journal, Result, State, Study
+from duoscan.interfaces.node.journal import Case, Delivery, Journal, Result, State, Study
 from duoscan.interfaces.node.screener_process import ANSWER_FILE, Job, ScreenerProcess
 
 if TYPE_CHECKING:
@@ -44,9 +44,7 @@ class Screening:
     def recover(self) -> None:
         """What was being screened when the node stopped: complete results are taken, the rest is due again."""
         for study in self._journal.studies_in(State.SCREENING):
-            if self._spool.results(study.key, study.image_set).exists():
-                self._finish(study, study.image_set)
-            else:
+            if not self._has_results(study, study.image_set):
                 self._journal.put_back(
                     study.key, State.RECEIVING, now=time.time(), retry_at=0, reason="", attempts=study.attempts
                 )
@@ -62,15 +60,24 @@ class Screening:
             self._journal.put_back(study.key, State.SENDING, now=now, retry_at=0, reason=study.reason, attempts=0)
             return True
         self._journal.begin_screening(case, now=now)
+        if self._has_results(study, case.image_set):
+            return True
         self._log.write("screening", uids={"study": study.uid}, objects=len(case.objects))
         try:
             self._screen(case)
-        except ScreeningError as error:
+        except (ScreeningError, OSError) as error:
             if self._process.is_closed:
                 return False  # the node is being stopped; the study is due again at the next start
             self._failed(study, str(error))
         else:
-            self._finish(study, case.image_set)
+            self._finish(study, case.image_set, Delivery.WAITING)
+        return True
+
+    def _has_results(self, study: Study, image_set: str) -> bool:
+        """Take results that were complete before their record was lost; they may have been sent, too."""
+        if not self._spool.results(study.key, image_set).exists():
+            return False
+        self._finish(study, image_set, Delivery.OFFERED)
         return True
 
     def _screen(self, case: Case) -> None:
@@ -91,10 +98,10 @@ class Screening:
     def _need_ct(self, case: Case) -> bool:
         return {"always": True, "never": False, "acquired": case.has_ct}[self._settings.need_ct]
 
-    def _finish(self, study: Study, image_set: str) -> None:
+    def _finish(self, study: Study, image_set: str, delivery: Delivery) -> None:
         text = (self._spool.results(study.key, image_set) / ANSWER_FILE).read_text(encoding="utf-8")
         answer = json.loads(text)
-        results = [Result(one["uid"], f"{image_set}/{one['path']}") for one in answer["results"]]
+        results = [Result(one["uid"], f"{image_set}/{one['path']}", delivery) for one in answer["results"]]
         self._journal.finish_screening(study, image_set, answer["answer"], answer["reason"], results, now=time.time())
         self._log.write("screened", uids={"study": study.uid}, results=len(results))
 

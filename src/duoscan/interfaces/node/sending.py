@@ -116,7 +116,7 @@ class Sending:
         try:
             if results:
                 self._send(study, results)
-        except TransferError as error:
+        except (TransferError, OSError) as error:
             self._failed(study, error)
         else:
             state = self._journal.finish_sending(study.key, now=time.time())
@@ -137,7 +137,7 @@ class Sending:
 
         self._destination.send(outgoing, on_stored)
 
-    def _failed(self, study: Study, error: TransferError) -> None:
+    def _failed(self, study: Study, error: TransferError | OSError) -> None:
         """Refusals are counted; a destination that does not answer is waited for without end."""
         now, attempts = time.time(), study.attempts
         if isinstance(error, UnreachableError):
