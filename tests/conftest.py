@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from duoscan.inference.bundle import write_bundle
 from duoscan.terms import Modality
-from stand_ins import brightness_graph, brightness_info
+from stand_ins import write_brightness_bundles
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -32,7 +31,4 @@ def data_dir() -> Path:
 def brightness_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[Modality, Path]:
     """One bundle per modality that calls bright images positive."""
     folder = tmp_path_factory.mktemp("bundles")
-    return {
-        modality: write_bundle(folder / f"{modality}.duoscan", brightness_info(modality), brightness_graph()).path
-        for modality in Modality
-    }
+    return write_brightness_bundles(folder)

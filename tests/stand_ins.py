@@ -9,7 +9,7 @@ import onnx
 from PIL import Image
 
 from duoscan.imaging.contract import PreprocessingContract
-from duoscan.inference.bundle import BundleInfo, Provenance
+from duoscan.inference.bundle import BundleInfo, Provenance, write_bundle
 from duoscan.terms import Finding, Modality
 
 
@@ -50,6 +50,14 @@ def brightness_info(modality: Modality, **changes: object) -> BundleInfo:
         "provenance": Provenance(duoscan_version="0", recipe={}, data_fingerprint="none", parity=0.0),
     }
     return BundleInfo.model_validate(fields | changes)
+
+
+def write_brightness_bundles(folder: Path) -> dict[Modality, Path]:
+    """One bundle per modality that calls bright images positive."""
+    return {
+        modality: write_bundle(folder / f"{modality}.duoscan", brightness_info(modality), brightness_graph()).path
+        for modality in Modality
+    }
 
 
 def write_png(path: Path, mean: float, size: int = 64) -> Path:

@@ -10,7 +10,9 @@
     │   │   └── UnsupportedImageError  a real image that must not be answered (animated, wrong body part, …)
     │   └── BundleError       a bundle that is damaged, altered or of another version
     ├── MissingExtraError     the command needs an optional extra that is not installed
-    ├── TransferError         another system could not be reached or did not take what was sent
+    ├── TransferError         another system did not take what was sent
+    │   └── UnreachableError  … or could not be reached at all
+    ├── ScreeningError        a study could not be screened by a process of its own
     └── TrainingError         training cannot go on (diverged, export parity broken)
 
 Every message says what was found, where, and what to do.
@@ -83,6 +85,14 @@ class MissingExtraError(DuoscanError):
 
 class TransferError(DuoscanError):
     """Another system could not be reached, or did not take what was sent."""
+
+
+class UnreachableError(TransferError):
+    """Another system could not be reached, so nothing was sent."""
+
+
+class ScreeningError(DuoscanError):
+    """The process that screens was lost, took too long, or met a fault."""
 
 
 class TrainingError(DuoscanError):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
-import reprlib
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from duoscan.errors import RecipeError
-from duoscan.files import parse_toml, read_bytes
+from duoscan.files import parse_toml
 from duoscan.imaging.contract import PreprocessingContract
+from duoscan.settings import read_toml, validated
 from duoscan.terms import POSITIVE, Finding, Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 class _Section(BaseModel):
@@ -177,17 +176,10 @@ def read_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     if not path.is_file():
         known = ", ".join(builtin_recipes())
         raise RecipeError(f"recipe '{name_or_path}': no such file and no recipe of that name; known: {known}")
-    try:
-        table = parse_toml(read_bytes(path))
-    except ValueError as error:
-        raise RecipeError(f"{path}: not a TOML file ({error}); correct the line named") from error
+    table = read_toml(path, RecipeError)
     for override in overrides:
         _override(table, override)
-    try:
-        return Recipe.model_validate(table)
-    except ValidationError as error:
-        lines = [_explain(entry) for entry in error.errors()]
-        raise RecipeError("\n  ".join([f"{path}: {len(lines)} wrong entries", *lines])) from error
+    return validated(Recipe, table, path, RecipeError)
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -204,20 +196,3 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise RecipeError(f"'{override}': '{section}' is a value, not a section")
     table[last] = value
-
-
-def _explain(error: Mapping[str, Any]) -> str:
-    """One line for one wrong entry."""
-    where = ".".join(str(part) for part in error["loc"]) or "recipe"
-    if error["type"] != "extra_forbidden":
-        return (
-            f"{where}: {error['msg']} (found {reprlib.repr(error['input'])})"
-            if where != "recipe"
-            else str(error["msg"])
-        )
-    fields: dict[str, Any] = dict(Recipe.model_fields)
-    for part in error["loc"][:-1]:
-        fields = dict(getattr(getattr(fields.get(str(part)), "annotation", None), "model_fields", {}))
-    near = difflib.get_close_matches(str(error["loc"][-1]), list(fields), n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(fields)}"
-    return f"{where}: unknown key; {hint}"

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoscan.errors import InputError
-from duoscan.files import parse_toml, read_bytes
+from duoscan.settings import read_toml
 from duoscan.terms import Decision
 from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
 
@@ -248,13 +248,7 @@ def read_policy(path: Path) -> Policy:
     Raises:
         InputError: No such file, not TOML, an unknown key or a wrong value.
     """
-    try:
-        table = parse_toml(read_bytes(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a policy file") from error
-    except ValueError as error:
-        raise InputError(f"{path}: not a TOML file ({error}); correct the line named") from error
-    return parse_policy(table, str(path))
+    return parse_policy(read_toml(path, InputError), str(path))
 
 
 def named_policy(name_or_path: str) -> Policy:

@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
+    "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",
         "deidentify_command",

@@ -6,18 +6,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from duoscan.errors import InputError, MissingExtraError, TransferError
+from duoscan.errors import InputError, MissingExtraError, TransferError, UnreachableError
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from pydicom import Dataset
 
+    from duoscan.interfaces.dicom.tls import Tls
+
 CALLING_AE_TITLE = "DUOSCAN"
 TIMEOUT_S = 30.0
 _PEER = re.compile(r"(?P<title>[^@\s]{1,16})@(?P<host>[^:@\s]+):(?P<port>\d{1,5})")
+_VERIFICATION = "1.2.840.10008.1.1"
+_STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # explicit and implicit VR little endian
+_IMAGE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _SUCCESS = 0x0000
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 table B.2-1)
 
@@ -53,47 +59,126 @@ class Peer:
         return cls(match["title"], match["host"], int(match["port"]))
 
 
-def send_files(paths: Sequence[Path], peer: Peer, *, timeout_s: float = TIMEOUT_S) -> None:
+def send_files(
+    paths: Sequence[Path],
+    peer: Peer,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tls: Tls | None = None,
+    on_stored: Callable[[Path], None] = lambda _path: None,
+) -> None:
     """Store every file at the peer, in order, over one association.
 
     Args:
         paths: DICOM files, sent in their own transfer syntax.
         peer: Where to.
         timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+        on_stored: Called with each file as soon as the peer has acknowledged it.
 
     Raises:
-        TransferError: The peer cannot be reached, refuses the association, or did not store a file.
+        UnreachableError: The peer cannot be reached or refuses the association.
+        TransferError: The peer did not store a file. All others were sent nevertheless, unless the peer fell silent.
         MissingExtraError: pynetdicom is not installed.
     """
-    try:
-        from pynetdicom import AE
-    except ImportError as error:
-        raise MissingExtraError("dicom", "sending DICOM results") from error
     from pydicom import dcmread
 
     with quiet:
         datasets = [dcmread(path) for path in paths]
-    entity = AE(CALLING_AE_TITLE)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
-    for sop_class, syntax in dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets):
-        entity.add_requested_context(sop_class, syntax)
-    association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
-    if not association.is_established:
-        raise TransferError(
-            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"
-        )
+    contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets)
+    association = _associate(peer, contexts, timeout_s, tls)
+    refused = []
     try:
         for path, dataset in zip(paths, datasets, strict=True):
-            _store(association, dataset, path)
+            if reason := _store(association, dataset):
+                refused.append(f"{path.name}: {reason}")
+            else:
+                on_stored(path)
+            if not association.is_established:
+                break
+    finally:
+        association.release()
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise TransferError(refused[0] + more)
+
+
+def stored_files(
+    paths: Sequence[Path], peer: Peer, *, timeout_s: float = TIMEOUT_S, tls: Tls | None = None
+) -> set[Path]:
+    """Of these files, those whose SOPInstanceUID the peer says it has (C-FIND, PS3.4 clause C.4.1).
+
+    A peer that does not answer queries is taken to have none of them.
+
+    Args:
+        paths: DICOM files.
+        peer: Whom to ask.
+        timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+
+    Raises:
+        UnreachableError: The peer cannot be reached or refuses the association.
+        MissingExtraError: pynetdicom is not installed.
+    """
+    from pydicom import dcmread
+
+    tags = ["SOPClassUID", *_IMAGE_KEYS]
+    with quiet:
+        headers = [dcmread(path, specific_tags=tags, stop_before_pixels=True) for path in paths]
+    # A peer that takes none of what is asked for aborts, so what it must take is asked for too.
+    contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in headers)
+    queries = [(_STUDY_ROOT_FIND, syntax) for syntax in _UNCOMPRESSED]
+    association = _associate(peer, [*contexts, *queries], timeout_s, tls)
+    try:
+        return {path for path, header in zip(paths, headers, strict=True) if _has(association, header)}
     finally:
         association.release()
 
 
-def _store(association: Any, dataset: Dataset, path: Path) -> None:
+def _associate(peer: Peer, contexts: Iterable[tuple[str, str]], timeout_s: float, tls: Tls | None) -> Any:
+    try:
+        from pynetdicom import AE
+    except ImportError as error:
+        raise MissingExtraError("dicom", "sending DICOM results") from error
+
+    entity = AE(CALLING_AE_TITLE)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
+    for sop_class, syntax in [(_VERIFICATION, _UNCOMPRESSED[-1]), *contexts]:
+        entity.add_requested_context(sop_class, syntax)
+    secured = (tls.client_context(), peer.host) if tls else None
+    try:
+        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=secured)
+    except OSError as error:
+        raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
+    if not association.is_established:
+        raise UnreachableError(
+            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"
+        )
+    return association
+
+
+def _store(association: Any, dataset: Dataset) -> str:
+    """Why the peer did not store it; empty where it did."""
     try:
         status = association.send_c_store(dataset).get("Status")
     except ValueError as error:  # the peer took no context for this kind of object
-        raise TransferError(f"{path.name}: the peer does not accept it ({error}); see its configuration") from error
-    if status != _SUCCESS and status not in _WARNINGS:
-        code = "no answer" if status is None else f"status 0x{status:04X}"
-        raise TransferError(f"{path.name}: not stored ({code}); see the peer's log and send again")
+        return f"the peer does not accept it ({error}); see its configuration"
+    if status == _SUCCESS or status in _WARNINGS:
+        return ""
+    code = "no answer" if status is None else f"status 0x{status:04X}"
+    return f"not stored ({code}); see the peer's log and send again"
+
+
+def _has(association: Any, header: Dataset) -> bool:
+    from pydicom.dataset import Dataset as Query
+
+    query = Query()
+    query.QueryRetrieveLevel = "IMAGE"
+    for key in _IMAGE_KEYS:
+        setattr(query, key, header.get(key, ""))
+    try:
+        answers = list(association.send_c_find(query, _STUDY_ROOT_FIND))
+    except ValueError:  # the peer took no context for queries
+        return False
+    found = [identifier for _, identifier in answers if identifier is not None]
+    return any(str(one.get("SOPInstanceUID", "")) == str(header.SOPInstanceUID) for one in found)

@@ -1,0 +1,115 @@
+"""``duoscan node``."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from duoscan.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from duoscan.interfaces.node.journal import Journal
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group("node", invoke_without_command=True)
+@click.option("--config", "config_file", type=_FILE, help="TOML file; docs/node.md lists its keys.")
+@click.option("--spool", type=_FOLDER, help="In place of the file's spool.")
+@click.option("--port", type=click.IntRange(0, 65535), help="In place of the file's listen.port.")
+@click.option("--ae-title", help="In place of the file's listen.ae_title.")
+@click.option("--send", metavar="TITLE@HOST:PORT", help="In place of the file's destination.peer.")
+@click.option("--log-identifiers", is_flag=True, help="Write UIDs to the log as they are, not as keyed hashes.")
+@click.pass_context
+def node_command(
+    context: click.Context,
+    *,
+    config_file: Path | None,
+    spool: Path | None,
+    port: int | None,
+    ae_title: str | None,
+    send: str | None,
+    log_identifiers: bool,
+) -> None:
+    """Listen for DICOM studies, screen each once it is complete, send the results.
+
+    \b
+    Exit code: 0 stopped by SIGTERM or SIGINT; 1 a fault of the node itself, start it again;
+    2 the command or its configuration was wrong.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if config_file is None:
+        raise InputError("nothing to run: name the configuration with --config, see docs/node.md")
+    for module in ("pynetdicom", "highdicom"):
+        if find_spec(module) is None:
+            raise MissingExtraError("dicom", "duoscan node")
+    from duoscan.interfaces.node.config import read_config
+    from duoscan.interfaces.node.node import Node
+
+    overrides = {
+        "spool": str(spool) if spool else None,
+        "listen.port": port,
+        "listen.ae_title": ae_title,
+        "destination.peer": send,
+        "log_identifiers": log_identifiers or None,
+    }
+    node = Node(read_config(config_file, overrides))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: node.ask_to_stop())
+    try:
+        node.start()
+        node.wait()
+    finally:
+        node.stop()
+
+
+_SPOOL = click.option("--spool", type=_FOLDER, required=True, help="Folder of the node.")
+
+
+@node_command.command("status")
+@_SPOOL
+def status_command(*, spool: Path) -> None:
+    """Count the studies in each state and list those given up, with the reason; the node may run meanwhile.
+
+    \b
+    Exit code: 0 nothing was given up; 1 something was.
+    """
+    from duoscan.interfaces.node.journal import State
+
+    journal = _journal(spool)
+    for state, count in journal.counts().items():
+        click.echo(f"{state:<12}{count:>8}")
+    failed = journal.studies_in(State.FAILED)
+    for study in failed:
+        click.echo(f"{study.key}: {study.reason}")
+    sys.exit(1 if failed else 0)
+
+
+@node_command.command("retry")
+@click.argument("keys", nargs=-1)
+@_SPOOL
+def retry_command(*, keys: tuple[str, ...], spool: Path) -> None:
+    """Take studies up again that were given up: those named by their keys from ``status``, else all."""
+    import time
+
+    taken = _journal(spool).retry(keys, now=time.time())
+    if missing := set(keys) - set(taken):
+        raise InputError(f"not given up or not there: {', '.join(sorted(missing))}; see duoscan node status")
+    click.echo(f"{len(taken)} studies taken up again")
+
+
+def _journal(folder: Path) -> Journal:
+    from duoscan.interfaces.node.journal import Journal
+    from duoscan.interfaces.node.spool import Spool
+
+    path = Spool(folder).journal
+    if not path.is_file():
+        raise InputError(f"{folder}: no spool of a node; check the path")
+    return Journal(path)

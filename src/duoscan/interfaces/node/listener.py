@@ -1,0 +1,287 @@
+"""C-ECHO and C-STORE (PS3.4 Annexes A and B): an object is acknowledged once the disk has it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from pydicom.uid import (
+    JPEG2000,
+    ComputedRadiographyImageStorage,
+    CTImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    EnhancedCTImageStorage,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    LegacyConvertedEnhancedCTImageStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+from pynetdicom import AE, _config, evt
+from pynetdicom.dsutils import create_file_meta, encode_file_meta
+from pynetdicom.sop_class import Verification
+
+from duoscan.errors import ImageError, InputError
+from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.received import Received, read_received
+from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from duoscan.interfaces.node.config import NodeConfig
+    from duoscan.interfaces.node.log import EventLog
+    from duoscan.interfaces.node.spool import Spool
+
+SOP_CLASSES = (
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    LegacyConvertedEnhancedCTImageStorage,
+    SecondaryCaptureImageStorage,
+    MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    MultiFrameTrueColorSecondaryCaptureImageStorage,
+)
+"""What may hold a chest X-ray or CT; nothing else is accepted, structured reports least of all."""
+
+TRANSFER_SYNTAXES = (
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEG2000Lossless,
+    JPEG2000,
+    RLELossless,
+)
+"""What is decoded. Not the deflated one: a few kilobytes of it unfold to gigabytes while the header is read."""
+
+# PS3.4 table B.2-1 and PS3.7 annex C.
+SUCCESS = 0x0000
+DUPLICATE_SOP_INSTANCE = 0x0111
+OUT_OF_RESOURCES = 0xA700
+DATA_SET_DOES_NOT_MATCH = 0xA900
+CANNOT_UNDERSTAND = 0xC000
+STUDY_IS_CLOSED = 0xC100
+
+_MEGABYTE = 2**20
+_IMPLEMENTATION_UID = generate_uid(entropy_srcs=["duoscan", "implementation"])
+_PREAMBLE = b"\0" * 128 + b"DICM"
+_IS_LAST = 0b10  # PS3.8 E.2, of a command or a data set
+_MESSAGES_AHEAD = 2  # nobody negotiated more than one at a time (PS3.7 D.3.3.3)
+
+
+class RefusedError(Exception):
+    """An object is not kept.
+
+    Args:
+        status: Of the answer.
+        reason: In a word; tells of no patient.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        self.status, self.reason = status, reason
+        super().__init__(reason)
+
+
+class Listener:
+    """The server.
+
+    Args:
+        config: Who may store what.
+        spool: Where it goes.
+        log: For events.
+
+    Raises:
+        InputError: The TLS files cannot be used.
+    """
+
+    def __init__(self, config: NodeConfig, spool: Spool, log: EventLog) -> None:
+        self._config = config.listen
+        self._quiet_s = config.study.quiet_s
+        self._spool = spool
+        self._journal = Journal(spool.journal, durable=False)
+        self._log = log
+        self._locks = [threading.Lock() for _ in range(16)]
+        self._message_bytes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+        self._tls = self._config.tls.server_context() if self._config.tls else None
+        self._server: Any = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens; of use where the configured port is 0."""
+        return int(self._server.server_address[1])
+
+    def start(self) -> None:
+        """Accept associations from now on.
+
+        Raises:
+            InputError: The address cannot be listened at.
+        """
+        _config.LOG_HANDLER_LEVEL = "none"  # pynetdicom's own log quotes data sets
+        entity = AE(self._config.ae_title)
+        entity.require_called_aet = True
+        entity.require_calling_aet = list(self._config.calling)
+        entity.maximum_associations = self._config.max_associations
+        entity.maximum_pdu_size = LONGEST_PDU
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._config.timeout_s
+        entity.add_supported_context(Verification)
+        for sop_class in SOP_CLASSES:
+            entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+        handlers = [
+            (evt.EVT_C_STORE, self._on_store),
+            (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_REJECTED, self._on_rejected),
+        ]
+        try:
+            self._server = entity.make_server(
+                (self._config.host, self._config.port),
+                evt_handlers=handlers,
+                server_class=NodeServer,
+                tls=self._tls,
+                admits=self._config.admits,
+                on_refused=lambda reason: self._log.write("connection-refused", reason=reason),
+                timeout_s=self._config.timeout_s,
+            )
+        except OSError as error:
+            where = f"{self._config.host}:{self._config.port}"
+            raise InputError(f"cannot listen at {where} ({error.strerror}); choose another address or port") from error
+        threading.Thread(target=self._server.serve_forever, args=(0.1,), name="listener", daemon=True).start()
+
+    def stop(self) -> None:
+        """Accept nothing more and end what is open; what was not acknowledged will be sent again."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        for association in self._server.active_associations:
+            association.abort()
+        self._journal.close()
+
+    def _on_rejected(self, event: Any) -> None:
+        self._log.write("association-rejected", peer=event.assoc.requestor.address)
+
+    def _on_pdu(self, event: Any) -> None:
+        """Bound what a peer can have us hold: the bytes of a message, and messages sent ahead of our answers."""
+        association, total = event.assoc, self._message_bytes.get(event.assoc, 0)
+        for item in getattr(event.pdu, "presentation_data_value_items", ()):
+            fragment = item.presentation_data_value
+            total = 0 if fragment and fragment[0] & _IS_LAST else total + len(fragment)
+            if total > self._config.max_object_mb * _MEGABYTE:
+                self._end(association, "object too large")
+        if association.dimse.msg_queue.qsize() > _MESSAGES_AHEAD:
+            self._end(association, "does not wait for answers")
+        self._message_bytes[association] = total
+
+    def _end(self, association: Any, reason: str) -> None:
+        self._log.write("refused", reason=reason, peer=association.requestor.address)
+        association.abort()
+
+    def _on_store(self, event: Any) -> int:
+        peer = event.assoc.requestor.address
+        try:
+            received, is_new, size = self._receive(event)
+        except RefusedError as error:
+            self._log.write("refused", reason=error.reason, status=f"0x{error.status:04X}", peer=peer)
+            return error.status
+        except Exception as error:
+            self._log.write("refused", reason="fault", kind=type(error).__name__, peer=peer)
+            raise  # pynetdicom answers with a failure
+        uids = {"study": received.study_uid, "object": received.sop_instance_uid}
+        self._log.write("stored" if is_new else "repeated", uids=uids, bytes=size, peer=peer)
+        return SUCCESS
+
+    def _receive(self, event: Any) -> tuple[Received, bool, int]:
+        """Keep an object: what it is, whether it is new, and its size in bytes."""
+        request = event.request
+        syntax = str(event.context.transfer_syntax)
+        content = request.DataSet.getbuffer()
+        if self._spool.free_bytes() - len(content) < self._config.min_free_mb * _MEGABYTE:
+            raise RefusedError(OUT_OF_RESOURCES, "disk almost full")
+        try:
+            temporary = self._spool.write_incoming((_PREAMBLE, _file_meta(request, syntax), content))
+            try:
+                received = _checked(temporary, request)
+                is_new = self._keep(temporary, received)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except (OSError, sqlite3.OperationalError) as error:
+            raise RefusedError(OUT_OF_RESOURCES, f"disk ({type(error).__name__})") from error
+        return received, is_new, len(content)
+
+    def _keep(self, temporary: Path, received: Received) -> bool:
+        """Put the file in its place and record it; whether it is new."""
+        if self._journal.is_result(received.sop_instance_uid):
+            return False  # a destination that forwards what it gets would send our own results round for ever
+        digest = file_digest(temporary)
+        with self._locks[int(received.study, 16) % len(self._locks)]:
+            known = self._journal.digest(received.study, received.name)
+            if known is not None:
+                if known != digest:
+                    raise RefusedError(DUPLICATE_SOP_INSTANCE, "same UID, other content")
+                return False
+            study = self._journal.study(received.study)
+            if study is not None and study.patient_id != received.patient_id:
+                raise RefusedError(DATA_SET_DOES_NOT_MATCH, "same study, other patient")
+            if study is not None and study.state is State.REMOVED:
+                raise RefusedError(STUDY_IS_CLOSED, "study is closed")
+            self._spool.keep(temporary, received.study, received.name)
+            self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s)
+        return True
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a received file; its meta information is the same for the same object and transfer syntax."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _file_meta(request: Any, syntax: str) -> bytes:
+    """PS3.10 clause 7.1; the data set follows as it came."""
+    meta = create_file_meta(
+        sop_class_uid=request.AffectedSOPClassUID,
+        sop_instance_uid=request.AffectedSOPInstanceUID,
+        transfer_syntax=syntax,
+        implementation_uid=_IMPLEMENTATION_UID,
+        implementation_version="DUOSCAN",
+    )
+    return bytes(encode_file_meta(meta))
+
+
+def _checked(path: Path, request: Any) -> Received:
+    """What a file is.
+
+    Raises:
+        RefusedError: It is damaged, or the command said another thing.
+    """
+    try:
+        received = read_received(path)
+    except ImageError as error:
+        raise RefusedError(CANNOT_UNDERSTAND, "damaged or without UIDs") from error
+    stated = (str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
+    if stated != (received.sop_class_uid, received.sop_instance_uid):
+        raise RefusedError(DATA_SET_DOES_NOT_MATCH, "command and data set name different objects")
+    return received

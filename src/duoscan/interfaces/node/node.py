@@ -1,0 +1,156 @@
+"""The node as a whole: recovery, the listener and two loops."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from duoscan.errors import ImageError
+from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.listener import Listener, file_digest
+from duoscan.interfaces.node.log import EventLog
+from duoscan.interfaces.node.received import read_received
+from duoscan.interfaces.node.screener_process import ScreenerProcess
+from duoscan.interfaces.node.screening import Screening
+from duoscan.interfaces.node.sending import Destination, DicomDestination, Sending
+from duoscan.interfaces.node.spool import Spool
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+    from duoscan.interfaces.node.config import NodeConfig
+
+_IDLE_S = 0.2
+_CLEAN_EVERY_S = 3600.0
+_STOP_S = 30.0
+_DAY_S = 86_400.0
+
+
+class Node:
+    """A running node.
+
+    Args:
+        config: What it was told.
+        destination: Where results go; the configured peer where ``None``.
+        stream: Of the log; standard error where ``None``.
+
+    Raises:
+        InputError: Another node has the spool, or it cannot be used.
+    """
+
+    def __init__(
+        self, config: NodeConfig, *, destination: Destination | None = None, stream: TextIO | None = None
+    ) -> None:
+        self._config = config
+        self._spool = Spool(config.spool)
+        self._lock = self._spool.lock()
+        self._spool.prepare()
+        self._journal = Journal(self._spool.journal)
+        self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
+        self._process = ScreenerProcess(config.models)
+        self._screening = Screening(self._spool, self._journal, self._process, config.study, self._log)
+        section = config.destination
+        if section.tls is not None:
+            section.tls.client_context()  # now, and not at the first report
+        to = destination or DicomDestination(section.peer, section.timeout_s, section.tls)
+        self._sending = Sending(self._spool, self._journal, to, attempts=section.attempts, log=self._log)
+        self._listener = Listener(config, self._spool, self._log)
+        self._stopping = threading.Event()
+        self._failure: Exception | None = None
+        self._is_stopped = False
+        self._cleaned = 0.0
+        self._threads = [
+            threading.Thread(target=self._loop, args=(step,), name=name, daemon=True)
+            for name, step in (("screening", self._screen_or_clean), ("sending", self._sending.step))
+        ]
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._listener.port
+
+    def start(self) -> None:
+        """Recover, then accept and work.
+
+        Raises:
+            InputError: A model, an address or a TLS file cannot be used.
+        """
+        self._process.start()
+        for study in self._journal.studies_in(State.REMOVED):
+            self._spool.remove(study.key)
+        recovered = self._register_files()
+        self._screening.recover()
+        self._journal.wait_anew(now=time.time(), quiet_s=self._config.study.quiet_s)
+        self._listener.start()
+        for thread in self._threads:
+            thread.start()
+        self._log.write("started", port=self.port, recovered=recovered, tls=self._config.listen.tls is not None)
+
+    def wait(self) -> None:
+        """Return once the node was told to stop.
+
+        Raises:
+            Exception: What ended one of its loops.
+        """
+        self._stopping.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def ask_to_stop(self) -> None:
+        """Have :meth:`wait` return; may be called from a signal handler."""
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """Stop in good order, once; what is under way is taken up at the next start."""
+        if self._is_stopped:
+            return
+        self._is_stopped = True
+        self._stopping.set()
+        self._listener.stop()
+        self._process.close()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(_STOP_S)
+        self._journal.close()
+        os.close(self._lock)
+        self._log.write("stopped")
+
+    def _loop(self, step: Callable[[], bool]) -> None:
+        """Work until told to stop; a fault of the node itself ends all of it, since a half-dead node loses reports."""
+        try:
+            while not self._stopping.is_set():
+                if not step():
+                    self._stopping.wait(_IDLE_S)
+        except Exception as error:  # noqa: BLE001 - raised again by wait(), in the main thread
+            self._failure = error
+            self._log.write("fault", kind=type(error).__name__)
+            self._stopping.set()
+
+    def _screen_or_clean(self) -> bool:
+        now = time.time()
+        if self._config.study.keep_days and now - self._cleaned > _CLEAN_EVERY_S:
+            self._cleaned = now
+            before = now - self._config.study.keep_days * _DAY_S
+            for key in self._journal.remove_finished(before=before):
+                self._spool.remove(key)
+        return self._screening.step()
+
+    def _register_files(self) -> int:
+        """Files whose record was lost with the power are recorded again; how many."""
+        count = 0
+        for study, name, path in self._spool.objects():
+            if self._journal.digest(study, name) is not None:
+                continue
+            try:
+                received = read_received(path)
+            except ImageError:
+                self._log.write("unreadable-file", file=f"{study}/{name}")
+                continue
+            if (received.study, received.name) == (study, name):
+                quiet_s = self._config.study.quiet_s
+                self._journal.add(received, file_digest(path), now=time.time(), quiet_s=quiet_s)
+                count += 1
+        return count

@@ -1,0 +1,66 @@
+"""What the node must know of an object before it keeps it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from duoscan.errors import UnreadableImageError
+from duoscan.interfaces.node.spool import file_key
+from duoscan.manifest.dicom_header import dicom_errors, text_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_UID = re.compile(r"\d+(\.\d+)*")
+_UID_CHARACTERS = 64  # PS3.5 clause 9.1
+_STUDY_INSTANCE_UID = 0x0020000D
+
+
+@dataclass(frozen=True)
+class Received:
+    """One object, by its own data set.
+
+    Attributes:
+        study_uid: StudyInstanceUID.
+        sop_instance_uid: SOPInstanceUID.
+        sop_class_uid: SOPClassUID.
+        patient_id: PatientID; empty where the file names none.
+        is_ct: Whether Modality says CT.
+    """
+
+    study_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    patient_id: str
+    is_ct: bool
+
+    @property
+    def study(self) -> str:
+        """Name of the study on disk."""
+        return file_key(self.study_uid)
+
+    @property
+    def name(self) -> str:
+        """Name of the object on disk."""
+        return file_key(self.sop_instance_uid)
+
+
+def read_received(path: Path) -> Received:
+    """Read the first attributes of a DICOM file, up to the UID of its study; nothing behind them is parsed.
+
+    Raises:
+        UnreadableImageError: It is damaged, or lacks a UID.
+    """
+    from pydicom.filereader import read_partial
+
+    with dicom_errors(path), path.open("rb") as stream:
+        dataset = read_partial(stream, stop_when=lambda tag, _vr, _length: tag > _STUDY_INSTANCE_UID)
+        study, instance, sop_class = (
+            text_of(dataset, keyword) or "" for keyword in ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
+        )
+        if not all(len(uid) <= _UID_CHARACTERS and _UID.fullmatch(uid) for uid in (study, instance, sop_class)):
+            raise UnreadableImageError(f"{path}: the UID of study, object or class is missing or malformed")
+        patient, modality = text_of(dataset, "PatientID") or "", text_of(dataset, "Modality") or ""
+        return Received(study, instance, sop_class, patient, modality.upper() == "CT")

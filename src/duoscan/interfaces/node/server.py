@@ -1,0 +1,111 @@
+"""pynetdicom's server, made to withstand peers that stall, flood or lie about lengths."""
+
+from __future__ import annotations
+
+import socket
+from socketserver import BaseServer
+from typing import TYPE_CHECKING, Any
+
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+LONGEST_PDU = 2**18
+"""What peers are told they may send at once (PS3.8 D.1), in bytes."""
+
+_PDU_HEADER = 6
+_CONNECTIONS_BEYOND_ASSOCIATIONS = 8
+
+
+class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
+    """As its base, except that no peer holds up the loop that accepts connections.
+
+    Args:
+        arguments: Of the base class.
+        tls: Where connections are secured; the handshake is done in the connection's own thread.
+        admits: Whether an address may connect; others are cut off before a byte is read.
+        on_refused: Called with the reason where a connection ends before it is an association.
+        timeout_s: Of each read and write; pynetdicom sets none on the sockets that it accepts.
+        options: Of the base class.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        tls: ssl.SSLContext | None,
+        admits: Callable[[str], bool],
+        on_refused: Callable[[str], None],
+        timeout_s: float,
+        **options: Any,
+    ) -> None:
+        self._tls = tls
+        self._admits = admits
+        self._on_refused = on_refused
+        self._timeout_s = timeout_s
+        super().__init__(*arguments, request_handler=_Handler, **options)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a connection."""
+        connection, address = self.socket.accept()
+        connection.settimeout(self._timeout_s)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small and must not be held back
+        return connection, address
+
+    def verify_request(self, _request: socket.socket, client_address: Any) -> bool:
+        """Whether the peer may go on."""
+        if not self._admits(client_address[0]):
+            self._on_refused("address")
+            return False
+        # Beyond the limit they would be rejected one by one; so many more are a flood.
+        if len(self.active_associations) >= self.ae.maximum_associations + _CONNECTIONS_BEYOND_ASSOCIATIONS:
+            self._on_refused("too many connections")
+            return False
+        return True
+
+    def shutdown(self) -> None:
+        """Accept nothing more; not the base's way, which wants a server that the entity itself has started."""
+        BaseServer.shutdown(self)
+        self.server_close()
+
+    def process_request_thread(self, request: socket.socket, client_address: Any) -> None:
+        """Secure the connection, then serve it."""
+        if self._tls is not None:
+            try:
+                request = self._tls.wrap_socket(request, server_side=True)
+            except OSError:  # ssl.SSLError and timeouts too
+                self._on_refused("TLS")
+                self.shutdown_request(request)
+                return
+        super().process_request_thread(request, client_address)
+
+
+class _Handler(RequestHandler):  # type: ignore[misc]
+    """Makes an association whose reads are bounded."""
+
+    def _create_association(self) -> Any:
+        association = super()._create_association()
+        association.dul.socket.recv = _bounded(association.dul.socket)
+        return association
+
+
+def _bounded(connection: Any) -> Callable[[int], bytearray]:
+    """A read that is never longer than the peer was told it may send, and reads in one piece what comes in one.
+
+    pynetdicom believes the length a PDU states, up to 4 GB.
+    """
+
+    def receive(count: int) -> bytearray:
+        if count > LONGEST_PDU + _PDU_HEADER:
+            raise ConnectionAbortedError
+        content = bytearray(count)
+        view, filled = memoryview(content), 0
+        while filled < count:
+            read = connection.socket.recv_into(view[filled:])
+            if not read:
+                return content[:filled]
+            filled += read
+        return content
+
+    return receive

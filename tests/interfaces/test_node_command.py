@@ -1,0 +1,153 @@
+"""``duoscan node``: its configuration, its exit codes, and what it says of its studies."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from duoscan.errors import InputError
+from duoscan.interfaces.cli import main
+from duoscan.interfaces.node.config import NodeConfig, read_config
+from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.received import Received
+from duoscan.interfaces.node.spool import Spool
+from duoscan.terms import Modality
+
+MINIMAL = 'spool = "spool"\n[destination]\npeer = "ARCHIVE@127.0.0.1:104"\n'
+PAGE = Path(__file__).parents[2] / "docs" / "node.md"
+
+
+def run(*arguments: object) -> int:
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    return int(stopped.value.code or 0)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "node.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[listen]\nport = 1\nae_title = 'A'\n")
+    config = read_config(path, {"listen.port": 2, "listen.ae_title": None, "spool": "other", "destination.peer": None})
+    assert (config.listen.port, config.listen.ae_title, config.spool) == (2, "A", Path("other"))
+    assert config.destination.peer.ae_title == "ARCHIVE"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MINIMAL + "[listen]\nprot = 1\n", r"listen\.prot: unknown key; did you mean 'port'\?"),
+        (MINIMAL + "[listen]\npeers = ['10.0.0.300']\n", r"listen\.peers: .*10\.0\.0\.300"),
+        (MINIMAL + "[listen]\nae_title = 'much too long a title'\n", r"listen\.ae_title"),
+        (MINIMAL + "[study]\nneed_ct = 'maybe'\n", r"study\.need_ct"),
+        (MINIMAL.replace("@127.0.0.1", ""), r"destination\.peer: .*write TITLE@host:port"),
+        ('spool = "x"\n', "destination: Field required"),
+        ("spool = ", "not a TOML file"),
+    ],
+)
+def test_a_wrong_configuration_is_named(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_config(write(tmp_path, text), {})
+
+
+@pytest.mark.parametrize(
+    ("address", "admitted"),
+    [("127.0.0.1", True), ("::ffff:127.0.0.1", True), ("10.1.2.3", True), ("10.2.2.3", False), ("fe80::1%eth0", False)],
+)
+def test_peers_are_addresses_and_networks(address: str, admitted: bool, tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "[listen]\npeers = ['127.0.0.1', '10.1.0.0/16']\n")
+    assert read_config(path, {}).listen.admits(address) is admitted
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "name the configuration with --config"),
+        (("--config", "nothing.toml"), "nothing.toml: cannot be read"),
+        (("status", "--spool", "nowhere"), "no spool of a node"),
+    ],
+)
+def test_a_wrong_command_is_exit_code_2(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("node", *arguments) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_wrong_bundle_is_found_before_anything_is_accepted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = MINIMAL.replace('"spool"', f"'{tmp_path / 'spool'}'") + "[models]\nct_bundle = 'nothing.duoscan'\n"
+    assert run("node", "--config", write(tmp_path, text)) == 2
+    assert "nothing.duoscan: cannot be read" in capsys.readouterr().err
+
+
+def test_status_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.root.mkdir()
+    journal = Journal(spool.journal)
+    for number in range(3):
+        image = Received(f"1.2.{number}", f"1.2.3.{number}", "1.2", "somebody", is_ct=False)
+        journal.add(image, "", now=0, quiet_s=0)
+    assert run("node", "status", "--spool", spool.root) == 0
+    assert re.search(r"receiving +3\n", capsys.readouterr().out)
+    journal.put_back(image.study, State.FAILED, now=0, retry_at=9e9, reason="it would not", attempts=3)
+    assert run("node", "status", "--spool", spool.root) == 1
+    said = capsys.readouterr().out
+    assert f"{image.study}: it would not" in said
+    assert "somebody" not in said
+    assert run("node", "retry", "no-such-key", "--spool", spool.root) == 2
+    assert run("node", "retry", image.study, "--spool", spool.root) == 0
+    again = journal.study(image.study)
+    assert again is not None
+    assert (again.state, again.attempts) == (State.RECEIVING, 0)
+    assert journal.next_to_screen(1.0) is not None
+    journal.close()
+
+
+def test_sigterm_ends_it_with_exit_code_0(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
+    bundles = "\n".join(
+        f"{name} = '{brightness_bundles[kind]}'"
+        for name, kind in (("xray_bundle", Modality.CXR), ("ct_bundle", Modality.CT))
+    )
+    path = write(tmp_path, MINIMAL + f"[listen]\nmin_free_mb = 0\n[models]\n{bundles}\n")
+    code = "from duoscan.interfaces.cli import main; main()"
+    command = [sys.executable, "-c", code, "node", "--config", str(path), "--spool", str(tmp_path / "s"), "--port", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert '"started"' in process.stderr.readline()
+        os.kill(process.pid, signal.SIGTERM)
+        assert '"stopped"' in process.stderr.readline()
+        assert process.stderr.read() == ""
+        assert process.wait(30) == 0
+
+
+def _keys(model: Any, prefix: str = "") -> list[str]:
+    """Every key of the configuration."""
+    found: list[str] = []
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        nested = [kind for kind in kinds if hasattr(kind, "model_fields")]
+        found += [key for kind in nested for key in _keys(kind, f"{prefix}{name}.")] or [f"{prefix}{name}"]
+    return found
+
+
+def test_the_page_names_every_key_and_its_example_is_sound() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    NodeConfig.model_validate(tomllib.loads(example.group(1)))
+    for key in _keys(NodeConfig):
+        assert f"`{key}`" in text, key
+    assert len(_keys(NodeConfig)) > 30

@@ -1,0 +1,221 @@
+"""Kills a node again and again while a sender insists, and looks for what was lost or done twice."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset, dcmread
+
+from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.spool import Spool, file_key
+from duoscan.terms import Modality
+from node_parts import Archive, calling, cohort, free_port
+
+QUIET_S = 1.5
+_COMMAND = "from duoscan.interfaces.cli import main; main()"
+# Log event that arms the kill → longest delay after it, in seconds.
+_RECEPTION = {"stored": 0.02}
+_WORK = {"screening": 0.15, "screened": 0.05, "sent": 0.02, "reported": 0.02}
+_ARMING_S = 10.0  # an event that does not come may have come in an earlier life; the kill does not wait for it
+_PATIENCE_S = 60.0
+
+
+@dataclass
+class Outcome:
+    """What a run showed.
+
+    Attributes:
+        kills: How many.
+        during: Kills by what the node logged last before.
+        acknowledged: Instances for which the sender had success.
+        studies: How many were sent.
+        problems: Everything that must not be; empty if all is well.
+    """
+
+    kills: int = 0
+    during: Counter[str] = field(default_factory=Counter)
+    acknowledged: int = 0
+    studies: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Life:
+    """One run of the node as a process of its own."""
+
+    def __init__(self, config: Path) -> None:
+        command = [sys.executable, "-c", _COMMAND, "node", "--config", str(config)]
+        self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.events: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            with self._changed:
+                with contextlib.suppress(json.JSONDecodeError):
+                    self.events.append(json.loads(line)["event"])
+                self._changed.notify_all()
+
+    def wait_for(self, event: str, count: int) -> None:
+        """Return once so many such events have come, or none seem to come any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self.events.count(event) >= count, timeout=_ARMING_S)
+
+    def end(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+        self._process.wait(30)
+        self._reader.join(30)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+
+class Sender(threading.Thread):
+    """Stores each study over one association, again and again until all of it is acknowledged."""
+
+    def __init__(self, port: int, studies: list[list[Path]]) -> None:
+        super().__init__(daemon=True)
+        self.acknowledged: set[Path] = set()
+        self.is_stopped = False
+        self._port = port
+        self._studies = studies
+
+    def run(self) -> None:
+        for files in self._studies:
+            while not self.is_stopped and not self.acknowledged.issuperset(files):
+                self._try(files)
+
+    def _try(self, files: list[Path]) -> None:
+        # pynetdicom notices that the node is gone by this time limit alone.
+        with calling(self._port, timeout_s=1) as association:
+            if not association.is_established:
+                time.sleep(0.05)
+                return
+            for path in files:
+                if path not in self.acknowledged and association.is_established:
+                    with contextlib.suppress(RuntimeError):  # the node went away in between
+                        if association.send_c_store(dcmread(path)).get("Status") == 0x0000:
+                            self.acknowledged.add(path)
+
+
+def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: int) -> Outcome:
+    """Send three patients' studies to a node that is killed at random, then let it finish.
+
+    Args:
+        folder: Empty; spool and cohort go there.
+        bundles: Models.
+        seed: Of all chance.
+        kills: How many.
+    """
+    rng = random.Random(seed)
+    studies = _studies(cohort(folder / "cohort", slices=6))
+    archive = Archive()
+    config = folder / "node.toml"
+    port = free_port()
+    config.write_text(_config(folder / "spool", archive.peer, port, bundles), encoding="utf-8")
+    sender = Sender(port, list(studies.values()))
+    outcome = Outcome(studies=len(studies))
+    try:
+        sender.start()
+        for number in range(kills):
+            moments = _RECEPTION if number < kills // 2 else _WORK
+            outcome.during[_live_and_die(config, moments, rng)] += 1
+            outcome.kills += 1
+        last = Life(config)
+        _let_finish(folder / "spool", sender, len(studies))
+        last.end(signal.SIGTERM)
+    finally:
+        sender.is_stopped = True
+        sender.join(30)
+        archive.close()
+    outcome.acknowledged = len(sender.acknowledged)
+    outcome.problems = [*_lost(sender.acknowledged, folder / "spool"), *_twice(archive, studies, folder / "spool")]
+    return outcome
+
+
+def _studies(files: list[Path]) -> dict[str, list[Path]]:
+    studies: dict[str, list[Path]] = {}
+    for path in files:
+        studies.setdefault(str(dcmread(path, stop_before_pixels=True).StudyInstanceUID), []).append(path)
+    return studies
+
+
+def _config(spool: Path, peer: str, port: int, bundles: dict[Modality, Path]) -> str:
+    return "\n".join(
+        (
+            f"spool = {json.dumps(str(spool))}",
+            "[listen]",
+            f"port = {port}",
+            "min_free_mb = 0",
+            "[study]",
+            f"quiet_s = {QUIET_S}",
+            "[destination]",
+            f"peer = {json.dumps(peer)}",
+            "[models]",
+            f"xray_bundle = {json.dumps(str(bundles[Modality.CXR]))}",
+            f"ct_bundle = {json.dumps(str(bundles[Modality.CT]))}",
+            "check_quality = false",
+        )
+    )
+
+
+def _live_and_die(config: Path, moments: dict[str, float], rng: random.Random) -> str:
+    """One life: wait for an event, then a moment, then kill; what the node had logged last."""
+    life = Life(config)
+    event = rng.choice(sorted(moments))
+    life.wait_for(event, rng.randint(1, 4) if event == "stored" else 1)
+    time.sleep(rng.uniform(0, moments[event]))
+    life.end(signal.SIGKILL)
+    return life.events[-1] if life.events else "start"
+
+
+def _let_finish(spool: Path, sender: Sender, studies: int) -> None:
+    sender.join(_PATIENCE_S)
+    end = time.monotonic() + _PATIENCE_S
+    journal = Journal(Spool(spool).journal)
+    while journal.counts()[State.REPORTED] < studies and time.monotonic() < end:
+        time.sleep(0.1)
+    journal.close()
+
+
+def _lost(acknowledged: set[Path], spool: Path) -> list[str]:
+    """Acknowledged instances that are not on the disk as they were sent."""
+    problems = []
+    for path in sorted(acknowledged):
+        sent = dcmread(path)
+        kept = Spool(spool).object_file(file_key(sent.StudyInstanceUID), file_key(sent.SOPInstanceUID))
+        if not kept.is_file() or _content(dcmread(kept)) != _content(sent):
+            problems.append(f"{path.name} was acknowledged and is lost")
+    return problems
+
+
+def _content(dataset: Dataset) -> Any:
+    return {element.tag: element.value for element in dataset}
+
+
+def _twice(archive: Archive, studies: dict[str, list[Path]], spool: Path) -> list[str]:
+    """What was screened or reported twice, or never."""
+    problems = [f"{uid} arrived {count} times" for uid, count in archive.arrivals.items() if count != 1]
+    reports = Counter(str(one.StudyInstanceUID) for one in archive.reports())
+    journal = Journal(Spool(spool).journal)
+    screenings = journal.screenings()
+    journal.close()
+    for uid in studies:
+        if reports[uid] != 1:
+            problems.append(f"study {uid} has {reports[uid]} reports")
+        if screenings.get(file_key(uid)) != 1:
+            problems.append(f"study {uid} was screened {screenings.get(file_key(uid), 0)} times")
+    return problems
