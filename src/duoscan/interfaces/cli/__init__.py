@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
+    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Find, fetch and store studies in an archive."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",
         "deidentify_command",

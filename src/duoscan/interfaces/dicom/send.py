@@ -36,6 +36,9 @@ class Peer:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
     @classmethod
     def parse(cls, text: str) -> Peer:
         """Read ``TITLE@host:port``.
@@ -79,9 +82,7 @@ def send_files(paths: Sequence[Path], peer: Peer, *, timeout_s: float = TIMEOUT_
         entity.add_requested_context(sop_class, syntax)
     association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title)
     if not association.is_established:
-        raise TransferError(
-            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"
-        )
+        raise TransferError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
     try:
         for path, dataset in zip(paths, datasets, strict=True):
             _store(association, dataset, path)
