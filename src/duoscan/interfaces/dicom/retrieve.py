@@ -141,11 +141,13 @@ class _Keeper:
 
     def __call__(self, event: Event) -> int:
         """Status of one C-STORE."""
+        from pydicom.errors import InvalidDicomError
+
         try:
             self._keep(event.encoded_dataset(), str(event.request.AffectedSOPInstanceUID))
         except TransferError as error:
             self._problem = self._problem or str(error)
-        except _DAMAGED as error:
+        except (*_DAMAGED, InvalidDicomError) as error:
             self._problem = self._problem or f"an instance could not be kept ({type(error).__name__})"
         else:
             return _SUCCESS

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from requests import PreparedRequest, Response
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 60.0
-ATTEMPTS = 3
+REPETITIONS = 3
 BACKOFF_S = 0.5
 _CHUNK = 2**20
 _ONE_PIECE = 2**31  # a body sent in chunks could not be sent again after an error
@@ -48,8 +48,6 @@ _ADVICE = {
     404: "not there; check the address and the study",
     413: "too large for it; ask its administrator",
 }
-# What pydicom raises for data sets that are damaged or made to harm.
-_DAMAGED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, NotImplementedError)
 
 
 class WebArchive:
@@ -136,12 +134,13 @@ class WebArchive:
         from dicomweb_client.api import DICOMwebClient
         from requests import Session
         from requests.adapters import HTTPAdapter
+        from requests.utils import get_environ_proxies
         from urllib3.util import Retry
 
         session = Session()
         # The server does not choose how long we wait, so its Retry-After is not heard.
         retry = Retry(
-            total=ATTEMPTS,
+            total=REPETITIONS,
             backoff_factor=self._backoff_s,
             status_forcelist=_BUSY,
             allowed_methods=("GET", "POST"),
@@ -152,7 +151,9 @@ class WebArchive:
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         session.auth = self._sign
         if self._access.ca_file is not None:
-            session.verify = str(self._access.ca_file)
+            # REQUESTS_CA_BUNDLE would go before the file that was named, so only the proxies are taken from there.
+            session.trust_env, session.verify = False, str(self._access.ca_file)
+            session.proxies.update(get_environ_proxies(self._url))
         client = DICOMwebClient(
             self._url,
             session=session,
@@ -253,7 +254,7 @@ def _transfer_errors(host: str, prefix: str = "") -> Iterator[None]:
         raise TransferError(f"{prefix}{host}: no connection, or it broke off; does it run? Try again") from error
     except failed.RequestException as error:
         raise TransferError(f"{prefix}{host}: not a DICOMweb service ({type(error).__name__})") from error
-    except _DAMAGED as error:
+    except Exception as error:
         message = f"{prefix}{host}: what it answers is no DICOM ({type(error).__name__}); see its log"
         raise TransferError(message) from error
 
