@@ -37,6 +37,7 @@ _FORMS = {
     "StudyTime": _TIME,
     "PatientBirthDate": _DATE,
     "PatientAge": re.compile(r"\d{3}[DWMY]"),
+    "PatientSex": re.compile(r"[MFO]"),  # PS3.3 C.7.1.1
 }
 
 
