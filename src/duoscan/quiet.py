@@ -43,5 +43,14 @@ class _Quiet:
                 self._filters.__exit__(None, None, None)
 
 
-quiet = _Quiet("pydicom", "PIL.TiffImagePlugin")
-"""``with quiet:`` around every call into pydicom or Pillow that touches a file."""
+quiet = _Quiet(
+    "pydicom",
+    "PIL.TiffImagePlugin",
+    "highdicom.base",
+    "highdicom.image",
+    "highdicom.sr.content",
+    "highdicom.sr.templates",
+    "dicomweb_client.web",
+    "urllib3.connectionpool",
+)
+"""``with quiet:`` around every call into a library for images, DICOM or HTTP that quotes what it is given."""

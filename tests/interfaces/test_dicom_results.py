@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from fhir.resources.R4B.device import Device
 from fhir.resources.R4B.diagnosticreport import DiagnosticReport
+from fhir.resources.R4B.imagingstudy import ImagingStudy
+from fhir.resources.R4B.observation import Observation
 from highdicom.sr import srread
 
 from duoscan.inference.bundle import read_bundle
@@ -21,6 +25,8 @@ from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
 from duoscan.triage.screening import Screener
 from stand_ins import write_png
+
+CONTAINED = {"Device": Device, "ImagingStudy": ImagingStudy, "Observation": Observation}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +47,8 @@ def results(dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path_fact
 
 def run(dicom: Path, bundles: dict[Modality, Path], out: Path, *options: str) -> int:
     models = ["--xray-bundle", str(bundles[Modality.CXR]), "--ct-bundle", str(bundles[Modality.CT])]
+    if "--dicom-objects" not in options:
+        options += ("--dicom-objects", "sr,heatmap,seg,pmap,gsps")
     with pytest.raises(SystemExit) as ended:
         main(["screen", str(dicom), "--need-ct-all", "--quiet", "--dicom-out", str(out), *models, *options])
     return int(ended.value.code or 0)
@@ -59,7 +67,7 @@ def test_every_study_has_a_report_that_names_its_images_and_model(
         modality = next(one.Modality for one in sources.values() if uid == one.StudyInstanceUID)
         evidence = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
         assert len(evidence) == (5 if modality == "CT" else 1)
-        (group,) = report.content.get_image_measurement_groups()
+        group, rule = report.content.get_image_measurement_groups()
         measured = {item.name.value: item.value for item in group.get_measurements()}
         assert measured["threshold"] == 0.5
         assert 0.0 <= measured["probability"] <= 1.0
@@ -70,6 +78,16 @@ def test_every_study_has_a_report_that_names_its_images_and_model(
         assert {str(one.ReferencedSOPSequence[0].ReferencedSOPInstanceUID) for one in images} <= sources.keys()
         kind = Modality.CT if modality == "CT" else Modality.CXR
         assert read_bundle(brightness_bundles[kind]).digest in report.to_json()
+        # The rule that joined the phases is an algorithm of its own, with the policy as its parameters (TID 4019).
+        said = {item.name.meaning: item.value for item in rule[0].ContentSequence if item.ValueType == "TEXT"}
+        assert said["Algorithm Name"] == "duoscan two-phase rule"
+        assert "policy: confirm-positives, uncertified" in report.to_json()
+        assert "certificate: none" in report.to_json()
+        (answer,) = rule.get_qualitative_evaluations()
+        assert answer.name.value == "case-answer"
+        assert answer.value.meaning in {"positive", "negative"}
+        ruled = [item for item in rule[0].ContentSequence if item.ValueType == "IMAGE"]
+        assert [one.ReferencedSOPSequence for one in ruled] == [one.ReferencedSOPSequence for one in images]
 
 
 def test_heatmaps_lie_over_their_sources(results: Path, dicom: Path) -> None:
@@ -99,13 +117,43 @@ def test_the_same_study_again_gives_the_same_uids(
 
 
 def test_the_fhir_resource_is_valid_and_says_the_same(results: Path) -> None:
-    for path in sorted(results.rglob("report.json")):
+    found = sorted(results.rglob("fhir.json"))
+    assert len(found) == 6
+    for path in found:
         text = path.read_text(encoding="utf-8")
         report = DiagnosticReport.model_validate_json(text)
         assert report.status == "preliminary"
         document = json.loads(text)
-        assert path.parent.name in document["identifier"][0]["value"]
+        told = json.loads((path.parent / "study.json").read_text(encoding="utf-8"))
+        contained = {one["id"]: one for one in document["contained"]}
+        for one in contained.values():
+            assert CONTAINED[one["resourceType"]].model_validate(one)
+        # A contained resource must be referred to, and what is referred to must be there (FHIR R4, dom-3, ref-1).
+        named = set(re.findall(r'"reference": "#([^"]+)"', text))
+        assert named == contained.keys()
+        assert contained["study"]["identifier"][0]["value"] == f"urn:oid:{path.parent.name}"
+        phase = told["phases"][0]
+        observation = contained[f"phase-{phase['modality']}"]
+        assert observation["valueQuantity"]["value"] == phase["probability"]
+        assert observation["referenceRange"][0]["high"]["value"] == phase["threshold"]
+        assert contained[f"model-{phase['modality']}"]["serialNumber"] == phase["model"]["graph_sha256"]
+        report_uid = next(one["sop_instance_uid"] for one in told["objects"] if one["kind"] == "sr")
+        assert document["identifier"][0]["value"] == f"urn:oid:{report_uid}"
+        assert document["conclusion"].startswith(f"{told['answer']}: {told['reason']}")
         assert "not a medical device" in document["conclusion"]
+
+
+def test_the_study_document_lists_what_was_written_and_names_no_path(results: Path, dicom: Path) -> None:
+    for folder in results.iterdir():
+        text = (folder / "study.json").read_text(encoding="utf-8")
+        told = json.loads(text)
+        assert {one["file"] for one in told["objects"]} == {path.name for path in folder.glob("*.dcm")}
+        for one in told["objects"]:
+            assert pydicom.dcmread(folder / one["file"]).SOPInstanceUID == one["sop_instance_uid"]
+        assert told["objects_failed"] == []
+        probabilities = [one["probability"] for one in told["phases"][0]["carried_by"]]
+        assert told["phases"][0]["probability"] == pytest.approx(sum(probabilities) / len(probabilities))
+        assert str(dicom) not in text
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
@@ -114,6 +162,20 @@ def test_the_objects_are_valid_against_the_standard(results: Path) -> None:
         checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
         errors = [line for line in checked.stderr.splitlines() if line.startswith("Error")]
         assert not errors, (path.name, errors)
+
+
+@pytest.mark.skipif(shutil.which("dsr2html") is None, reason="dcmtk is not installed")
+def test_dcmtk_reads_the_objects(results: Path) -> None:
+    for path in sorted(results.rglob("*.dcm")):
+        tools = [["dcmdump", "+L", str(path)]]
+        if path.name == "report.dcm":
+            tools += [["dsrdump", str(path)], ["dsr2html", str(path)]]
+        for tool in tools:
+            ran = subprocess.run(tool, capture_output=True, text=True, check=False, errors="replace")
+            assert ran.returncode == 0, (tool, ran.stderr)
+            complaints = [line for line in ran.stderr.splitlines() if line[:2] in {"E:", "W:"}]
+            # dcmtk's checker of value representations knows no UTF-8, and says so.
+            assert not [line for line in complaints if "does not support this Specific Character Set" not in line]
 
 
 def test_raster_files_have_no_dicom_results(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
@@ -140,10 +202,11 @@ def test_where_the_files_lie_does_not_change_the_report_but_another_threshold_do
     results: Path, dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(dicom, tmp_path / "elsewhere")
-    assert run(tmp_path / "elsewhere", brightness_bundles, tmp_path / "same") == 0
+    only = ("--dicom-objects", "sr")
+    assert run(tmp_path / "elsewhere", brightness_bundles, tmp_path / "same", *only) == 0
     assert uids(tmp_path / "same") == uids(results)
     assert len(uids(results)) == 6
     for option, value in (("--xray-threshold", "0.501"), ("--ct-threshold", "0.501")):
         out = tmp_path / option.strip("-")
-        assert run(dicom, brightness_bundles, out, option, value) == 0
+        assert run(dicom, brightness_bundles, out, option, value, *only) == 0
         assert uids(out).isdisjoint(uids(results))

@@ -1,4 +1,7 @@
-"""Orthanc as the PACS: a study is stored there, fetched, screened, and the results come back linked to it."""
+"""Orthanc as the PACS, over DICOM's own network and over DICOMweb.
+
+Studies are stored there, found, fetched and screened; the results come back, are found again and say what they rest on.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,17 @@ import pytest
 
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.cli import main
+from duoscan.interfaces.dicom.archives import Access, Archive, StudyQuery, open_archive
+from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
 from duoscan.interfaces.dicom.send import Peer, send_files
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
 
 ORTHANC = shutil.which("Orthanc")
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+CREDENTIALS = "basic test:test"
+OBJECTS = "sr,heatmap,seg,pmap,gsps"
 
 
 def free_port() -> int:
@@ -46,15 +54,21 @@ class Pacs:
             content: bytes = answer.read()
         return content
 
-    def find(self, **query: str) -> list[dict[str, object]]:
-        found: list[dict[str, object]] = json.loads(
-            self.ask("/tools/find", {"Level": "Instance", "Query": query, "Expand": True})
-        )
-        return found
+    def count(self) -> int:
+        """Instances it holds."""
+        return int(json.loads(self.ask("/statistics"))["CountInstances"])
+
+    def address(self, way: str) -> str:
+        return str(self.peer) if way == "dimse" else f"http://127.0.0.1:{self.http}/dicom-web"
+
+
+@pytest.fixture(scope="module", params=["dimse", "web"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
+def pacs(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
     folder = tmp_path_factory.mktemp("orthanc")
     running = Pacs(free_port(), free_port())
     settings = {
@@ -67,8 +81,10 @@ def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {"test": "test"},
-        "Plugins": [],
+        "Plugins": [str(DICOMWEB)],
         "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings), encoding="utf-8")
     with (folder / "log.txt").open("wb") as log:
@@ -93,42 +109,138 @@ def wait_until_it_answers(pacs: Pacs, process: subprocess.Popen[bytes]) -> None:
     raise AssertionError("Orthanc did not start within 20 s")
 
 
-@pytest.mark.skipif(ORTHANC is None, reason="Orthanc (Debian package orthanc) is not installed")
+needs_orthanc = pytest.mark.skipif(
+    ORTHANC is None or not DICOMWEB.exists(),
+    reason="Orthanc (Debian packages orthanc, orthanc-dicomweb) is not installed",
+)
+
+
+@pytest.fixture
+def archive(pacs: Pacs, way: str) -> Archive:
+    return open_archive(pacs.address(way), Access(read_authorization(None, {VARIABLE: CREDENTIALS})))
+
+
+def identities(paths: list[Path]) -> dict[str, bytes]:
+    """SOPInstanceUID and pixels of each file."""
+    return {str(one.SOPInstanceUID): one.get("PixelData", b"") for one in map(pydicom.dcmread, paths)}
+
+
+def screen(incoming: Path, out: Path, address: str, bundles: dict[Modality, Path]) -> None:
+    models = ["--xray-bundle", str(bundles[Modality.CXR]), "--ct-bundle", str(bundles[Modality.CT])]
+    results = ["--dicom-out", str(out), "--dicom-objects", OBJECTS, "--send", address]
+    with pytest.raises(SystemExit) as ended:
+        main(["screen", str(incoming), "--need-ct-all", "--quiet", *results, *models])
+    assert ended.value.code in {0, None}
+
+
+@needs_orthanc
 def test_store_screen_send_back_query_and_retrieve(
-    pacs: Pacs, brightness_bundles: dict[Modality, Path], tmp_path: Path
+    pacs: Pacs,
+    way: str,
+    archive: Archive,
+    brightness_bundles: dict[Modality, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv(VARIABLE, CREDENTIALS)
     options = PhantomOptions(patients=3, seed=4, slices=4, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
     write_cohort(options, tmp_path / "cohort", workers=1)
     sources = sorted((tmp_path / "cohort" / "dicom").rglob("*.dcm"))
-    send_files(sources, pacs.peer)
-    stored = pacs.find()
-    assert len(stored) == len(sources) == 3 * (1 + 4)
+    archive.store(sources)
+    assert pacs.count() == len(sources) == 3 * (1 + 4)
 
-    incoming = tmp_path / "incoming"
-    incoming.mkdir()
-    for number, one in enumerate(stored):
-        (incoming / f"{number}.dcm").write_bytes(pacs.ask(f"/instances/{one['ID']}/file"))
-    models = [str(brightness_bundles[modality]) for modality in (Modality.CXR, Modality.CT)]
-    arguments = ["screen", str(incoming), "--need-ct-all", "--quiet", "--dicom-out", str(tmp_path / "out")]
-    peer = f"ORTHANC@127.0.0.1:{pacs.peer.port}"
-    with pytest.raises(SystemExit) as ended:
-        main([*arguments, "--send", peer, "--xray-bundle", models[0], "--ct-bundle", models[1]])
-    assert ended.value.code in {0, None}
+    studies = archive.find(StudyQuery())
+    assert len(studies) == 6
+    assert {one.study_uid for one in archive.find(StudyQuery(modality="CT"))} < {one.study_uid for one in studies}
+    for one in studies:
+        archive.fetch(one.study_uid, tmp_path / "incoming")
+    fetched = sorted((tmp_path / "incoming").glob("*.dcm"))
+    assert identities(fetched) == identities(sources)
 
-    reports = pacs.find(Modality="SR")
-    captures = pacs.find(SeriesDescription="duoscan heatmaps")
-    assert len(reports) == 6  # an X-ray study and a CT study of each patient
-    assert len(captures) == 3 * (1 + 3)
-    studies = {str(pydicom.dcmread(path, stop_before_pixels=True).StudyInstanceUID) for path in sources}
-    for one in reports:
-        path = tmp_path / "back.dcm"
-        path.write_bytes(pacs.ask(f"/instances/{one['ID']}/file"))
-        assert str(pydicom.dcmread(path).StudyInstanceUID) in studies
+    screen(tmp_path / "incoming", tmp_path / "out", pacs.address(way), brightness_bundles)
+    # Of three patients: a report a study; a heatmap and a presentation state an X-ray; three heatmaps, a segmentation
+    # and a map a CT.
+    made = 6 + 3 * (1 + 1) + 3 * (3 + 1 + 1)
+    assert pacs.count() == len(sources) + made
+
+    known = {uid: study for study, uid in map(study_and_instance, sources)}
+    reported = archive.find(StudyQuery(modality="SR"))
+    assert len(reported) == 6
+    for one in [next(study for study in reported if kind in study.modalities) for kind in ("CT", "CR")]:
+        expected = {"SR", "CT", "OT", "SEG"} if "CT" in one.modalities else {"SR", "CR", "OT", "PR"}
+        assert set(one.modalities) >= expected
+        back = [pydicom.dcmread(path) for path in archive.fetch(one.study_uid, tmp_path / "back" / one.study_uid)]
+        assert len(back) == one.instances == (4 + 6 if "CT" in one.modalities else 1 + 3)
+        for result in back:
+            if str(result.SOPInstanceUID) in known:
+                continue
+            rests_on = referenced(result)
+            assert rests_on
+            assert {known[uid] for uid in rests_on} == {one.study_uid}
 
     # Answering and sending once more adds nothing.
-    with pytest.raises(SystemExit):
-        main([*arguments, "--send", peer, "--xray-bundle", models[0], "--ct-bundle", models[1]])
-    assert len(pacs.find()) == len(sources) + 6 + 12
+    screen(tmp_path / "incoming", tmp_path / "again", pacs.address(way), brightness_bundles)
+    assert pacs.count() == len(sources) + made
+
+
+def study_and_instance(path: Path) -> tuple[str, str]:
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    return str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+
+
+def referenced(dataset: pydicom.Dataset) -> set[str]:
+    """The instances an object refers to, wherever it does."""
+    return {str(one.value) for one in dataset.iterall() if one.keyword == "ReferencedSOPInstanceUID"}
+
+
+@needs_orthanc
+def test_the_command_finds_fetches_and_stores(
+    pacs: Pacs, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(VARIABLE, CREDENTIALS)
+    options = PhantomOptions(patients=3, seed=9, slices=4, ct_size=32, xray_size=32, formats=FileFormat.DICOM)
+    write_cohort(options, tmp_path / "cohort", workers=1)
+    address = pacs.address(way)
+    assert run(["pacs", "store", address, str(tmp_path / "cohort" / "dicom")]) == 0
+    found = tmp_path / "found.json"
+    arguments = ["--patient", "phantom-9-0001", "--modality", "ct", "--date", "20200101-20200102", "--json", str(found)]
+    assert run(["pacs", "find", address, *arguments]) == 0
+    (study,) = json.loads(found.read_text(encoding="utf-8"))
+    assert study["instances"] == 4
+    assert run(["pacs", "fetch", address, study["study_uid"], "--out", str(tmp_path / "in")]) == 0
+    assert len(list((tmp_path / "in").glob("*.dcm"))) == 4
+    said = capsys.readouterr().out
+    assert "15 files stored" in said
+    assert "study 1 of 1: 4 instances" in said
+
+
+def run(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+@needs_orthanc
+def test_a_study_that_is_not_there(archive: Archive, tmp_path: Path) -> None:
+    with pytest.raises(TransferError, match="the study is not there"):
+        archive.fetch("1.2.3.4.5", tmp_path)
+    assert archive.find(StudyQuery(patient_id="nobody")) == []
+
+
+@pytest.mark.parametrize("uid", ["../../etc", "1.2/studies", "", "1" * 65, "1.2.3\n"])
+def test_what_names_no_study(uid: str, tmp_path: Path) -> None:
+    for address in ("ORTHANC@127.0.0.1:4242", "https://127.0.0.1/dicom-web"):
+        with pytest.raises(InputError, match="StudyInstanceUID"):
+            open_archive(address).fetch(uid, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "query", [StudyQuery(date="2020-01-01"), StudyQuery(modality="C T"), StudyQuery(study_uid="1.2/x")]
+)
+def test_what_no_archive_understands(query: StudyQuery) -> None:
+    for address in ("ORTHANC@127.0.0.1:4242", "https://127.0.0.1/dicom-web"):
+        with pytest.raises(InputError):
+            open_archive(address).find(query)
 
 
 # pynetdicom leaves the socket of a refused connection to the garbage collector.

@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
     "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
+    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Find, fetch and store studies in an archive."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",
         "deidentify_command",

@@ -23,8 +23,9 @@ from duoscan.inference.collect import (
 from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.interfaces.dicom.results import check_can_write, write_results
-from duoscan.interfaces.dicom.send import Peer, send_files
+from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.dicom.archives import open_archive
+from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
 from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import NOTICE, Decision, Finding, Modality, Split
@@ -83,9 +84,16 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--dicom-out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Write structured report, heatmaps and FHIR resource of each DICOM study here.",
+    help="Write structured report, heatmaps, JSON and FHIR resource of each DICOM study here.",
 )
-@click.option("--send", metavar="TITLE@HOST:PORT", help="Store what --dicom-out writes at this DICOM peer too.")
+@click.option(
+    "--dicom-objects",
+    default=",".join(sorted(DEFAULT_OBJECTS, reverse=True)),
+    show_default=True,
+    help="Which DICOM objects: sr, heatmap, seg and pmap (CT), gsps (X-ray).",
+)
+@click.option("--send", metavar="ARCHIVE", help="Store it there too: TITLE@HOST:PORT, or a DICOMweb address.")
+@access_options
 def screen_command(
     paths: tuple[Path, ...],
     *,
@@ -107,7 +115,10 @@ def screen_command(
     policy: str | None,
     json_out: Path | None,
     dicom_out: Path | None,
+    dicom_objects: str,
     send: str | None,
+    auth_file: Path | None,
+    ca_file: Path | None,
 ) -> None:
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
 
@@ -121,7 +132,8 @@ def screen_command(
         check_can_write()
     elif send:
         raise InputError("--send needs --dicom-out: name the folder to write the results to first")
-    peer = Peer.parse(send) if send else None
+    objects = parse_objects(dicom_objects)
+    archive = open_archive(send, access_of(auth_file, ca_file)) if send else None
     screener = Screener(
         xray_bundle,
         ct_bundle,
@@ -146,14 +158,18 @@ def screen_command(
     )
     write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
     if dicom_out is not None:
-        written = write_results(answers, screener, maps, dicom_out)
-        if peer is not None and written:
-            send_files(written, peer)
+        written = write_results(answers, screener, maps, dicom_out, objects=objects, on_problem=_warn)
+        if archive is not None and written:
+            archive.store(written)
     if not quiet:
         _show_answers(answers)
     if labels:
         _show_outcome(answers, labels)
     sys.exit(1 if any(answer.unreadable for answer in answers) else 0)
+
+
+def _warn(message: str) -> None:
+    click.echo(f"duoscan: {message}", err=True)
 
 
 @click.command("predict")

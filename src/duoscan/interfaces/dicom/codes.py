@@ -15,6 +15,8 @@ PRIVATE_SCHEME = "99DUOSCAN"
 
 COVID_19 = Code("840539006", "SCT", "COVID-19")  # its full name is longer than the 64 characters of a meaning
 LUNG = Code("39607008", "SCT", "Lung structure")
+SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")
+ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
 NO_UNITS = Code("1", "UCUM", "no units")
 POSITIVE = Code("10828004", "SCT", "Positive")
 NEGATIVE = Code("260385009", "SCT", "Negative")
@@ -26,6 +28,8 @@ PROCEDURES: Mapping[Modality, Code] = {
 PROBABILITY = Code("probability", PRIVATE_SCHEME, "Probability of COVID-19 stated by the model")
 THRESHOLD = Code("threshold", PRIVATE_SCHEME, "Probability at or above which the phase is positive")
 PHASE_DECISION = Code("phase-decision", PRIVATE_SCHEME, "Decision of this phase")
+ACTIVATION = Code("activation", PRIVATE_SCHEME, "Activation: the model's evidence for COVID-19")
+ACTIVATION_REGION = Code("activation-region", PRIVATE_SCHEME, "Region of high model activation")
 CASE_ANSWER = Code("case-answer", PRIVATE_SCHEME, "Two-phase answer for the patient")
 
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from pydicom.dataset import Dataset
 
 from duoscan.imaging.heatmap import overlay
-from duoscan.imaging.reader import read_image
-from duoscan.interfaces.dicom.structured_report import MANUFACTURER, result_uid
+from duoscan.interfaces.dicom.maker import MANUFACTURER, result_uid
 from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from highdicom.sc import SCImage
-    from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import PreprocessingContract
-    from duoscan.interfaces.dicom.sources import Instance
+    from duoscan.interfaces.dicom.shown import ShownImage
 
 SERIES_NUMBER = 9902
 
@@ -27,22 +23,18 @@ _ORIENTATION = {"CT": ("L", "P")}
 _FRONTAL = ("L", "F")
 
 
-def heatmap_capture(
-    instance: Instance, activation: NDArray[np.float32], contract: PreprocessingContract, *, digest: str, number: int
-) -> SCImage:
+def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
     """The overlay of one image as an RGB secondary capture of the same rows, columns and pixel spacing.
 
     Args:
-        instance: The source.
-        activation: Its activation map.
-        contract: The preprocessing it was made with.
+        image: The source and its activation.
         digest: Of the model.
         number: InstanceNumber in the series of captures.
     """
     from highdicom.sc import SCImage
 
-    source = instance.header
-    picture = np.asarray(overlay(read_image(Path(instance.row.path)), activation, contract))
+    source = image.header
+    picture = np.asarray(overlay(image.pixels, image.activation, image.contract))
     spacing = [float(value) for value in source.get("PixelSpacing") or source.get("ImagerPixelSpacing") or ()]
     orientation = source.get("PatientOrientation") or _ORIENTATION.get(str(source.get("Modality")), _FRONTAL)
     made = SCImage.from_ref_dataset(

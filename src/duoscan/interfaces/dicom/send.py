@@ -42,6 +42,9 @@ class Peer:
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
     @classmethod
     def parse(cls, text: str) -> Peer:
         """Read ``TITLE@host:port``.
@@ -151,9 +154,7 @@ def _associate(peer: Peer, contexts: Iterable[tuple[str, str]], timeout_s: float
     except OSError as error:
         raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
     if not association.is_established:
-        raise UnreachableError(
-            f"{peer.ae_title}@{peer.host}:{peer.port}: no association; does it run, does it know {CALLING_AE_TITLE}?"
-        )
+        raise UnreachableError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
     return association
 
 

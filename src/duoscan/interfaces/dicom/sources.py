@@ -37,6 +37,7 @@ _FORMS = {
     "StudyTime": _TIME,
     "PatientBirthDate": _DATE,
     "PatientAge": re.compile(r"\d{3}[DWMY]"),
+    "PatientSex": re.compile(r"[MFO]"),  # PS3.3 C.7.1.1
 }
 
 
@@ -94,6 +95,28 @@ class StudyResult:
         """Of all answered instances."""
         return [instance.header for phase in self.phases for instance in phase.instances]
 
+    @property
+    def patient_id(self) -> str:
+        """PatientID as the files have it; where they have none, as the patients were told apart."""
+        return str(self.headers[0].get("PatientID") or self.case.patient_id)
+
+    @property
+    def reason(self) -> str:
+        """How the answer came about, without the paths of files: those say nothing elsewhere, or too much."""
+        return without_paths(self.case.reason, self.case.images)
+
+    @property
+    def set_aside(self) -> tuple[Prediction, ...]:
+        """The images of this study that were not answered, each with its reason."""
+        return tuple(row for row in self.case.images if row.study_id == self.study_uid and not _is_answered(row))
+
+
+def without_paths(text: str, rows: Iterable[Prediction]) -> str:
+    """A reason as it may leave this machine."""
+    for row in rows:
+        text = text.replace(f"{row.path}: ", "").replace(row.path, "the file")
+    return text
+
 
 class ActivationKeeper:
     """Keeps the small activation map of each answered image, so that pictures are drawn only where they are needed."""
@@ -124,10 +147,13 @@ def study_results(answers: Iterable[CaseAnswer]) -> list[StudyResult]:
 
 
 def _instances(phase: PhaseResult) -> list[Instance]:
-    answered = [row for row in phase.images if row.decision in {Decision.POSITIVE, Decision.NEGATIVE}]
-    paths = [(row, Path(row.path)) for row in answered]
+    paths = [(row, Path(row.path)) for row in phase.images if _is_answered(row)]
     found = [Instance(row, _completed(open_dicom(path, header_only=True))) for row, path in paths if is_dicom(path)]
     return [one for one in found if all(one.header.get(keyword) for keyword in _LINKS)]
+
+
+def _is_answered(row: Prediction) -> bool:
+    return row.decision in {Decision.POSITIVE, Decision.NEGATIVE}
 
 
 def _completed(header: Dataset) -> Dataset:

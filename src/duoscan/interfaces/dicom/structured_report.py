@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydicom.dataset import Dataset
-from pydicom.uid import generate_uid
-
 from duoscan import __version__
 from duoscan.interfaces.dicom.codes import (
     CASE_ANSWER,
@@ -14,35 +11,46 @@ from duoscan.interfaces.dicom.codes import (
     LUNG,
     NO_UNITS,
     PHASE_DECISION,
-    PRIVATE_SCHEME,
     PROBABILITY,
     PROCEDURES,
     THRESHOLD,
     of_decision,
     private,
 )
+from duoscan.interfaces.dicom.maker import (
+    MANUFACTURER,
+    MODEL_NAME,
+    model_digests,
+    model_version,
+    private_scheme,
+    result_uid,
+)
 from duoscan.terms import NOTICE, Modality
+from duoscan.triage.policy import DESCRIPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
-    from highdicom.sr import ComprehensiveSR, MeasurementsAndQualitativeEvaluations, ObservationContext
+    from highdicom.sr import (
+        AlgorithmIdentification,
+        ComprehensiveSR,
+        MeasurementsAndQualitativeEvaluations,
+        ObservationContext,
+        SourceImageForMeasurementGroup,
+    )
 
-    from duoscan.inference.bundle import Bundle
-    from duoscan.interfaces.dicom.sources import StudyPhase, StudyResult
+    from duoscan.interfaces.dicom.sources import Instance, StudyPhase, StudyResult
     from duoscan.triage.screening import Screener
 
 SERIES_NUMBER = 9901
-MANUFACTURER = "duoscan"
-
-
-def result_uid(*parts: str) -> str:
-    """A UID that is the same for the same input, so that answering a study again replaces and does not add."""
-    return generate_uid(entropy_srcs=["duoscan", *parts])
 
 
 def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR:
-    """The report of one study: one measurement group for each phase, with model, threshold and source images.
+    """The report of one study: one measurement group for each phase, and one for the rule that joined them.
+
+    A phase's group (TID 1501) holds probability, threshold and decision, the model as algorithm (TID 4019) and the
+    images that carried the answer. The rule's group holds the patient's answer, and the policy with its certificate
+    as algorithm. The observer is a device (TID 1004). All answered images are the document's evidence.
 
     Args:
         study: What was answered.
@@ -53,25 +61,28 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
     """
     from highdicom.sr import ComprehensiveSR, MeasurementReport
 
-    groups = [_group(study, phase, screener) for phase in study.phases]
     report = MeasurementReport(
         observation_context=_observer(),
         procedure_reported=[PROCEDURES[phase.modality] for phase in study.phases],
-        imaging_measurements=groups,
+        imaging_measurements=[
+            *(_phase_group(study, phase, screener) for phase in study.phases),
+            _rule(study, screener),
+        ],
     )
     made = ComprehensiveSR(
         evidence=study.headers,
         content=report[0],
-        series_instance_uid=result_uid(study.study_uid, "series", *_models(screener)),
+        series_instance_uid=result_uid(study.study_uid, "series", *model_digests(screener)),
         series_number=SERIES_NUMBER,
         sop_instance_uid=report_uid(study, screener),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
     )
+    made.ManufacturerModelName = MODEL_NAME
     made.SeriesDescription = "duoscan two-phase answer"
     made.SoftwareVersions = __version__
-    made.CodingSchemeIdentificationSequence = [_private_scheme()]
+    made.CodingSchemeIdentificationSequence = [private_scheme()]
     return made
 
 
@@ -84,7 +95,7 @@ def report_uid(study: StudyResult, screener: Screener) -> str:
     return result_uid(
         study.study_uid,
         "report",
-        *_models(screener),
+        *model_digests(screener),
         screener.policy.name,
         *(repr(screener.thresholds[modality]) for modality in Modality),
         str(study.case.answer),
@@ -92,36 +103,26 @@ def report_uid(study: StudyResult, screener: Screener) -> str:
     )
 
 
-def _models(screener: Screener) -> list[str]:
-    return [screener.bundle(modality).digest for modality in Modality]
-
-
-def _private_scheme() -> Dataset:
-    """Who is responsible for the private codes (PS3.3 C.12.1)."""
-    item = Dataset()
-    item.CodingSchemeDesignator = PRIVATE_SCHEME
-    item.CodingSchemeName = "Codes of duoscan"
-    item.CodingSchemeResponsibleOrganization = MANUFACTURER
-    return item
-
-
 def _observer() -> ObservationContext:
     from highdicom.sr import DeviceObserverIdentifyingAttributes, ObservationContext, ObserverContext
     from pydicom.sr.codedict import codes
 
     device = DeviceObserverIdentifyingAttributes(
-        uid=result_uid("device", __version__), name=f"duoscan {__version__}", manufacturer_name=MANUFACTURER
+        uid=result_uid("device", __version__),
+        name=f"duoscan {__version__}",
+        manufacturer_name=MANUFACTURER,
+        model_name=MODEL_NAME,
     )
     return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
-def _group(study: StudyResult, phase: StudyPhase, screener: Screener) -> MeasurementsAndQualitativeEvaluations:
+def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> MeasurementsAndQualitativeEvaluations:
     from highdicom.sr import (
+        AlgorithmIdentification,
         FindingSite,
         Measurement,
         MeasurementsAndQualitativeEvaluations,
         QualitativeEvaluation,
-        SourceImageForMeasurementGroup,
         TrackingIdentifier,
     )
 
@@ -134,28 +135,56 @@ def _group(study: StudyResult, phase: StudyPhase, screener: Screener) -> Measure
             result_uid(study.study_uid, phase.modality, bundle.digest), f"duoscan {phase.modality.spoken}"
         ),
         finding_type=COVID_19,
-        algorithm_id=_algorithm(study, bundle),
+        algorithm_id=AlgorithmIdentification(
+            name=bundle.info.name,
+            version=model_version(bundle),
+            parameters=(f"graph SHA-256 {bundle.digest}", NOTICE),
+        ),
         finding_sites=[FindingSite(LUNG)],
         measurements=measured,
-        qualitative_evaluations=[
-            QualitativeEvaluation(PHASE_DECISION, of_decision(phase.result.state)),
-            QualitativeEvaluation(CASE_ANSWER, private(str(study.case.answer))),
-        ],
-        source_images=[
-            SourceImageForMeasurementGroup(one.header.SOPClassUID, one.header.SOPInstanceUID) for one in phase.carrying
-        ],
+        qualitative_evaluations=[QualitativeEvaluation(PHASE_DECISION, of_decision(phase.result.state))],
+        source_images=_sources(phase.carrying),
     )
 
 
-def _algorithm(study: StudyResult, bundle: Bundle) -> object:
+def _rule(study: StudyResult, screener: Screener) -> MeasurementsAndQualitativeEvaluations:
+    """The two-phase rule as an algorithm of its own: its policy, what is promised of it, and what it answered."""
+    from highdicom.sr import (
+        FindingSite,
+        MeasurementsAndQualitativeEvaluations,
+        QualitativeEvaluation,
+        TrackingIdentifier,
+    )
+
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(
+            result_uid(study.study_uid, "rule", *model_digests(screener)), "duoscan two-phase rule"
+        ),
+        finding_type=COVID_19,
+        algorithm_id=_policy(study, screener),
+        finding_sites=[FindingSite(LUNG)],
+        qualitative_evaluations=[QualitativeEvaluation(CASE_ANSWER, private(str(study.case.answer)))],
+        source_images=_sources(one for phase in study.phases for one in phase.carrying),
+    )
+
+
+def _policy(study: StudyResult, screener: Screener) -> AlgorithmIdentification:
     from highdicom.sr import AlgorithmIdentification
 
     return AlgorithmIdentification(
-        name=bundle.info.name,
-        version=bundle.info.provenance.duoscan_version,
-        parameters=_parameters(study, bundle),
+        name="duoscan two-phase rule",
+        version=__version__,
+        parameters=(
+            f"policy: {study.case.policy}",
+            f"moves: {DESCRIPTIONS[screener.policy.kind]}",
+            f"certificate: {study.case.certificate or 'none'}",
+            f"why: {study.reason}",
+            NOTICE,
+        ),
     )
 
 
-def _parameters(study: StudyResult, bundle: Bundle) -> Sequence[str]:
-    return (f"graph SHA-256 {bundle.digest}", f"why: {study.case.reason}", NOTICE)
+def _sources(images: Iterable[Instance]) -> list[SourceImageForMeasurementGroup]:
+    from highdicom.sr import SourceImageForMeasurementGroup
+
+    return [SourceImageForMeasurementGroup(one.header.SOPClassUID, one.header.SOPInstanceUID) for one in images]

@@ -1,0 +1,95 @@
+"""``duoscan pacs``: find, fetch and store studies in an archive."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from duoscan.errors import InputError
+from duoscan.files import write_text
+from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.dicom.archives import FoundStudy, StudyQuery, open_archive
+
+
+@click.group("pacs")
+def pacs_command() -> None:
+    """Find, fetch and store studies in an archive.
+
+    ARCHIVE is TITLE@HOST:PORT (DICOM), or the https:// address of a DICOMweb service.
+    """
+
+
+@pacs_command.command("find")
+@click.argument("archive")
+@click.option("--patient", default="", help="PatientID; * and ? stand for any characters.")
+@click.option("--date", default="", help="StudyDate as 20200131, or a range as 20200101-20200131.")
+@click.option("--modality", default="", help="Modality in the study, e.g. CT.")
+@click.option("--json", "json_out", type=click.Path(dir_okay=False, path_type=Path), help="Write the studies as JSON.")
+@access_options
+def find_command(
+    *,
+    archive: str,
+    patient: str,
+    date: str,
+    modality: str,
+    json_out: Path | None,
+    auth_file: Path | None,
+    ca_file: Path | None,
+) -> None:
+    """List the studies that match; the table names patients by PatientID."""
+    query = StudyQuery(patient_id=patient, date=date, modality=modality.upper())
+    found = open_archive(archive, access_of(auth_file, ca_file)).find(query)
+    if json_out is not None:
+        write_text(json_out, json.dumps([asdict(study) for study in found], indent=1) + "\n")
+    _show(found)
+
+
+@pacs_command.command("fetch")
+@click.argument("archive")
+@click.argument("study_uids", nargs=-1, required=True)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@access_options
+def fetch_command(
+    *, archive: str, study_uids: tuple[str, ...], out: Path, auth_file: Path | None, ca_file: Path | None
+) -> None:
+    """Write all instances of studies, named by StudyInstanceUID, into a folder."""
+    source = open_archive(archive, access_of(auth_file, ca_file))
+    for number, uid in enumerate(study_uids, start=1):
+        written = source.fetch(uid, out)
+        click.echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
+
+
+@pacs_command.command("store")
+@click.argument("archive")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@access_options
+def store_command(*, archive: str, paths: tuple[Path, ...], auth_file: Path | None, ca_file: Path | None) -> None:
+    """Store DICOM files; of a folder all that are DICOM."""
+    from duoscan.imaging.reader import is_dicom
+
+    named = [path for path in paths if path.is_file()]
+    inside = [one for path in paths if path.is_dir() for one in sorted(path.rglob("*")) if one.is_file()]
+    files = named + [path for path in inside if is_dicom(path)]
+    if not files:
+        raise InputError("no DICOM file there; name files, or folders that hold some")
+    open_archive(archive, access_of(auth_file, ca_file)).store(files)
+    click.echo(f"{len(files)} files stored")
+
+
+def _show(found: list[FoundStudy]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("patient", "date", "modalities", "instances", "description")
+    table.add_column("study", overflow="fold")
+    for study in sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid)):
+        count = "–" if study.instances is None else str(study.instances)
+        row = (study.patient_id, study.date, "/".join(study.modalities), count, study.description, study.study_uid)
+        table.add_row(*map(escape, row))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(found)} studies")

@@ -1,0 +1,200 @@
+"""Image archives as duoscan sees them: find studies, fetch one, store files; over DICOM's own network or DICOMweb.
+
+``open_archive`` turns what a person writes into one of the two; whoever only sends needs no more than a
+:class:`Destination`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from duoscan.errors import InputError, TransferError
+from duoscan.interfaces.dicom.send import Peer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_DATES = re.compile(r"\d{8}|\d{8}-(\d{8})?|-\d{8}")  # range matching, PS3.4 C.2.2.2.5
+_UID = re.compile(r"[0-9.]{1,64}")  # old archives hold UIDs with leading zeroes
+_MODALITY = re.compile(r"[A-Z0-9_]{1,16}")
+_NAME_DIGITS = 32
+
+
+@dataclass(frozen=True)
+class StudyQuery:
+    """What to look for; what is empty matches every study.
+
+    Attributes:
+        patient_id: PatientID; ``*`` and ``?`` stand for any characters.
+        date: StudyDate as ``20200131``, or a range ``20200101-20200131``, ``20200101-``, ``-20200131``.
+        modality: Modality in the study, e.g. ``CT``.
+        study_uid: StudyInstanceUID.
+    """
+
+    patient_id: str = ""
+    date: str = ""
+    modality: str = ""
+    study_uid: str = ""
+
+    def check(self) -> None:
+        """Refuse what no archive understands.
+
+        Raises:
+            InputError: A value has not the form of its attribute.
+        """
+        if self.date and not _DATES.fullmatch(self.date):
+            raise InputError(f"date '{self.date}': write 20200131, or a range as 20200101-20200131")
+        if self.modality and not _MODALITY.fullmatch(self.modality):
+            raise InputError(f"modality '{self.modality}': write it as DICOM does, e.g. CT, CR or DX")
+        if self.study_uid:
+            check_uid(self.study_uid)
+
+
+@dataclass(frozen=True)
+class FoundStudy:
+    """One study as the archive describes it; empty where it does not say."""
+
+    study_uid: str
+    patient_id: str = ""
+    date: str = ""
+    modalities: tuple[str, ...] = ()
+    description: str = ""
+    instances: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a study may take at most; an archive is not trusted.
+
+    Attributes:
+        studies: Answers to one query.
+        instances: Images and other objects of one study.
+        instance_bytes: One of them.
+        study_bytes: All of them.
+        seconds: One query or one study.
+    """
+
+    studies: int = 1000
+    instances: int = 20_000
+    instance_bytes: int = 2 * 2**30
+    study_bytes: int = 32 * 2**30
+    seconds: float = 3600.0
+
+
+NO_LIMITS_CHANGED = Limits()
+
+
+@dataclass(frozen=True)
+class Access:
+    """How to be let in.
+
+    Attributes:
+        authorization: Value of the HTTP ``Authorization`` header; empty for none.
+        ca_file: Certificates to trust in place of the system's.
+    """
+
+    authorization: str = field(default="", repr=False)
+    ca_file: Path | None = None
+
+
+ANONYMOUS = Access()
+
+
+class Destination(Protocol):
+    """Something that takes DICOM files."""
+
+    def store(self, paths: Sequence[Path]) -> None:
+        """Store every file, in order; returns once all are stored.
+
+        Raises:
+            TransferError: One was not stored; what was stored before stays there.
+        """
+
+
+class Archive(Destination, Protocol):
+    """Something that also gives them back."""
+
+    def find(self, query: StudyQuery) -> list[FoundStudy]:
+        """The studies that match.
+
+        Raises:
+            InputError: The query has not the form of its attributes.
+            TransferError: The archive cannot be reached or does not answer.
+        """
+
+    def fetch(self, study_uid: str, out: Path) -> list[Path]:
+        """Write all instances of a study into a folder, named by the hash of their UIDs.
+
+        Raises:
+            InputError: ``study_uid`` is no UID.
+            TransferError: It did not come, or not whole; what came stays in the folder.
+        """
+
+
+def open_archive(text: str, access: Access = ANONYMOUS, limits: Limits = NO_LIMITS_CHANGED) -> Archive:
+    """The archive a person names; nothing is sent yet.
+
+    Args:
+        text: ``TITLE@host:port``, or the ``https://…`` address of a DICOMweb service.
+        access: How to be let in; for DICOMweb only.
+        limits: What it may answer at most.
+
+    Raises:
+        InputError: It is neither, or credentials would travel in clear.
+        MissingExtraError: The extra [dicom] is not installed.
+    """
+    if re.match(r"https?://", text, re.IGNORECASE):
+        from duoscan.interfaces.dicom.web import WebArchive
+
+        return WebArchive(text, access, limits)
+    from duoscan.interfaces.dicom.retrieve import PeerArchive
+
+    try:
+        peer = Peer.parse(text)
+    except InputError as error:
+        raise InputError(f"{error}, or the https:// address of a DICOMweb service") from error
+    return PeerArchive(peer, limits)
+
+
+def check_uid(uid: str) -> str:
+    """The UID itself.
+
+    Raises:
+        InputError: It has characters that no UID has.
+    """
+    if not _UID.fullmatch(uid):
+        raise InputError(
+            "a study is named by its StudyInstanceUID: digits and dots, at most 64; see 'duoscan pacs find'"
+        )
+    return uid
+
+
+def expected_instances(found: Sequence[FoundStudy], where: str) -> int | None:
+    """How many instances the one study that was looked for has; ``None`` where the archive does not say.
+
+    Raises:
+        TransferError: It does not hold the study.
+    """
+    if not found:
+        raise TransferError(f"{where}: the study is not there; see 'duoscan pacs find'")
+    return found[0].instances
+
+
+def check_complete(written: Sequence[Path], expected: int | None, where: str) -> None:
+    """An answer must not rest on half a study.
+
+    Raises:
+        TransferError: Fewer instances came than the archive says it holds, or none.
+    """
+    came = len(set(written))
+    if came < (expected or 1):
+        raise TransferError(f"{where}: {came} of {expected or 'some'} instances came; fetch the study again")
+
+
+def instance_file(out: Path, sop_instance_uid: str) -> Path:
+    """Where an instance is written; the name is a hash, because a UID from elsewhere may hold anything."""
+    return out / f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:_NAME_DIGITS]}.dcm"

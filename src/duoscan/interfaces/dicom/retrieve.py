@@ -1,0 +1,224 @@
+"""An archive over DICOM's own network: C-FIND and C-GET (PS3.4 Annex C), C-STORE (Annex B).
+
+C-GET brings the instances over the association that asked for them, so nothing must listen here and the peer needs
+no entry for us but the right to ask.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from duoscan.errors import MissingExtraError, TransferError
+from duoscan.files import write_bytes
+from duoscan.interfaces.dicom.archives import (
+    NO_LIMITS_CHANGED,
+    FoundStudy,
+    Limits,
+    StudyQuery,
+    check_complete,
+    check_uid,
+    expected_instances,
+    instance_file,
+)
+from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, TIMEOUT_S, Peer, send_files
+from duoscan.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pydicom import Dataset
+    from pynetdicom.events import Event
+
+_SUCCESS, _PENDING, _PART_FAILED = 0x0000, frozenset({0xFF00, 0xFF01}), 0xB000
+_CANNOT_STORE = 0xA700  # "refused: out of resources" stops the peer (PS3.4 table B.2-1)
+_MOST_CONTEXTS = 127  # of 128 on one association (PS3.8 9.3.2), less the query's own
+_DAMAGED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, NotImplementedError)
+
+
+class PeerArchive:
+    """A DICOM application that answers queries.
+
+    Args:
+        peer: Where.
+        limits: What it may answer at most.
+        timeout_s: For connecting and for each answer.
+
+    Raises:
+        MissingExtraError: pynetdicom is not installed.
+    """
+
+    def __init__(self, peer: Peer, limits: Limits = NO_LIMITS_CHANGED, *, timeout_s: float = TIMEOUT_S) -> None:
+        try:
+            import pynetdicom  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError("dicom", "asking a PACS") from error
+        self._peer, self._limits, self._timeout_s = peer, limits, timeout_s
+
+    def find(self, query: StudyQuery) -> list[FoundStudy]:
+        """The studies that match (C-FIND, PS3.4 C.4.1)."""
+        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
+
+        query.check()
+        found: list[FoundStudy] = []
+        with self._associated([(Find, None)]) as association:
+            for status, answer in association.send_c_find(_identifier(query), Find):
+                if status.get("Status") in _PENDING and answer is not None:
+                    found.append(_found(answer))
+                else:
+                    self._check(status, "the query")
+                if len(found) >= self._limits.studies:
+                    break
+        return found
+
+    def fetch(self, study_uid: str, out: Path) -> list[Path]:
+        """Write all instances of a study into a folder (C-GET, PS3.4 C.4.3)."""
+        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as Get
+
+        query = StudyQuery(study_uid=check_uid(study_uid))
+        expected = expected_instances(self.find(query), str(self._peer))
+        out.mkdir(parents=True, exist_ok=True)
+        keeper = _Keeper(study_uid, out, self._limits)
+        with self._associated([(Get, None), *_storage_contexts()], keeper) as association:
+            for status, _ in association.send_c_get(_identifier(query), Get):
+                if status.get("Status") not in _PENDING:
+                    keeper.check()
+                    self._check(status, "the study")
+        check_complete(keeper.written, expected, str(self._peer))
+        return keeper.written
+
+    def store(self, paths: Sequence[Path]) -> None:
+        """Store every file (C-STORE)."""
+        send_files(paths, self._peer, timeout_s=self._timeout_s)
+
+    @contextmanager
+    def _associated(self, contexts: Sequence[tuple[str, Any]], keeper: _Keeper | None = None) -> Iterator[Any]:
+        from pynetdicom import AE, build_role, evt
+
+        entity = AE(CALLING_AE_TITLE)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._timeout_s
+        entity.connection_timeout = self._timeout_s
+        for abstract, syntaxes in contexts:
+            entity.add_requested_context(abstract, *([syntaxes] if syntaxes else []))
+        handlers = [(evt.EVT_C_STORE, keeper)] if keeper else []
+        roles = [build_role(abstract, scp_role=True) for abstract, syntaxes in contexts if syntaxes]
+        with quiet:
+            association = entity.associate(
+                self._peer.host, self._peer.port, ae_title=self._peer.ae_title, ext_neg=roles, evt_handlers=handlers
+            )
+            if not association.is_established:
+                raise TransferError(f"{self._peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
+            try:
+                yield association
+            except ValueError as error:  # the peer took no context for what is asked
+                raise TransferError(f"{self._peer}: it does not answer this kind of question; try DICOMweb") from error
+            finally:
+                association.release()
+
+    def _check(self, status: Dataset, what: str) -> None:
+        code = status.get("Status")
+        if code == _SUCCESS:
+            return
+        if code == _PART_FAILED:
+            failed = status.get("NumberOfFailedSuboperations")
+            raise TransferError(f"{self._peer}: {failed} instances of {what} did not come; see its log and fetch again")
+        said = "no answer" if code is None else f"status 0x{code:04X}"
+        raise TransferError(f"{self._peer}: {what} was not answered ({said}); may {CALLING_AE_TITLE} ask?")
+
+
+class _Keeper:
+    """Writes each instance that arrives before it is acknowledged."""
+
+    def __init__(self, study_uid: str, out: Path, limits: Limits) -> None:
+        self.written: list[Path] = []
+        self._study_uid, self._out, self._limits = study_uid, out, limits
+        self._bytes = 0
+        self._until = time.monotonic() + limits.seconds
+        self._problem = ""
+
+    def __call__(self, event: Event) -> int:
+        """Status of one C-STORE."""
+        from pydicom.errors import InvalidDicomError
+
+        try:
+            self._keep(event.encoded_dataset(), str(event.request.AffectedSOPInstanceUID))
+        except TransferError as error:
+            self._problem = self._problem or str(error)
+        except (*_DAMAGED, InvalidDicomError) as error:
+            self._problem = self._problem or f"an instance could not be kept ({type(error).__name__})"
+        else:
+            return _SUCCESS
+        return _CANNOT_STORE
+
+    def check(self) -> None:
+        """Say what went wrong here, which the peer cannot know.
+
+        Raises:
+            TransferError: An instance could not be kept.
+        """
+        if self._problem:
+            raise TransferError(f"{self._problem}; {len(self.written)} instances came")
+
+    def _keep(self, content: bytes, uid: str) -> None:
+        from pydicom import dcmread
+
+        self._bytes += len(content)
+        if self._bytes > self._limits.study_bytes or len(content) > self._limits.instance_bytes:
+            raise TransferError("the study is larger than allowed; raise the limit")
+        if len(self.written) >= self._limits.instances:
+            raise TransferError(f"more than {self._limits.instances} instances; raise the limit")
+        if time.monotonic() > self._until:
+            raise TransferError(f"the study took more than {self._limits.seconds:g} s; try again later")
+        header = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
+        if str(header.StudyInstanceUID) != self._study_uid:
+            raise TransferError("an instance of another study came; see the log of the peer")
+        path = instance_file(self._out, uid)
+        write_bytes(path, content)
+        self.written.append(path)
+
+
+def _identifier(query: StudyQuery) -> Dataset:
+    """Matching keys, and the empty keys whose values are wanted back (PS3.4 C.6.2.1)."""
+    from pydicom import Dataset
+
+    keys = Dataset()
+    keys.QueryRetrieveLevel = "STUDY"
+    keys.StudyInstanceUID = query.study_uid
+    keys.PatientID = query.patient_id
+    keys.StudyDate = query.date
+    keys.ModalitiesInStudy = query.modality
+    keys.StudyDescription = ""
+    keys.NumberOfStudyRelatedInstances = None
+    return keys
+
+
+def _found(answer: Dataset) -> FoundStudy:
+    modalities = answer.get("ModalitiesInStudy") or ()
+    count = answer.get("NumberOfStudyRelatedInstances")
+    return FoundStudy(
+        study_uid=str(answer.get("StudyInstanceUID") or ""),
+        patient_id=str(answer.get("PatientID") or ""),
+        date=str(answer.get("StudyDate") or ""),
+        modalities=(modalities,) if isinstance(modalities, str) else tuple(map(str, modalities)),
+        description=str(answer.get("StudyDescription") or ""),
+        instances=None if count is None else int(count),
+    )
+
+
+def _storage_contexts() -> list[tuple[str, list[str]]]:
+    """The storage classes a study may hold, in every syntax of a still image; our own results are among them."""
+    from pydicom import uid
+    from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, StoragePresentationContexts
+    from pynetdicom.sop_class import ParametricMapStorage
+
+    compressed = (
+        *uid.JPEGTransferSyntaxes,
+        *uid.JPEGLSTransferSyntaxes,
+        *uid.JPEG2000TransferSyntaxes,
+        *uid.RLETransferSyntaxes,
+    )
+    classes = [ParametricMapStorage, *(str(context.abstract_syntax) for context in StoragePresentationContexts)]
+    return [(one, [*DEFAULT_TRANSFER_SYNTAXES, *compressed]) for one in classes[:_MOST_CONTEXTS]]

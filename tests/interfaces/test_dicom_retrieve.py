@@ -1,0 +1,105 @@
+"""A peer that answers queries wrongly; what a good one does, Orthanc shows elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pynetdicom import AE, evt
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelFind as Find,
+)
+from pynetdicom.sop_class import (
+    StudyRootQueryRetrieveInformationModelGet as Get,
+)
+
+from duoscan.errors import TransferError
+from duoscan.interfaces.dicom.archives import Limits, StudyQuery
+from duoscan.interfaces.dicom.retrieve import PeerArchive
+from duoscan.interfaces.dicom.send import Peer
+
+STUDY = "1.2.826.0.1.3680043.8.498.1"
+
+
+class Pacs:
+    """A peer that finds one study and sends what it was told to."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sends: list[pydicom.Dataset] = []
+        entity = AE("PACS")
+        entity.add_supported_context(Find)
+        entity.add_supported_context(Get)
+        entity.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
+        handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+
+    def archive(self, **limits: float) -> PeerArchive:
+        port = self.server.socket.getsockname()[1]
+        return PeerArchive(Peer("PACS", "127.0.0.1", port), Limits(**limits), timeout_s=10)  # type: ignore[arg-type]
+
+    def find(self, event: Any) -> Iterator[tuple[int, pydicom.Dataset | None]]:
+        for _ in range(3):
+            answer = pydicom.Dataset()
+            answer.StudyInstanceUID, answer.ModalitiesInStudy = STUDY, ["CT", "SR"]
+            answer.NumberOfStudyRelatedInstances = self.count
+            yield 0xFF00, answer
+
+    def get(self, event: Any) -> Iterator[Any]:
+        yield len(self.sends)
+        for one in self.sends:
+            yield 0xFF00, one
+
+
+@pytest.fixture
+def pacs() -> Iterator[Pacs]:
+    running = Pacs()
+    yield running
+    running.server.shutdown()
+
+
+def dataset(number: int, study: str = STUDY, size: int = 16) -> pydicom.Dataset:
+    one = pydicom.Dataset()
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    one.SOPClassUID, one.SOPInstanceUID, one.StudyInstanceUID = CTImageStorage, f"{STUDY}.{number}", study
+    one.PatientID = "CANARY"
+    one.add_new("PixelData", "OB", bytes(size))
+    return one
+
+
+def test_a_study_comes_whole_and_under_names_of_ours(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.sends, pacs.count = [dataset(1), dataset(2)], 2
+    written = pacs.archive().fetch(STUDY, tmp_path)
+    assert [pydicom.dcmread(path).SOPInstanceUID for path in written] == [f"{STUDY}.1", f"{STUDY}.2"]
+    assert all(path.parent == tmp_path and path.stem.isalnum() for path in written)
+
+
+def test_queries_stop_at_the_limit(pacs: Pacs) -> None:
+    found = pacs.archive(studies=2).find(StudyQuery())
+    assert len(found) == 2
+    assert found[0].modalities == ("CT", "SR")
+
+
+@pytest.mark.parametrize(
+    ("sends", "limits", "why"),
+    [
+        ([dataset(1, study="1.2.3")], {}, "another study"),
+        ([dataset(1), dataset(2)], {"instances": 1}, "more than 1 instances"),
+        ([dataset(1, size=100_000)], {"instance_bytes": 50_000}, "larger than allowed"),
+        ([dataset(1)], {}, "1 of 2 instances came"),
+        ([], {}, "0 of 2 instances came"),
+    ],
+)
+def test_what_comes_is_not_trusted(
+    pacs: Pacs, tmp_path: Path, sends: list[pydicom.Dataset], limits: dict[str, float], why: str
+) -> None:
+    pacs.sends, pacs.count = sends, 2
+    with pytest.raises(TransferError, match=why) as caught:
+        pacs.archive(**limits).fetch(STUDY, tmp_path)
+    assert "CANARY" not in str(caught.value)
