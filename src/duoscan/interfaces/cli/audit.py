@@ -12,6 +12,7 @@ import click
 from duoscan.audit.answers import Answers, answer_by_model, answer_by_table
 from duoscan.audit.copies.groups import Copies, deduplicate
 from duoscan.audit.copies.outputs import dropped_csv, write_copies
+from duoscan.audit.evidence import new_entry
 from duoscan.audit.gate import Verdict, judge
 from duoscan.audit.ledger import Book, beside
 from duoscan.audit.perturbation import MOST_IMAGES
@@ -98,7 +99,7 @@ def audit_command(
     """Can data and model be trusted? Audits them and says whether a number may be a headline.
 
     Without --run or --predictions the data alone are audited. The answers are measured on the test rows, which is
-    a use of that test set and counted as one.
+    a use of that test set and counted as one. A run folder keeps what was found, as RUN/evidence/NUMBER.
 
     Exit code: 0 where the gate passes or warns, 3 where it fails, 2 where the audit could not be done.
     """
@@ -114,6 +115,9 @@ def audit_command(
     _show(audited)
     if out is not None:
         _write(audited, copies, out, thumbnails=thumbnails)
+        click.echo(f"Written to {out}")
+    if run is not None and run.is_dir():
+        _keep(audited, copies, run)
     if without_copies is not None:
         _write_without_copies(copies, without_copies)
     if bundle_out is not None and bundle is not None:
@@ -167,7 +171,17 @@ def _write(audited: Audited, copies: dict[Modality, Copies], out: Path, *, thumb
     for kind, found in copies.items():
         write_copies(found, out if len(copies) == 1 else out / kind, with_images=thumbnails)
     write_audit(audited, out)
-    click.echo(f"Written to {out}")
+
+
+def _keep(audited: Audited, copies: dict[Modality, Copies], run: Path) -> None:
+    """Evidence stays with the run; one that cannot be written to is no reason to lose what was found."""
+    try:
+        with new_entry(run) as entry:
+            _write(audited, copies, entry.draft, thumbnails=False)
+    except OSError as error:
+        click.echo(f"not kept in {run}, which cannot be written to ({error.strerror}); keep it with --out", err=True)
+    else:
+        click.echo(f"Kept as {entry.path}, which 'duoscan report' and 'duoscan card' read")
 
 
 def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:
