@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from PIL import Image
 
 from duoscan.imaging.contract import PreprocessingContract
@@ -13,12 +14,28 @@ from duoscan.inference.bundle import BundleInfo, Provenance, write_bundle
 from duoscan.terms import Finding, Modality
 
 
-def brightness_graph(size: int = 32, slope: float = 20.0) -> bytes:
-    """A graph whose P(covid) grows with the mean of its input: logits (slope · mean, 0)."""
+def brightness_graph(
+    size: int = 32,
+    slope: float = 20.0,
+    places: NDArray[np.float32] | None = None,
+    dark: float = 0.0,
+    pool: str = "Average",
+) -> bytes:
+    """A graph whose P(covid) grows with the mean of its input: logits (slope · mean, 0).
+
+    Args:
+        size: Pixels a side of the input.
+        slope: How fast it grows.
+        places: shape (size / 4, size / 4); how much each place counts, all alike where left out.
+        dark: Input at which a place argues neither for nor against.
+        pool: ``Average`` or ``Max``, over 4 × 4 pixels each place.
+    """
     helper, tensor = onnx.helper, onnx.TensorProto
+    weights = np.ones((size // 4, size // 4)) if places is None else places
     nodes = [
-        helper.make_node("Conv", ["images", "weight"], ["maps"]),
-        helper.make_node("AveragePool", ["maps"], ["activation"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Conv", ["images", "weight", "bias"], ["maps"]),
+        helper.make_node(f"{pool}Pool", ["maps"], ["spread"], kernel_shape=[4, 4], strides=[4, 4]),
+        helper.make_node("Mul", ["spread", "places"], ["activation"]),
         helper.make_node("ReduceMean", ["activation", "axes"], ["logits"], keepdims=0),
     ]
     graph = helper.make_graph(
@@ -31,6 +48,8 @@ def brightness_graph(size: int = 32, slope: float = 20.0) -> bytes:
         ],
         [
             helper.make_tensor("weight", tensor.FLOAT, [2, 1, 1, 1], [slope, 0.0]),
+            helper.make_tensor("bias", tensor.FLOAT, [2], [-slope * dark, 0.0]),
+            helper.make_tensor("places", tensor.FLOAT, [1, 1, size // 4, size // 4], weights.ravel().tolist()),
             helper.make_tensor("axes", tensor.INT64, [2], [2, 3]),
         ],
     )

@@ -158,3 +158,33 @@ def test_what_does_not_go_together_is_refused(manifest: Path, words: list[str], 
     done = run(manifest, *(manifest.parent / word if word in {".", "m.csv"} else word for word in words))
     assert done.exit_code == 2
     assert message in done.output
+
+
+def test_a_run_keeps_each_audit_of_it(
+    manifest: Path, quick: Callable[[Level], None], brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    quick(Level.PASS)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.duoscan").write_bytes(brightness_bundles[Modality.CXR].read_bytes())
+    words = ["--run", folder, "--ledger", tmp_path / "uses.jsonl"]
+    assert "Kept as" in run(manifest, *words).output
+    run(manifest, *words)
+    first, second = (read_audit(folder / "evidence" / number) for number in ("001", "002"))
+    uses = [one.verdicts[Modality.CXR].measured for one in (first, second)]
+    assert [one.test_uses for one in uses if one is not None] == [1, 2]
+    assert {result.name for result in first.results[Modality.CXR]} >= {"calibration", "perturbation", "attention"}
+
+
+def test_a_run_that_cannot_be_written_to_loses_no_finding(
+    manifest: Path, quick: Callable[[Level], None], brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    quick(Level.PASS)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.duoscan").write_bytes(brightness_bundles[Modality.CXR].read_bytes())
+    (folder / "evidence").write_text("in the way")
+    done = run(manifest, "--run", folder, "--out", tmp_path / "out", "--ledger", tmp_path / "uses.jsonl")
+    assert done.exit_code == GATE_FAILED
+    assert "not kept in" in done.output
+    assert read_audit(tmp_path / "out").verdicts

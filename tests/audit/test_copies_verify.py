@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from duoscan.audit.copies.candidates import Candidate, find_candidates
+from duoscan.audit.copies.candidates import Candidate, find_candidates, nearest
 from duoscan.audit.copies.signatures import mirrored_bins, opencv, perceptual_hash, read_sketch, sign
 from duoscan.audit.copies.verify import Kind, verify
 
@@ -154,3 +154,17 @@ def test_sketch_survives_the_scratch_file(tmp_path):
         # longer side 320, so 180 becomes 160
         assert sketch.grey.shape == (160, 320)
         assert len(sketch.places) == len(sketch.descriptors) == count > 0
+
+
+@pytest.mark.parametrize("at_least", [-np.inf, 0.2])
+def test_the_nearest_are_those_of_a_full_sort(monkeypatch, at_least):
+    monkeypatch.setattr("duoscan.audit.copies.candidates._BLOCK_PRODUCTS", 40 * 7)  # blocks of 7 queries
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    parts = nearest(rows, rows, 3, at_least)
+    found = {pair for asked, answers in parts for pair in zip(asked.tolist(), answers.tolist(), strict=True)}
+    similar = rows @ rows.T
+    np.fill_diagonal(similar, -np.inf)
+    best = np.argsort(-similar, axis=1)[:, :3]
+    assert found == {(q, a) for q in range(40) for a in best[q].tolist() if similar[q, a] >= at_least}

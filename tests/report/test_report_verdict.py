@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ from xml.etree.ElementTree import Element
 import html5lib
 import pytest
 
+from duoscan.audit.evidence import new_entry
 from duoscan.audit.gate import REQUIREMENTS, judge
 from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.audit.storage import Audited, read_audit, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
-from duoscan.manifest.table import read_manifest
+from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.report.subject import Subject
 from duoscan.report.verdicts import judge_subject
@@ -169,3 +171,20 @@ def test_a_warning_headlines_below_its_reasons(
     parsed(page)
     assert page.index("Not run, so not known") < page.index('<dl class="keys">')
     assert "under the reasons above" not in page
+
+
+def test_the_newest_evidence_in_a_run_is_read_where_none_is_named(
+    runs: dict[Modality, Path], page_of: Callable[..., str], tmp_path: Path
+) -> None:
+    run = tmp_path / "run-cxr"
+    shutil.copytree(runs[Modality.CXR], run)
+    write_manifest(read_manifest(runs[Modality.CXR] / "manifest.csv"), run / "manifest.csv")
+    for failing in ("copies", "confounding"):
+        with new_entry(run) as entry:
+            write_audit(audited(run, failing=failing), entry.draft)
+    write_audit(audited(run, failing="patients"), tmp_path / "named")
+    reasons = {name: f"<li>{name} &lt;b&gt;found&lt;/b&gt;" for name in ("copies", "confounding", "patients")}
+    page = page_of(run)
+    assert [text in page for text in reasons.values()] == [False, True, False]
+    page = page_of(run, audits=(tmp_path / "named",))
+    assert [text in page for text in reasons.values()] == [False, False, True]

@@ -42,6 +42,7 @@ class Answers:
         evaluation: Of the test rows.
         measured: What the gate asks of it.
         bundle: ``None`` for a table.
+        tested: The rows of the manifest that a bundle is measured on; ``None`` for a table.
     """
 
     modality: Modality
@@ -49,6 +50,7 @@ class Answers:
     evaluation: Evaluation
     measured: Measured
     bundle: Bundle | None = None
+    tested: Manifest | None = None
 
 
 def answer_by_model(manifest: Manifest, run: Path, book: Book, watcher: Watcher, *, seed: int = 0) -> Answers:
@@ -91,7 +93,7 @@ def answer_by_model(manifest: Manifest, run: Path, book: Book, watcher: Watcher,
         count=count,
         faults=faults,
     )
-    return Answers(bundle.info.modality, rows, evaluation, measured, bundle)
+    return Answers(bundle.info.modality, rows, evaluation, measured, bundle, tested)
 
 
 def answer_by_table(manifest: Manifest, path: Path, book: Book, *, seed: int = 0) -> Answers:

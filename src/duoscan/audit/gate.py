@@ -265,7 +265,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("confounding", "Label not told by origin"),
     Requirement("quality", "Images are whole, upright and of the chest", worst=Level.WARN),
     Requirement("shortcuts", "Skill is lost without the lung"),
-    Requirement("perturbation", "Answers hold against marks and masks", worst=Level.WARN),
+    Requirement("perturbation", "Answers hold against marks, and not without the lungs"),
     Requirement("attention", "Attention lies on the lung", worst=Level.WARN),
     Requirement("calibration", "Probabilities mean what they say", worst=Level.WARN),
     Requirement("test-untouched", "Nothing chosen on the test part", judge=_untouched),

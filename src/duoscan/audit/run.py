@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from duoscan.audit.attention import audit_attention, with_lungs
 from duoscan.audit.calibration import NAME as CALIBRATION
 from duoscan.audit.calibration import TITLE as CALIBRATION_TITLE
 from duoscan.audit.calibration import audit_calibration
@@ -15,6 +16,7 @@ from duoscan.audit.copies.audit import NAME as COPIES
 from duoscan.audit.copies.audit import TITLE as COPIES_TITLE
 from duoscan.audit.copies.audit import audit_copies
 from duoscan.audit.patients import audit_patients
+from duoscan.audit.perturbation import MOST_IMAGES, audit_perturbation
 from duoscan.audit.quality import audit_quality
 from duoscan.audit.result import AuditResult, not_run
 from duoscan.errors import MissingExtraError
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duoscan.audit.copies.groups import Copies
+    from duoscan.inference.bundle import Bundle
     from duoscan.manifest.records import Manifest
     from duoscan.predictions import Prediction
 
@@ -80,6 +83,26 @@ def audit_data(
 
     results.append(_or_not_run(confounding, CONFOUNDING, CONFOUNDING_TITLE))
     return results, copies
+
+
+def audit_model(
+    bundle: Bundle, tested: Manifest, watcher: Watcher | None = None, *, most: int = MOST_IMAGES, seed: int = 0
+) -> list[AuditResult]:
+    """Run every audit that asks a model again.
+
+    Args:
+        bundle: The model.
+        tested: The rows it is measured on, of its modality.
+        watcher: Progress callbacks.
+        most: How many images each audit draws of them.
+        seed: Of draws and resamples.
+    """
+    watcher = watcher or Watcher()
+    watcher.on_stage("marks, and lungs erased", min(most, sum(record.label is not None for record in tested)))
+    results = [audit_perturbation(bundle, tested, most=most, seed=seed, on_image=watcher.on_image)]
+    watcher.on_stage("attention", min(most, len(with_lungs(tested))))
+    results.append(audit_attention(bundle, tested, most=most, seed=seed, on_image=watcher.on_image))
+    return results
 
 
 def audit_answers(rows: Sequence[Prediction], *, seed: int = 0) -> list[AuditResult]:

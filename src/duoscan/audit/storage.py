@@ -65,7 +65,9 @@ def rows_fingerprint(manifest: Manifest) -> str:
     """SHA-256 over the rows, wherever their folder lies: paths count by their last part."""
     digest = hashlib.sha256()
     for line in sorted(
-        json.dumps([*_identity(one), one.modality, one.unit, one.label, one.split], ensure_ascii=True)
+        json.dumps(
+            [*_identity(one), one.modality, one.patient_id or one.group, one.label, one.split], ensure_ascii=True
+        )
         for one in manifest
     ):
         digest.update(line.encode())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from duoscan.imaging.raster import open_picture
@@ -12,12 +14,12 @@ from duoscan.imaging.raster import open_picture
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Mask = NDArray[np.bool_]
+Mask = NDArray[np.bool_]
 
 FRAME_SHARE = 0.1
 """Of each side; no lung is expected in so thin a frame."""
+
+Boxes = Sequence[tuple[float, float, float, float]]
 
 
 def read_lung_mask(path: Path, shape: tuple[int, int]) -> Mask:
@@ -39,38 +41,53 @@ def read_lung_mask(path: Path, shape: tuple[int, int]) -> Mask:
     return np.asarray(grey) > 127
 
 
-def central_box(shape: tuple[int, int]) -> Mask:
-    """All of an image but the outer tenth of each side: where no mask is known, the lungs lie in it.
+def boxed(boxes: Boxes, shape: tuple[int, int]) -> Mask:
+    """All that lies in any of the boxes.
+
+    Args:
+        boxes: Left, top, width and height of each, in pixels of the image; what reaches beyond it is cut off.
+        shape: Height and width of the image, in pixels.
+    """
+    inside = np.zeros(shape, dtype=np.bool_)
+    for left, top, width, height in boxes:
+        rows, columns = ((max(0, round(start)), round(start + side)) for start, side in ((top, height), (left, width)))
+        inside[slice(*rows), slice(*columns)] = True
+    return inside
+
+
+def central_box(shape: tuple[int, int], frame: float = FRAME_SHARE) -> Mask:
+    """All of an image but a frame: where no mask is known, the lungs lie in it.
 
     Args:
         shape: Height and width, in pixels.
+        frame: Thickness of the frame as a share of the side it lies along, in [0, 0.5].
     """
     height, width = shape
     box = np.zeros(shape, dtype=np.bool_)
-    rows, columns = round(height * FRAME_SHARE), round(width * FRAME_SHARE)
+    rows, columns = round(height * frame), round(width * frame)
     box[rows : height - rows, columns : width - columns] = True
     return box
 
 
 def without_lungs(grey: NDArray[np.float32], lung: Mask) -> NDArray[np.float32]:
-    """The lungs flattened to the mean of all else.
+    """The lungs flattened to the mean of all else, so nothing that only they show is told.
 
     Args:
         grey: Grey in [0, 1], shape (H, W).
         lung: shape (H, W).
     """
-    return np.where(lung, _outside_mean(grey, lung), grey)
+    return np.where(lung, _mean(grey[~lung]), grey)
 
 
 def lungs_only(grey: NDArray[np.float32], lung: Mask) -> NDArray[np.float32]:
-    """All but the lungs flattened to its mean, so that exposure and framing stay.
+    """All but the lungs flattened to the mean of the lungs, so nothing that only the rest shows is told.
 
     Args:
         grey: Grey in [0, 1], shape (H, W).
         lung: shape (H, W).
     """
-    return np.where(lung, grey, _outside_mean(grey, lung))
+    return np.where(lung, grey, _mean(grey[lung]))
 
 
-def _outside_mean(grey: NDArray[np.float32], lung: Mask) -> np.float32:
-    return np.float32(0) if lung.all() else np.float32(grey[~lung].mean(dtype=np.float64))
+def _mean(values: NDArray[np.float32]) -> np.float32:
+    return np.float32(values.mean(dtype=np.float64)) if values.size else np.float32(0)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from duoscan.imaging.lungs import FRAME_SHARE, central_box
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,29 +27,24 @@ def untouched(grey: NDArray[np.float32]) -> NDArray[np.float32]:
     return grey
 
 
-def borders_only(grey: NDArray[np.float32], fraction: float = 0.1) -> NDArray[np.float32]:
+def borders_only(grey: NDArray[np.float32], fraction: float = FRAME_SHARE) -> NDArray[np.float32]:
     """Keep an outer frame and black out the rest: labels, collimation and cropping stay, lungs go.
 
     Args:
         grey: Grey, shape (H, W).
         fraction: Thickness of the frame as a share of the side it lies along, in [0, 0.5].
     """
-    kept = grey.copy()
-    kept[_inside(grey, fraction)] = 0
-    return kept
+    return np.where(central_box(grey.shape, fraction), np.float32(0), grey)
 
 
-def centre_only(grey: NDArray[np.float32], fraction: float = 0.1) -> NDArray[np.float32]:
+def centre_only(grey: NDArray[np.float32], fraction: float = FRAME_SHARE) -> NDArray[np.float32]:
     """Black out the outer frame: what :func:`borders_only` keeps goes, the rest stays.
 
     Args:
         grey: Grey, shape (H, W).
         fraction: As in :func:`borders_only`.
     """
-    kept = np.zeros_like(grey)
-    inside = _inside(grey, fraction)
-    kept[inside] = grey[inside]
-    return kept
+    return np.where(central_box(grey.shape, fraction), grey, np.float32(0))
 
 
 def thumbnail(grey: NDArray[np.float32], size: int = 8) -> NDArray[np.float32]:
@@ -60,11 +57,6 @@ def thumbnail(grey: NDArray[np.float32], size: int = 8) -> NDArray[np.float32]:
     height, width = grey.shape
     small = Image.fromarray(grey).resize((size, size), Image.Resampling.BOX)
     return np.array(small.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
-
-
-def _inside(grey: NDArray[np.float32], fraction: float) -> tuple[slice, slice]:
-    rows, columns = (round(side * fraction) for side in grey.shape)
-    return slice(rows, grey.shape[0] - rows), slice(columns, grey.shape[1] - columns)
 
 
 PROBES: dict[str, Probe] = {

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.imaging.contract import Pixels
-    from duoscan.manifest.records import Manifest
+    from duoscan.manifest.records import ImageRecord, Manifest
 
 BATCH_SIZE = 16
 
@@ -169,6 +169,22 @@ def refused(row: Prediction, reason: str) -> Prediction:
     )
 
 
+def unanswered(record: ImageRecord) -> Prediction:
+    """What a manifest says of an image, before a model answers it."""
+    return Prediction(
+        path=record.path,
+        # Where no patient is known, the block stands for one: resampling must keep it together.
+        patient_id=record.patient_id or record.group,
+        modality=record.modality,
+        probability=None,
+        decision=Decision.UNREADABLE,
+        study_id=record.study_id,
+        source=record.source,
+        split=record.split,
+        label=record.label,
+    )
+
+
 def predict_manifest(
     bundle: Path | Bundle,
     manifest: Manifest,
@@ -187,24 +203,7 @@ def predict_manifest(
     # An evaluation answers every row: leaving out the hard images would flatter the model.
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     predictor = Predictor(opened, threshold=threshold, check_quality=False)
-    files = [
-        ImageFile(
-            manifest.file(record),
-            Prediction(
-                path=record.path,
-                # Where no patient is known, the block stands for one: resampling must keep it together.
-                patient_id=record.patient_id or record.group,
-                modality=record.modality,
-                probability=None,
-                decision=Decision.UNREADABLE,
-                study_id=record.study_id,
-                source=record.source,
-                split=record.split,
-                label=record.label,
-            ),
-        )
-        for record in manifest.where(modality=predictor.modality)
-    ]
+    files = [ImageFile(manifest.file(one), unanswered(one)) for one in manifest.where(modality=predictor.modality)]
     rows = []
     for file in predictor.predict(files):
         rows.append(file.row)

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_BOX = r"-?\d+(\.\d+)? -?\d+(\.\d+)? \d+(\.\d+)? \d+(\.\d+)?"
+# Fields that came later: rows without them keep the fingerprint that runs and bundles already hold.
+_LATER = frozenset({"lung_boxes"})
+
+
 class ImageRecord(BaseModel):
     """One image or slice. Field names are the manifest's column names.
 
@@ -36,8 +41,23 @@ class ImageRecord(BaseModel):
     finding: str | None = Field(default=None, description="the source's own label text")
     license: str | None = None
     lung_mask: str | None = Field(default=None, description="path of a lung mask, relative to the root")
+    lung_boxes: str | None = Field(
+        default=None,
+        pattern=rf"^{_BOX}( \| {_BOX})*$",
+        description="boxes around the lungs as 'x y width height' in pixels of the image, ' | ' between two",
+    )
     original_name: str | None = None
     notes: str | None = None
+
+    @property
+    def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
+        """The lungs' boxes: left, top, width, height of each, in pixels of the image; none where unknown."""
+        found = []
+        for box in (self.lung_boxes or "").split(" | "):
+            if box:
+                left, top, width, height = map(float, box.split())
+                found.append((left, top, width, height))
+        return tuple(found)
 
     @property
     def unit(self) -> str:
@@ -93,7 +113,11 @@ class Manifest:
         It binds a run to the rows it used, not to the image bytes.
         """
         digest = hashlib.sha256()
-        for line in sorted(record.model_dump_json() for record in self.records):
+        for line in sorted(_stated(record) for record in self.records):
             digest.update(line.encode())
             digest.update(b"\n")
         return digest.hexdigest()
+
+
+def _stated(record: ImageRecord) -> str:
+    return record.model_dump_json(exclude={name for name in _LATER if getattr(record, name) is None})

@@ -29,6 +29,7 @@ _WHAT_TO_DO = {
     "label": "use {terms}, or say what it means with: duoscan import --map '{found}=LABEL'",
     "modality": "use {terms}",
     "split": "use {terms}, or leave it empty",
+    "lung_boxes": "write 'x y width height' of each box in pixels, with ' | ' between two",
 }
 _PATHS = ("path", "lung_mask")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import duoscan
-from duoscan.audit.storage import read_audit
+from duoscan.audit.evidence import read_audits
 from duoscan.evaluation.curves import roc_band
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.figures import draw_figures
@@ -68,7 +68,7 @@ class Request:
         seed: Of resamples and of drawn images.
         with_images: Whether images are shown; ``None`` shows them only where all are phantoms.
         command: What was typed.
-        audits: Folders of ``duoscan audit``.
+        audits: Folders of ``duoscan audit``; without any, the newest evidence that each run holds.
     """
 
     targets: tuple[Path, ...]
@@ -121,7 +121,7 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
         PredictionsError: A table has no row that can be measured.
     """
     subjects = read_subjects(request.targets, request.manifest, request.seed, on_image)
-    audits = [read_audit(folder) for folder in request.audits]
+    audits = read_audits(request.audits, request.targets)
     chapters = [_chapter(subject, f"model-{place}", request, audits) for place, subject in enumerate(subjects, start=1)]
     flow = None
     if request.screening is not None:

@@ -9,6 +9,7 @@ RUN/
   logs/                TensorBoard events
   predictions-val.csv  what the exported bundle says on validation
   model.duoscan        the bundle
+  evidence/001/        what ``duoscan audit --run`` found; a new folder each time, and all that comes after the bundle
   member-2/            checkpoint, history and logs of a second member, where the recipe asks for more than one
 """
 

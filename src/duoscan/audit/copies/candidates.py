@@ -28,7 +28,7 @@ _SAMPLE_DESCRIPTORS = 40_000
 _WORDS = 48
 _WORD_AXES = 32
 _AXES = 192
-_BLOCK = 1_024
+_BLOCK_PRODUCTS = 4_000_000  # held at once, whatever the number of images: 16 MB and as many places again
 _ALL_PAIRS = 16  # fewer images have hardly more pairs than nearest neighbours
 _NEAREST = 9
 _NEAREST_MIRRORED = 3
@@ -114,21 +114,35 @@ def root_sift(descriptors: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def nearest(
-    embedding: NDArray[np.float32], queries: NDArray[np.float32], count: int
-) -> Iterator[tuple[int, NDArray[np.intp], NDArray[np.float32]]]:
+    embedding: NDArray[np.float32], queries: NDArray[np.float32], count: int, at_least: float = -np.inf
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """The most similar rows of an embedding for each query, by inner product, in blocks of bounded size.
 
+    Args:
+        embedding: shape (N, axes).
+        queries: shape (N, axes); a row never answers the query of its own number.
+        count: Most answers to a query.
+        at_least: What is less similar is no answer. Most rows seldom are, and picking among few is quick.
+
     Yields:
-        Number of the query, numbers of the rows, similarities. A row never answers the query of its own number.
+        Numbers of queries and of the rows that answer them, both of the same length.
     """
     count = min(count, len(embedding) - 1)
-    for start in range(0, len(queries), _BLOCK):
-        similar = queries[start : start + _BLOCK] @ embedding.T
+    block = max(1, _BLOCK_PRODUCTS // len(embedding))
+    for start in range(0, len(queries), block):
+        similar = queries[start : start + block] @ embedding.T
         own = np.arange(len(similar))
         similar[own, start + own] = -np.inf
-        best = np.argpartition(-similar, count - 1, axis=1)[:, :count]
-        for row, answers in enumerate(best):
-            yield start + row, answers, similar[row, answers]
+        if np.isfinite(at_least):
+            asked, answers = np.nonzero(similar >= at_least)
+            order = np.lexsort((-similar[asked, answers], asked))
+            asked, answers = asked[order], answers[order]
+            rank = np.arange(len(asked)) - np.searchsorted(asked, asked)
+            asked, answers = asked[rank < count], answers[rank < count]
+        else:
+            answers = np.argpartition(similar, -count, axis=1)[:, -count:].ravel()
+            asked = np.repeat(own, count)
+        yield start + asked, answers
 
 
 def _hashes(signs: Sequence[NDArray[np.int8]]) -> NDArray[np.float32]:
@@ -144,13 +158,12 @@ def _pairs(
     count: int,
     *,
     mirrored: bool,
-    at_least: float = -1.0,
+    at_least: float = -np.inf,
 ) -> Iterator[Candidate]:
-    for query, answers, similarities in nearest(embedding, queries, count):
-        for answer, similarity in zip(answers, similarities, strict=True):
-            if similarity >= at_least:
-                first, second = sorted((places[query], places[answer]))
-                yield Candidate(first, second, mirrored)
+    for asked, answers in nearest(embedding, queries, count, at_least):
+        for query, answer in zip(asked.tolist(), answers.tolist(), strict=True):
+            first, second = sorted((places[query], places[answer]))
+            yield Candidate(first, second, mirrored)
 
 
 def _embed_all(

@@ -12,10 +12,12 @@ import click
 from duoscan.audit.answers import Answers, answer_by_model, answer_by_table
 from duoscan.audit.copies.groups import Copies, deduplicate
 from duoscan.audit.copies.outputs import dropped_csv, write_copies
+from duoscan.audit.evidence import new_entry
 from duoscan.audit.gate import Verdict, judge
 from duoscan.audit.ledger import Book, beside
+from duoscan.audit.perturbation import MOST_IMAGES
 from duoscan.audit.result import Level
-from duoscan.audit.run import Watcher, audit_answers, audit_data
+from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
 from duoscan.audit.storage import Audited, read_shortcuts, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
@@ -47,6 +49,7 @@ class _Request:
     predictions: Path | None
     shortcuts: Path | None
     book: Book
+    model_images: int
     workers: int
     seed: int
 
@@ -63,6 +66,13 @@ class _Request:
 @click.option("--bundle-out", type=_NEW, help="Sealed copy with the verdict in it.")
 @click.option("--thumbnails", is_flag=True, help="Also show copies side by side; as confidential as the images.")
 @click.option("--deduplicate", "without_copies", type=_NEW, help="Write the manifest without copies to this file.")
+@click.option(
+    "--model-images",
+    default=MOST_IMAGES,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Test images at most that are changed and answered again, drawn at random.",
+)
 @click.option("--ledger", type=_NEW, help="Where uses are counted.")
 @click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read images.")
@@ -79,6 +89,7 @@ def audit_command(
     bundle_out: Path | None,
     thumbnails: bool,
     without_copies: Path | None,
+    model_images: int,
     ledger: Path | None,
     new_test_set: bool,
     workers: int,
@@ -88,7 +99,7 @@ def audit_command(
     """Can data and model be trusted? Audits them and says whether a number may be a headline.
 
     Without --run or --predictions the data alone are audited. The answers are measured on the test rows, which is
-    a use of that test set and counted as one.
+    a use of that test set and counted as one. A run folder keeps what was found, as RUN/evidence/NUMBER.
 
     Exit code: 0 where the gate passes or warns, 3 where it fails, 2 where the audit could not be done.
     """
@@ -100,10 +111,13 @@ def audit_command(
         check_out_dir(out, force=force)
     table = read_manifest(manifest, check_patients=False).where(modality=Modality(modality) if modality else None)
     book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
-    audited, copies, bundle = _audit(_Request(table, run, predictions, shortcuts, book, workers, seed))
+    audited, copies, bundle = _audit(_Request(table, run, predictions, shortcuts, book, model_images, workers, seed))
     _show(audited)
     if out is not None:
         _write(audited, copies, out, thumbnails=thumbnails)
+        click.echo(f"Written to {out}")
+    if run is not None and run.is_dir():
+        _keep(audited, copies, run)
     if without_copies is not None:
         _write_without_copies(copies, without_copies)
     if bundle_out is not None and bundle is not None:
@@ -127,6 +141,10 @@ def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle |
             found, pairs = audit_data(part, watcher, workers=request.workers, seed=request.seed)
             found += _shortcuts(request, kind)
             found += audit_answers(answers.rows, seed=request.seed) if answers else []
+            if answers and answers.bundle and answers.tested:
+                found += audit_model(
+                    answers.bundle, answers.tested, watcher, most=request.model_images, seed=request.seed
+                )
             results[kind] = tuple(found)
             copies |= {kind: pairs} if pairs is not None else {}
     verdicts = {kind: judge(found, answers.measured if answers else None) for kind, found in results.items()}
@@ -153,7 +171,17 @@ def _write(audited: Audited, copies: dict[Modality, Copies], out: Path, *, thumb
     for kind, found in copies.items():
         write_copies(found, out if len(copies) == 1 else out / kind, with_images=thumbnails)
     write_audit(audited, out)
-    click.echo(f"Written to {out}")
+
+
+def _keep(audited: Audited, copies: dict[Modality, Copies], run: Path) -> None:
+    """Evidence stays with the run; one that cannot be written to is no reason to lose what was found."""
+    try:
+        with new_entry(run) as entry:
+            _write(audited, copies, entry.draft, thumbnails=False)
+    except OSError as error:
+        click.echo(f"not kept in {run}, which cannot be written to ({error.strerror}); keep it with --out", err=True)
+    else:
+        click.echo(f"Kept as {entry.path}, which 'duoscan report' and 'duoscan card' read")
 
 
 def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:

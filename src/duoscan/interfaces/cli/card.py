@@ -18,7 +18,7 @@ from duoscan.evaluation.outputs import check_out_dir
     "audits",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of 'duoscan audit'; without it more stays open.",
+    help="Folder of 'duoscan audit'; left out: the newest evidence that the run holds.",
 )
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the drafts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the resamples.")
@@ -31,13 +31,13 @@ def card_command(run: Path, *, audits: tuple[Path, ...], out: Path, seed: int, f
     """
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
-    from duoscan.audit.storage import read_audit
+    from duoscan.audit.evidence import read_audits
     from duoscan.report.cards.write import draft, write_drafts
     from duoscan.report.subject import read_subjects
 
     check_out_dir(out, force=force)
     (subject,) = read_subjects([run], None, seed)
-    drafts = draft(subject, [read_audit(folder) for folder in audits], seed=seed)
+    drafts = draft(subject, read_audits(audits, [run]), seed=seed)
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():
         click.echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

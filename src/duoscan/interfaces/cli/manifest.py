@@ -12,6 +12,7 @@ from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
+from duoscan.manifest.readers.lung_boxes import with_lung_boxes
 from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
@@ -43,6 +44,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     "that set's own lists too.",
 )
 @click.option("--labels", type=_FILE, help="Table with label and patient_id or path, for a folder of files.")
+@click.option("--lung-boxes", type=_FILE, help="Table of boxes around lungs: path, x, y, w, h in pixels.")
 @click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a folder name or label means.")
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a table calls a column.")
 @click.option("--root", type=_FOLDER, help="Folder the paths of a table are relative to; the table's if left out.")
@@ -60,6 +62,7 @@ def import_command(
     modality: str | None,
     source: str | None,
     labels: Path | None,
+    lung_boxes: Path | None,
     maps: tuple[str, ...],
     columns: tuple[str, ...],
     root: Path | None,
@@ -81,6 +84,8 @@ def import_command(
     )
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
     manifest = _with_blocks(imported.manifest, block_size)
+    if lung_boxes is not None:
+        manifest = with_lung_boxes(manifest, lung_boxes)
     write_manifest(manifest, out)
     _show_summary(summarise(manifest))
     show_lines("not in the manifest", imported.skipped)

@@ -24,7 +24,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     "audits",
     multiple=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of 'duoscan audit', once a modality; without it no number gets a verdict above 'warn'.",
+    help="Folder of 'duoscan audit', once a modality; left out: the newest evidence that each run holds.",
 )
 @click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of resamples and drawn images.")

@@ -170,6 +170,6 @@ def _audited(judgement: Judgement) -> dict[str, str]:
 
     return {
         "disjoint": said("patients", "copies"),
-        "robustness": said("shortcuts", "perturbation"),
+        "robustness": said("shortcuts", "perturbation", "attention"),
         "fairness": said("confounding"),
     }

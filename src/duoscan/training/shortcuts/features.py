@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from duoscan.errors import ImageError, ManifestError
 from duoscan.files import write_bytes
-from duoscan.imaging.preprocess import normalise, prepare_grey, source_box
+from duoscan.imaging.contract import Pixels
+from duoscan.imaging.lungs import lungs_only, read_lung_mask, without_lungs
+from duoscan.imaging.preprocess import normalise, prepare_grey, window
 from duoscan.imaging.probes import borders_only, thumbnail
-from duoscan.imaging.raster import open_picture
 from duoscan.imaging.reader import read_image
 from duoscan.training.backbones import build_backbone
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from duoscan.imaging.contract import Pixels, PreprocessingContract
+    from duoscan.imaging.contract import PreprocessingContract
     from duoscan.manifest.records import ImageRecord, Manifest
     from duoscan.training.backbones import Backbone
 
@@ -35,7 +35,7 @@ LUNGS_ERASED, LUNGS_ONLY = "lungs-erased", "lungs-only"
 MASKED = (LUNGS_ERASED, LUNGS_ONLY)
 _BINS = 32
 _BATCH = 32
-_SAMPLE_VERSION = "1"  # of what is computed here; goes into the name of the cache
+_SAMPLE_VERSION = "2"  # of what is computed here; goes into the name of the cache
 
 
 @dataclass(frozen=True)
@@ -114,21 +114,11 @@ def _probed(
     grey = prepare_grey(pixels, contract)
     made = {WHOLE: grey, BORDERS: borders_only(grey), THUMBNAIL: thumbnail(grey)}
     if has_masks and record.lung_mask:
-        lung = _lung(manifest.root / record.lung_mask, pixels, contract)
-        outside = float(grey[~lung].mean()) if not lung.all() else 0.0
-        made[LUNGS_ERASED] = np.where(lung, np.float32(outside), grey)
-        made[LUNGS_ONLY] = np.where(lung, grey, np.float32(0))
+        shown = window(pixels, contract)
+        lung = read_lung_mask(manifest.root / record.lung_mask, shown.shape)
+        made[LUNGS_ERASED] = prepare_grey(Pixels(without_lungs(shown, lung)), contract)
+        made[LUNGS_ONLY] = prepare_grey(Pixels(lungs_only(shown, lung)), contract)
     return made
-
-
-def _lung(path: Path, pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.bool_]:
-    """A lung mask in the frame of the model input, through the crop its image went through."""
-    height, width = pixels.values.shape
-    with open_picture(path) as image:
-        mask = image.convert("L").resize((width, height), Image.Resampling.NEAREST)
-    box = source_box(pixels, contract)
-    cropped = mask.crop((box.left, box.top, box.right, box.bottom))
-    return np.asarray(cropped.resize((contract.width, contract.height), Image.Resampling.BILINEAR)) > 127
 
 
 def _features(
