@@ -208,7 +208,7 @@ def _operating_points(rows: list[Prediction], recipe: Recipe) -> dict[str, float
     whole = [
         (
             any(row.label is POSITIVE for row in part),
-            study_probability(recipe.modality, [row.probability for row in part if row.probability is not None]),
+            study_probability(recipe.modality, part),
         )
         for part in studies.values()
     ]

@@ -74,7 +74,7 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
     Args:
         predictions: Rows that state their modality; images of one patient carry one ``patient_id``.
     """
-    images: dict[str, dict[Modality, list[float]]] = {}
+    images: dict[str, dict[Modality, list[Prediction]]] = {}
     sick: dict[str, bool] = {}
     for row in predictions:
         if row.label is None:
@@ -82,7 +82,7 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
         sick[row.unit] = sick.get(row.unit, False) or row.label is POSITIVE
         of = images.setdefault(row.unit, {})
         if row.modality is not None and row.probability is not None:
-            of.setdefault(row.modality, []).append(row.probability)
+            of.setdefault(row.modality, []).append(row)
     names = sorted(images)
 
     def scores(modality: Modality) -> FloatArray:

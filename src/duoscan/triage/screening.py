@@ -39,13 +39,15 @@ class PhaseResult:
 
     Attributes:
         state: A :class:`Decision` value, or ``absent``, or, of an X-ray under three zones, ``uncertain``.
-        probability: P(covid) of the study; ``None`` without a readable image.
+        probability: P(covid) of the study, as it is compared with the threshold; ``None`` without a readable image.
+        calibrated: P(covid) after the bundle's calibrator for studies; ``None`` where it holds none.
         images: Every image of the phase with its own answer or reason.
     """
 
     state: str = ABSENT
     probability: float | None = None
     images: tuple[Prediction, ...] = ()
+    calibrated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,10 @@ class Screener:
             return PhaseResult()
         if not probabilities:
             return PhaseResult(Decision.UNREADABLE, None, rows)
-        probability = study_probability(modality, probabilities)
+        probability = study_probability(modality, rows)
         state_of = xray_state if modality is Modality.CXR else ct_state
-        return PhaseResult(state_of(self.policy, probability), probability, rows)
+        calibrated = self._bundles[modality].info.calibrated_study(probability)
+        return PhaseResult(state_of(self.policy, probability), probability, rows, calibrated)
 
     def _answer(self, name: str, case: _Case, xray: PhaseResult, *, need_ct: bool, to_ct: bool) -> CaseAnswer:
         others = tuple(file.row for file in case.others)

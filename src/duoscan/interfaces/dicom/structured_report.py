@@ -93,7 +93,7 @@ def report_uid(study: StudyResult, screener: Screener) -> str:
 
 
 def _models(screener: Screener) -> list[str]:
-    return [screener.bundle(modality).digest for modality in Modality]
+    return [screener.bundle(modality).study_digest for modality in Modality]
 
 
 def _private_scheme() -> Dataset:
@@ -131,7 +131,7 @@ def _group(study: StudyResult, phase: StudyPhase, screener: Screener) -> Measure
         measured.insert(0, Measurement(PROBABILITY, round(phase.result.probability, 6), NO_UNITS))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            result_uid(study.study_uid, phase.modality, bundle.digest), f"duoscan {phase.modality.spoken}"
+            result_uid(study.study_uid, phase.modality, bundle.study_digest), f"duoscan {phase.modality.spoken}"
         ),
         finding_type=COVID_19,
         algorithm_id=_algorithm(study, bundle),
