@@ -109,7 +109,7 @@ def test_no_row_but_validation_is_taken() -> None:
     ("rows", "reason"),
     [
         (few_diseased(38, 5), "19 patients with covid and 19 without"),
-        ([row for row in few_diseased(80, 5) if row.path.endswith("/0.png")], "every patient has one image"),
+        ([row for row in few_diseased(80, 5) if row.path.endswith("/0.png")], "every study has one image"),
     ],
 )
 def test_with_too_little_the_default_stays(rows: list[Prediction], reason: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.inference.shipped import load_bundle
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Finding, Modality
-from duoscan.triage.aggregate import carrying, per_patient, study_probability
+from duoscan.triage.aggregate import carrying, patient_probability, per_patient, study_probability
 from duoscan.triage.certify import Models, check_certificate
 from duoscan.triage.policy import Certificate
 from stand_ins import brightness_graph, brightness_info
@@ -62,6 +63,16 @@ def test_a_table_that_was_written_is_joined_as_its_rows_state(tmp_path: Path) ->
             write_predictions(stated, tmp_path / name)
             (patient,) = per_patient(read_predictions(tmp_path / name), Modality.CT)
             assert patient.probability == expected
+
+
+def test_the_most_suspicious_study_answers_for_a_patient() -> None:
+    first, second = (
+        [replace(row, study_id=study) for row in rows(values)]
+        for study, values in (("a", [0.9, 0.0, 0.0]), ("b", [0.4, 0.5, 0.6]))
+    )
+    assert patient_probability(Modality.CT, first) == pytest.approx(0.3)
+    assert patient_probability(Modality.CT, [*first, *second]) == pytest.approx(0.5)  # not (0.9 + 0.6 + 0.5) / 3
+    assert per_patient([*first, *second], Modality.CT)[0].probability == pytest.approx(0.5)
 
 
 def test_rows_that_cannot_be_joined_are_refused() -> None:

@@ -7,6 +7,7 @@ for no fault of their ranking.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from duoscan.evaluation.sample import Sample
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
+
+    Known = tuple[str, str | None, bool]  # patient, study and whether the image is covid
 
 AUTO = "auto"
 TOPS = (2, 3, 5, 10)
@@ -130,7 +133,7 @@ def choose_aggregation(
             raise InputError(msg)
     rows = [row for row in validation if row.label is not None and row.probability is not None]
     asked = None if wanted == AUTO else _wanted(wanted, rows)
-    why_not = too_little([(row.unit, row.label is POSITIVE) for row in rows])
+    why_not = too_little([(row.unit, row.study_id, row.label is POSITIVE) for row in rows])
     if why_not:
         reason = f"{why_not}; {'the default stays' if asked is None else 'taken as asked'}"
         return _choice(rows, modality, asked, (), reason, seed)
@@ -156,12 +159,12 @@ def _have_attention(rows: Sequence[Prediction]) -> bool:
     return bool(rows) and all(row.attention is not None for row in rows)
 
 
-def too_little(images: Sequence[tuple[str, bool]]) -> str:
-    """Why nothing can be chosen on these images, each given by its patient and whether it is covid; empty if it can."""
-    patients = {unit for unit, _ in images}
-    if len(patients) == len(images):
-        return "every patient has one image, so that all ways are the same"
-    sick = len({unit for unit, is_sick in images if is_sick})
+def too_little(images: Sequence[Known]) -> str:
+    """Why nothing can be chosen on these images; empty if it can."""
+    patients = {unit for unit, _, _ in images}
+    if len({(unit, study) for unit, study, _ in images}) == len(images):
+        return "every study has one image, so that all ways are the same"
+    sick = len({unit for unit, _, is_sick in images if is_sick})
     if min(sick, len(patients) - sick) < LEAST_PATIENTS:
         well = len(patients) - sick
         return f"there are {sick} patients with covid and {well} without; a choice needs {LEAST_PATIENTS} of each"
@@ -182,9 +185,7 @@ def _choice(
 
 def _offered(rows: Sequence[Prediction], modality: Modality) -> list[Aggregation]:
     """The simplest first; means of more images than any study has are the mean of all."""
-    images: dict[str, int] = {}
-    for row in rows:
-        images[row.unit] = images.get(row.unit, 0) + 1
+    images = Counter((row.unit, row.study_id) for row in rows)
     tops = sorted({*TOPS, DEFAULTS[modality].k} - {0})
     offered = [Aggregation(AggregationKind.MAX), Aggregation(AggregationKind.MEAN)]
     offered += [Aggregation(AggregationKind.TOP, k) for k in tops if k < max(images.values())]

@@ -60,9 +60,9 @@ def bags_of(rows: Sequence[Prediction], features: NDArray[np.float32]) -> Bags:
         rows: The images, each with label and answer.
         features: Their pooled features, shape (N, D).
     """
-    studies: dict[str, list[int]] = {}
+    studies: dict[tuple[str, str | None], list[int]] = {}
     for place, row in enumerate(rows):
-        studies.setdefault(row.unit, []).append(place)
+        studies.setdefault((row.unit, row.study_id), []).append(place)
     most = max(map(len, studies.values()))
     places = torch.tensor([own + [0] * (most - len(own)) for own in studies.values()])
     filled = torch.tensor([[True] * len(own) + [False] * (most - len(own)) for own in studies.values()])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from duoscan.evaluation.aggregation import Known
     from duoscan.inference.bundle import Bundle, BundleInfo
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
@@ -91,7 +92,7 @@ def pool_studies(
         TrainingError: The graph does not show its pooled features, or differs after attention was added.
     """
     wanted, tried = recipe.study.aggregation, bundle
-    is_enough = not (too_little(_patients(training)) or too_little(_patients(validation)))
+    is_enough = not (too_little(_known(training)) or too_little(_known(validation)))
     if wanted == AggregationKind.ATTENTION or (wanted == AUTO and is_enough):
         tried = replace(bundle, graph=_attentive(bundle, training, validation, recipe.seed, watcher))
     rows = _answers(tried, validation, watcher)
@@ -115,8 +116,8 @@ def operating_points(rows: Sequence[Prediction], recipe: Recipe) -> dict[str, fl
     return points
 
 
-def _patients(manifest: Manifest) -> list[tuple[str, bool]]:
-    return [(record.unit, record.label is POSITIVE) for record in manifest]
+def _known(manifest: Manifest) -> list[Known]:
+    return [(record.unit, record.study_id, record.label is POSITIVE) for record in manifest]
 
 
 def _answers(

@@ -51,6 +51,17 @@ def study_probability(modality: Modality, rows: Sequence[Prediction]) -> float:
         raise PredictionsError(f"{rows[0].path if rows else 'no row'}: {error}") from error
 
 
+def patient_probability(modality: Modality, rows: Sequence[Prediction]) -> float:
+    """P(covid) of a patient: that of the most suspicious study; arguments as in :func:`study_probability`.
+
+    Images that name no study are one.
+    """
+    studies: dict[str | None, list[Prediction]] = {}
+    for row in _answered(rows):
+        studies.setdefault(row.study_id, []).append(row)
+    return max(study_probability(modality, own) for own in studies.values() or [[]])
+
+
 def carrying(modality: Modality, rows: Sequence[Prediction]) -> list[Prediction]:
     """The images that carry a study's answer, the one that adds most first; arguments as there."""
     answered = _answered(rows)
@@ -73,7 +84,7 @@ def per_patient(rows: Iterable[Prediction], modality: Modality) -> list[Predicti
             path=patient,
             patient_id=patient,
             modality=modality,
-            probability=study_probability(modality, own),
+            probability=patient_probability(modality, own),
             decision="",
             source=own[0].source,
             split=own[0].split,

@@ -14,7 +14,7 @@ import numpy as np
 
 from duoscan.errors import MissingExtraError
 from duoscan.terms import POSITIVE, Modality
-from duoscan.triage.aggregate import study_probability
+from duoscan.triage.aggregate import patient_probability
 from duoscan.triage.certify import fingerprint_of
 from duoscan.triage.policy import BoolArray, FloatArray, Outcome, Policy, apply_policy_to_all
 
@@ -87,7 +87,7 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
 
     def scores(modality: Modality) -> FloatArray:
         found = [images[name].get(modality) for name in names]
-        return np.array([study_probability(modality, each) if each else np.nan for each in found], dtype=np.float64)
+        return np.array([patient_probability(modality, each) if each else np.nan for each in found], dtype=np.float64)
 
     truth = np.array([sick[name] for name in names], dtype=bool)
     return PatientScores(tuple(names), truth, scores(Modality.CXR), scores(Modality.CT))

@@ -17,7 +17,7 @@ from duoscan.inference.shipped import load_bundle
 from duoscan.manifest.dicom_header import read_dicom_header
 from duoscan.predictions import Prediction
 from duoscan.terms import Decision, Modality
-from duoscan.triage.aggregate import study_probability
+from duoscan.triage.aggregate import patient_probability
 from duoscan.triage.policy import ct_state, xray_state
 from duoscan.triage.rule import ABSENT, Answer, Step, after_xray, decide
 from duoscan.triage.stored import policy_in_force
@@ -212,7 +212,7 @@ class Screener:
             return PhaseResult()
         if not probabilities:
             return PhaseResult(Decision.UNREADABLE, None, rows)
-        probability = study_probability(modality, rows)
+        probability = patient_probability(modality, rows)
         state_of = xray_state if modality is Modality.CXR else ct_state
         calibrated = self._bundles[modality].info.calibrated_study(probability)
         return PhaseResult(state_of(self.policy, probability), probability, rows, calibrated)
