@@ -43,6 +43,8 @@ def tables(draw: st.DrawFn) -> list[Prediction]:
                 label=draw(st.none() | st.sampled_from(Finding)),
                 probabilities={finding: draw(PROBABILITIES) for finding in classes} if answered else {},
                 calibrated=draw(st.none() | PROBABILITIES) if answered else None,
+                attention=draw(st.none() | st.floats(-1e6, 1e6)) if answered else None,
+                aggregation=draw(st.sampled_from(["", "top-3", "attention"])) if answered else "",
             )
         )
     return rows

@@ -13,6 +13,9 @@ Because this table is the border, every evidence tool works on predictions of an
 ``probability`` P(covid), from 0 to 1; the one column that must be there; empty where the image has no answer
 ``p_<class>``   one column for each class of the model
 ``calibrated``  P(covid) after the bundle's calibrator, where it holds one; decisions never refer to it
+``attention``   the score by which attention weighs this image among those of its study, where the graph gives one
+``aggregation`` how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``), where
+                the bundle states it
 ``decision``    ``positive``, ``negative``, ``unreadable``, or empty where the operating point is unknown
 ``reason``      why an image has no answer
 ==============  ==============================================================================================
@@ -39,7 +42,8 @@ Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
 
 _HEAD = ("path", "patient_id", "study_id", "modality", "source", "split", "label", "probability")
-_CALIBRATED = "calibrated"
+_EXTRA = ("calibrated", "attention", "aggregation")  # written only where a row has one
+_NUMBERS = frozenset({"probability", "calibrated", "attention"})
 _TAIL = ("decision", "reason")
 _CLASS_PREFIX = "p_"
 _NOT_COVID = frozenset({"0", "0.0", "false"})
@@ -56,6 +60,7 @@ class Prediction:
     ``probability`` is ``None`` and ``reason`` says why. It is empty in a table from elsewhere that states no
     decisions. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
     ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
+    ``attention`` and ``aggregation`` say how the image goes into its study; see :mod:`duoscan.inference.aggregation`.
     """
 
     path: str
@@ -70,6 +75,8 @@ class Prediction:
     label: Finding | None = None
     probabilities: dict[Finding, float] = field(default_factory=dict)
     calibrated: float | None = None
+    attention: float | None = None
+    aggregation: str = ""
 
     @property
     def unit(self) -> str:
@@ -89,9 +96,9 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     """
     path, rows = Path(path), list(rows)
     classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
-    extra = [_CALIBRATED] if any(row.calibrated is not None for row in rows) else []
+    extra = [name for name in _EXTRA if any(getattr(row, name) not in {None, ""} for row in rows)]
     columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL]
-    table = [_cells(row, classes, is_calibrated=bool(extra)) for row in rows]
+    table = [_cells(row, classes, extra) for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
     write_bytes(path, _to_parquet(columns, table) if is_parquet else _to_csv(columns, table))
 
@@ -126,13 +133,13 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     return predictions
 
 
-def _cells(row: Prediction, classes: Sequence[Finding], *, is_calibrated: bool) -> list[str | float | None]:
+def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) -> list[str | float | None]:
     head = (row.path, row.patient_id, row.study_id, row.modality, row.source, row.split, row.label)
     return [
         *head,
         row.probability,
         *(row.probabilities.get(finding) for finding in classes),
-        *([row.calibrated] if is_calibrated else []),
+        *(getattr(row, name) for name in extra),
         row.decision,
         row.reason,
     ]
@@ -155,7 +162,7 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
     arrays = []
     for position, name in enumerate(columns):
         values = [row[position] for row in table]
-        if name in {"probability", _CALIBRATED} or name.startswith(_CLASS_PREFIX):
+        if name in _NUMBERS or name.startswith(_CLASS_PREFIX):
             arrays.append(pa.array(values, pa.float64()))
         else:
             texts = [None if value is None else _valid_text(str(value)) for value in values]
@@ -210,7 +217,7 @@ def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
         found = ", ".join(filter(None, names)) or "nothing"
         msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
         raise PredictionsError(msg)
-    known = {*_HEAD, *_TAIL, _CALIBRATED, *(_CLASS_PREFIX + finding for finding in Finding)}
+    known = {*_HEAD, *_TAIL, *_EXTRA, *(_CLASS_PREFIX + finding for finding in Finding)}
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
         msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
@@ -251,7 +258,9 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
         split=_word(cell("split"), Split, "split"),
         label=_label(cell("label")),
         probabilities=stated,
-        calibrated=_probability(cell, _CALIBRATED),
+        calibrated=_probability(cell, "calibrated"),
+        attention=_attention(cell("attention")),
+        aggregation=cell("aggregation"),
     )
 
 
@@ -265,6 +274,19 @@ def _probability(cell: Callable[[str], str], name: str) -> float | None:
         value = float("nan")
     if not 0.0 <= value <= 1.0:  # also refuses nan
         msg = f"{name} '{text}' is not a number from 0 to 1"
+        raise ValueError(msg)
+    return value
+
+
+def _attention(text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        msg = f"attention '{text}' is not a number"
         raise ValueError(msg)
     return value
 

@@ -63,7 +63,7 @@ def test_certainty_has_a_finite_logit() -> None:
     [
         ({"kind": "temperature", "temperature": 0}, "greater than 0"),
         ({"kind": "temperature", "temperature": float("inf")}, "finite"),
-        ({"kind": "platt"}, "does not match any of the expected tags"),
+        ({"kind": "beta"}, "does not match any of the expected tags"),
         ({"kind": "isotonic", "probability": [0.1, 0.1], "calibrated": [0, 1]}, "knots must rise"),
         ({"kind": "isotonic", "probability": [0.1, 0.2], "calibrated": [0.5, 0.4]}, "values must not fall"),
         ({"kind": "isotonic", "probability": [0.1, 0.2], "calibrated": [0.5]}, "2 knots and 1 values"),

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.predictions import Prediction
-from duoscan.report.patients import evaluate_patients, per_patient
+from duoscan.report.patients import evaluate_patients
 from duoscan.report.subject import Subject
 from duoscan.report.versus import compare_all, draw_patients
 from duoscan.terms import Decision, Finding, Modality
+from duoscan.triage.aggregate import per_patient
 
 COVID, NORMAL = Finding.COVID, Finding.NORMAL
 

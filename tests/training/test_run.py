@@ -80,7 +80,7 @@ def test_the_activation_map_explains_the_logit(run: Path, manifest: Manifest) ->
     bundle = read_bundle(run / "model.duoscan")
     predictor = Predictor(bundle, check_quality=False)
     batch = np.stack([preprocess(read_image(manifest.file(r)), bundle.info.contract) for r in manifest.records[:6]])
-    logits, activation = predictor._runtime.run(batch)
+    logits, activation, _ = predictor._runtime.run(batch)
     # Mean over places plus the head's bias is the logit, so the difference is the same for every image.
     bias = logits - activation.mean(axis=(2, 3))
     np.testing.assert_allclose(bias, np.broadcast_to(bias[0], bias.shape), atol=1e-4)
@@ -133,7 +133,7 @@ def test_killed_and_resumed_equals_uninterrupted(run: Path, manifest: Manifest, 
         "import sys, time, pathlib; from duoscan.manifest.table import read_manifest;"
         "from duoscan.training import run as r; from duoscan.training.recipe import Recipe;"
         f"recipe = Recipe.model_validate_json({RECIPE.model_dump_json()!r});"
-        "w = r.Watcher(on_tick=lambda: time.sleep(0.05));"
+        "from duoscan.training.watcher import Watcher; w = Watcher(on_tick=lambda: time.sleep(0.05));"
         "r.train(read_manifest(pathlib.Path(sys.argv[1])), recipe, pathlib.Path(sys.argv[2]), w)"
     )
     with subprocess.Popen([sys.executable, "-c", slow, str(table), str(folder)]) as process:

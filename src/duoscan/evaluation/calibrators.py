@@ -14,18 +14,20 @@ from duoscan.errors import InputError, MissingExtraError
 from duoscan.evaluation.sample import sample_of
 from duoscan.inference.calibration import (
     IsotonicCalibration,
+    PlattCalibration,
     TemperatureCalibration,
     expit,
     logit,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray, Sample
+    from duoscan.inference.calibration import AnyCalibration
     from duoscan.predictions import Prediction
 
-    Fit = Callable[[BoolArray, FloatArray, Sequence[str]], TemperatureCalibration | IsotonicCalibration]
+    Fit = Callable[[BoolArray, FloatArray, Sequence[str]], AnyCalibration]
 
 FOLDS = 5
 LEAST_PATIENTS = 20  # of each class; fewer cannot tell a calibrator from chance
@@ -38,8 +40,8 @@ class Candidate:
     """One way to calibrate, as it did on patients left out of its fit.
 
     Attributes:
-        name: ``none``, ``temperature`` or ``isotonic``.
-        log_loss: Mean over the validation images.
+        name: ``none``, ``temperature``, ``platt`` or ``isotonic``.
+        log_loss: Mean over the validation rows.
         brier_score: The same.
     """
 
@@ -54,13 +56,13 @@ class CalibratorChoice:
 
     Attributes:
         name: The chosen candidate.
-        calibration: Fitted on all validation images; ``None`` where P(covid) is left as it is.
+        calibration: Fitted on all validation rows; ``None`` where P(covid) is left as it is.
         candidates: All that were tried; empty where there were too few patients to try.
         reason: Why this one, in one sentence.
     """
 
     name: str
-    calibration: TemperatureCalibration | IsotonicCalibration | None
+    calibration: AnyCalibration | None
     candidates: tuple[Candidate, ...]
     reason: str
 
@@ -107,6 +109,43 @@ def fit_temperature(reference: BoolArray, probability: FloatArray, units: Sequen
     return TemperatureCalibration(temperature=float(np.exp(found.x)), images=len(reference), patients=len(set(units)))
 
 
+def fit_platt(reference: BoolArray, probability: FloatArray, units: Sequence[str]) -> PlattCalibration:
+    """Slope and intercept of the lowest log loss, against Platt's targets in place of 0 and 1.
+
+    A target is the rate that the rule of succession expects of n rows of one class, (n + 1)/(n + 2) or 1/(n + 2), so
+    that classes which do not overlap give no certainty. The slope is kept from 0.02 to 50.
+
+    Args:
+        reference: shape (N,); which rows are covid.
+        probability: shape (N,); P(covid).
+        units: The N rows' patients.
+
+    Raises:
+        InputError: Only one class is there.
+        MissingExtraError: scipy is not installed.
+    """
+    try:
+        from scipy.optimize import minimize
+    except ImportError as error:
+        raise MissingExtraError("evaluate", "fitting a calibrator") from error
+    _check_classes(reference)
+    log_odds = logit(probability)
+    covid, others = int(reference.sum()), int((~reference).sum())
+    target = np.where(reference, (covid + 1.0) / (covid + 2.0), 1.0 / (others + 2.0))
+
+    def loss(line: FloatArray) -> tuple[float, FloatArray]:
+        moved = line[0] * log_odds + line[1]
+        off = expit(moved) - target
+        return float(np.mean(np.logaddexp(0.0, moved) - target * moved)), np.array(
+            [np.mean(off * log_odds), off.mean()]
+        )
+
+    bounds = [(1.0 / HOTTEST, 1.0 / COLDEST), (None, None)]
+    found = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds)
+    slope, intercept = map(float, found.x)
+    return PlattCalibration(slope=slope, intercept=intercept, images=len(reference), patients=len(set(units)))
+
+
 def fit_isotonic(reference: BoolArray, probability: FloatArray, units: Sequence[str]) -> IsotonicCalibration:
     """The rising step curve nearest to the reference, kept off 0 and 1.
 
@@ -139,16 +178,21 @@ def fit_isotonic(reference: BoolArray, probability: FloatArray, units: Sequence[
 
 
 FITS: dict[str, Fit] = {"temperature": fit_temperature, "isotonic": fit_isotonic}
+# Joining images moves P(covid) to one side (the highest of many is high), which no temperature can mend.
+STUDY_FITS: dict[str, Fit] = {"platt": fit_platt, **FITS}
 
 
-def choose_calibrator(validation: Sequence[Prediction], *, seed: int = 0) -> CalibratorChoice:
-    """None, temperature or isotonic, by log loss on validation patients left out of the fit.
+def choose_calibrator(
+    validation: Sequence[Prediction], *, fits: Mapping[str, Fit] = FITS, seed: int = 0
+) -> CalibratorChoice:
+    """None or one of ``fits``, by log loss on validation patients left out of the fit.
 
     A calibrator is taken only if both its log loss and its Brier score are below those of leaving P(covid) alone;
     of two such, the one of lower log loss.
 
     Args:
-        validation: Predictions of the validation part, no other.
+        validation: Predictions of the validation part, no other; for studies, one row each.
+        fits: What may be chosen.
         seed: Deals the patients into folds.
 
     Raises:
@@ -166,14 +210,15 @@ def choose_calibrator(validation: Sequence[Prediction], *, seed: int = 0) -> Cal
             f"a calibrator needs {LEAST_PATIENTS} of each"
         )
         return CalibratorChoice(NONE, None, (), reason)
-    candidates = _cross_validated(sample, seed)
+    values = left_out(sample, fits, seed)
+    candidates = tuple(_candidate(name, sample, of) for name, of in ({NONE: sample.probability} | values).items())
     plain = candidates[0]
     better = [one for one in candidates[1:] if one.log_loss < plain.log_loss and one.brier_score < plain.brier_score]
     if not better:
         reason = "no calibrator lowers both log loss and Brier score on patients left out of its fit"
         return CalibratorChoice(NONE, None, candidates, reason)
     best = min(better, key=lambda one: one.log_loss)
-    calibration = FITS[best.name](sample.reference, sample.probability, sample.units)
+    calibration = fits[best.name](sample.reference, sample.probability, sample.units)
     reason = (
         f"{best.name} lowers the log loss on left-out patients from {plain.log_loss:.3f} to {best.log_loss:.3f} "
         f"and the Brier score from {plain.brier_score:.3f} to {best.brier_score:.3f}"
@@ -183,8 +228,13 @@ def choose_calibrator(validation: Sequence[Prediction], *, seed: int = 0) -> Cal
 
 def log_loss(reference: BoolArray, probability: FloatArray) -> float:
     """Mean negative log likelihood."""
+    return float(np.mean(log_losses(reference, probability)))
+
+
+def log_losses(reference: BoolArray, probability: FloatArray) -> FloatArray:
+    """Negative log likelihood of each row, shape (N,)."""
     log_odds = logit(probability)
-    return float(np.mean(np.logaddexp(0.0, np.where(reference, -log_odds, log_odds))))
+    return np.asarray(np.logaddexp(0.0, np.where(reference, -log_odds, log_odds)))
 
 
 def at_prevalence(probability: FloatArray, *, was: float, becomes: float) -> FloatArray:
@@ -214,23 +264,34 @@ def at_prevalence(probability: FloatArray, *, was: float, becomes: float) -> Flo
     return expit(logit(probability) + shift)
 
 
-def _cross_validated(sample: Sample, seed: int) -> tuple[Candidate, ...]:
+def left_out(sample: Sample, fits: Mapping[str, Fit], seed: int) -> dict[str, FloatArray]:
+    """Each row's calibrated P(covid), shape (N,), by calibrators fitted on other patients.
+
+    Args:
+        sample: Rows of both classes, of five patients or more.
+        fits: What to fit.
+        seed: Deals the patients into folds; equal patients and seeds give equal folds.
+
+    Raises:
+        MissingExtraError: scipy or scikit-learn is not installed.
+    """
     try:
         from sklearn.model_selection import StratifiedGroupKFold
     except ImportError as error:
         raise MissingExtraError("evaluate", "choosing a calibrator") from error
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=seed)
-    left_out: dict[str, FloatArray] = {name: np.empty(len(sample)) for name in FITS}
+    values: dict[str, FloatArray] = {name: np.empty(len(sample)) for name in fits}
     units = np.array(sample.units)
     parts: list[tuple[IntArray, IntArray]] = list(folds.split(units, sample.reference, groups=units))
     for inside, outside in parts:
-        for name, fit in FITS.items():
+        for name, fit in fits.items():
             fitted = fit(sample.reference[inside], sample.probability[inside], units[inside].tolist())
-            left_out[name][outside] = fitted.apply(sample.probability[outside])
-    return tuple(
-        Candidate(name, log_loss(sample.reference, values), float(np.mean((sample.reference - values) ** 2)))
-        for name, values in ({NONE: sample.probability} | left_out).items()
-    )
+            values[name][outside] = fitted.apply(sample.probability[outside])
+    return values
+
+
+def _candidate(name: str, sample: Sample, values: FloatArray) -> Candidate:
+    return Candidate(name, log_loss(sample.reference, values), float(np.mean((sample.reference - values) ** 2)))
 
 
 def _check_classes(reference: BoolArray) -> None:

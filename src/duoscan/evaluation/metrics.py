@@ -247,6 +247,25 @@ class Share:
         return {"share": np.ones_like(self._rows)}
 
 
+class Means:
+    """Means of numbers that each row has, e.g. its loss.
+
+    Args:
+        values: By name, shape (N,).
+    """
+
+    def __init__(self, values: Mapping[str, FloatArray]) -> None:
+        self._values = values
+
+    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """The means for weights of shape (R, N), shape (R,)."""
+        return {name: weights @ values / weights.sum(axis=1) for name, values in self._values.items()}
+
+    def denominators(self) -> dict[str, BoolArray]:
+        """None is a proportion."""
+        return {}
+
+
 def point(metrics: MetricSet, rows: int) -> dict[str, float]:
     """Each metric of the sample as it is, every one of its ``rows`` with weight 1."""
     return {name: float(value[0]) for name, value in metrics(np.ones((1, rows))).items()}

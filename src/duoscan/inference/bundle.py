@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoscan.errors import BundleError, InputError
 from duoscan.files import read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
+from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibration import Calibration
 from duoscan.terms import POSITIVE, Finding, Modality
 
@@ -34,6 +37,7 @@ MAX_INFO_BYTES = 16 * 2**20
 _SEAL_PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_SEAL_PREFIX) + 64
 _FIXED_TIME = (2020, 1, 1, 0, 0, 0)  # so that equal contents give equal files
+_LATER = ("calibration", "policy", "verdict", "aggregation", "study_calibration")  # fields that versions before lacked
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
 
 
@@ -71,6 +75,12 @@ class BundleInfo(BaseModel):
         default=None, description="P(covid) of one image → calibrated P(covid); no operating point refers to it"
     )
     policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as triage/policy.py reads it")
+    aggregation: str | None = Field(
+        default=None, description="how images of a study are joined; the modality's default"
+    )
+    study_calibration: Calibration | None = Field(
+        default=None, description="P(covid) of one study → calibrated P(covid); no operating point refers to it"
+    )
     verdict: dict[str, Any] | None = Field(default=None, description="what the gate said, as audit/gate.py reads it")
 
     @model_validator(mode="after")
@@ -82,6 +92,8 @@ class BundleInfo(BaseModel):
             if point not in self.operating_points:
                 msg = f"operating point '{point}' is not among {sorted(self.operating_points)}"
                 raise ValueError(msg)
+        if self.aggregation is not None:
+            Aggregation.named(self.aggregation)
         return self
 
     @property
@@ -99,6 +111,12 @@ class BundleInfo(BaseModel):
         """The operating point for a study: its images' aggregated P(covid) at or above it is positive."""
         return self.operating_points[self.study_point or self.default_point]
 
+    def calibrated_study(self, probability: float) -> float | None:
+        """P(covid) of a study after the calibrator for studies; ``None`` where there is none."""
+        if self.study_calibration is None:
+            return None
+        return float(self.study_calibration.apply(np.array([probability]))[0])
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -113,6 +131,16 @@ class Bundle:
         """SHA-256 of the graph; names the weights in every answer."""
         return self.info.graph_sha256
 
+    @property
+    def study_digest(self) -> str:
+        """Names what makes P(covid) of a study: the graph and how its answers are joined.
+
+        It is :attr:`digest` where the bundle states no aggregation, else SHA-256 of both.
+        """
+        if self.info.aggregation is None:
+            return self.digest
+        return hashlib.sha256(json.dumps([self.digest, self.info.aggregation]).encode()).hexdigest()
+
 
 def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
     """Seal a graph and its information into one file, written atomically.
@@ -123,8 +151,8 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
         graph: Serialised ONNX model.
     """
     sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
-    # Without calibration, policy or verdict the file is the one that versions before them wrote and read.
-    absent = {name for name in ("calibration", "policy", "verdict") if getattr(sealed, name) is None}
+    # Without any of them the file is the one that versions before them wrote and read.
+    absent = {name for name in _LATER if getattr(sealed, name) is None}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (

@@ -2,8 +2,9 @@
 
 A calibrator is fitted on validation predictions (:mod:`duoscan.evaluation.calibrators`) and only applied here, with
 numpy alone. Operating points are chosen on the model's own P(covid) and go on to be compared with that, so a stored
-calibrator changes no decision. It is fitted on single images: the most suspicious image of a study, or the mean of
-several, is no single image, and the calibrator says nothing of it.
+calibrator changes no decision. One fitted on single images says nothing of studies, since the most suspicious image of
+a study, or the mean of several, is no single image; studies have a calibrator of their own, fitted after their images
+are joined.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def expit(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
 class _Fitted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    images: int = Field(ge=1, description="validation images it was fitted on")
+    images: int = Field(ge=1, description="validation images, or studies, it was fitted on")
     patients: int = Field(ge=1, description="patients those show")
 
 
@@ -51,6 +52,24 @@ class TemperatureCalibration(_Fitted):
     def apply(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated P(covid) for P(covid), any shape."""
         return expit(logit(probability) / self.temperature)
+
+
+class PlattCalibration(_Fitted):
+    """A line on the logit of P(covid) (Platt 1999); moves what is off to one side, as the highest of many images is.
+
+    Example:
+        >>> moved = PlattCalibration(slope=1.0, intercept=float(-np.log(9)), images=9, patients=9)
+        >>> moved.apply(np.array([0.5, 0.9])).round(3).tolist()
+        [0.1, 0.5]
+    """
+
+    kind: Literal["platt"] = "platt"
+    slope: float = Field(gt=0.0, allow_inf_nan=False)
+    intercept: float = Field(allow_inf_nan=False)
+
+    def apply(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Calibrated P(covid) for P(covid), any shape."""
+        return expit(self.slope * logit(probability) + self.intercept)
 
 
 class IsotonicCalibration(_Fitted):
@@ -79,4 +98,5 @@ class IsotonicCalibration(_Fitted):
         return np.asarray(np.interp(probability, self.probability, self.calibrated))
 
 
-Calibration = Annotated[TemperatureCalibration | IsotonicCalibration, Field(discriminator="kind")]
+AnyCalibration = TemperatureCalibration | PlattCalibration | IsotonicCalibration
+Calibration = Annotated[AnyCalibration, Field(discriminator="kind")]

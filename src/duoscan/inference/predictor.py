@@ -39,11 +39,13 @@ class ImageAnswer:
         activation: float32 (h, w), the evidence for ``covid`` at each place: its mean plus a constant is the
             logit (Zhou et al., CVPR 2016), so positive values argue for the class.
         calibrated: P(covid) after the bundle's calibrator; ``None`` where it holds none.
+        attention: The image's score among those of its study; ``None`` where the graph gives none.
     """
 
     probabilities: dict[Finding, float]
     activation: NDArray[np.float32]
     calibrated: float | None = None
+    attention: float | None = None
 
     @property
     def probability(self) -> float:
@@ -102,7 +104,7 @@ class Predictor:
 
     def answer(self, batch: NDArray[np.float32]) -> list[ImageAnswer]:
         """Run preprocessed images, shape (N, C, H, W)."""
-        logits, activation = self._runtime.run(batch)
+        logits, activation, attention = self._runtime.run(batch)
         classes = self.bundle.info.classes
         covid = classes.index(POSITIVE)
         probabilities = softmax(logits)
@@ -110,9 +112,10 @@ class Predictor:
         calibrated: list[float | None] = [None] * len(batch)
         if calibration is not None:
             calibrated = list(map(float, calibration.apply(probabilities[:, covid])))
+        scores = [None] * len(batch) if attention is None else list(map(float, attention))
         return [
-            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]), moved)
-            for row, maps, moved in zip(probabilities, activation, calibrated, strict=True)
+            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]), moved, score)
+            for row, maps, moved, score in zip(probabilities, activation, calibrated, scores, strict=True)
         ]
 
     def predict(self, files: Iterable[ImageFile], *, keep_pixels: bool = False) -> Iterator[ImageFile]:
@@ -142,6 +145,8 @@ class Predictor:
                 probability=answer.probability,
                 probabilities=answer.probabilities,
                 calibrated=answer.calibrated,
+                attention=answer.attention,
+                aggregation=self.bundle.info.aggregation or "",
                 decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
             )
             yield replace(file, row=row, answer=answer, pixels=file.pixels if keep_pixels else None)
@@ -165,7 +170,14 @@ def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
 def refused(row: Prediction, reason: str) -> Prediction:
     """The row of an image that cannot be answered."""
     return replace(
-        row, probability=None, probabilities={}, calibrated=None, decision=Decision.UNREADABLE, reason=reason
+        row,
+        probability=None,
+        probabilities={},
+        calibrated=None,
+        attention=None,
+        aggregation="",
+        decision=Decision.UNREADABLE,
+        reason=reason,
     )
 
 
@@ -190,6 +202,7 @@ def predict_manifest(
     manifest: Manifest,
     *,
     threshold: float | None = None,
+    runtime: Runtime | None = None,
     on_image: Callable[[], None] | None = None,
 ) -> list[Prediction]:
     """One prediction for each record of a manifest that has the bundle's modality.
@@ -198,11 +211,12 @@ def predict_manifest(
         bundle: The model, or its path.
         manifest: Records with their reference labels, which are carried over.
         threshold: Operating point; the bundle's default where ``None``.
+        runtime: What runs the graph; ONNX Runtime on the CPU where ``None``.
         on_image: Called after each image, e.g. to move a progress bar.
     """
     # An evaluation answers every row: leaving out the hard images would flatter the model.
     opened = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
-    predictor = Predictor(opened, threshold=threshold, check_quality=False)
+    predictor = Predictor(opened, threshold=threshold, runtime=runtime, check_quality=False)
     files = [ImageFile(manifest.file(one), unanswered(one)) for one in manifest.where(modality=predictor.modality)]
     rows = []
     for file in predictor.predict(files):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from threading import Timer
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 INPUT_NAME = "images"
 OUTPUT_NAMES = ("logits", "activation")
+ATTENTION_NAME = "attention"
 
 MEMORY_BYTES = 768 * 2**20
 """What all graphs of a process may take together; a batch that needs more is run in halves."""
@@ -29,11 +30,26 @@ _PIXELS_A_SECOND = 10_000
 """Of input; a large transformer on two cores answers 100,000 in a second."""
 
 
+class Outputs(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        logits: shape (N, K).
+        activation: Class-activation maps, shape (N, K, h, w).
+        attention: Score by which attention weighs each image in its study, shape (N,); ``None`` where the graph was
+            not trained to give one.
+    """
+
+    logits: NDArray[np.float32]
+    activation: NDArray[np.float32]
+    attention: NDArray[np.float32] | None = None
+
+
 class Runtime(Protocol):
     """Runs one forward pass."""
 
-    def run(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Images (N, C, H, W) → logits (N, K) and class-activation maps (N, K, h, w)."""
+    def run(self, images: NDArray[np.float32]) -> Outputs:
+        """Answer images (N, C, H, W)."""
         ...
 
 
@@ -65,23 +81,27 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime raises its own, unrelated types
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load the graph ({error})") from error
+        given = {output.name for output in self._session.get_outputs()}
+        if bundle.info.aggregation == ATTENTION_NAME and ATTENTION_NAME not in given:
+            raise BundleError(f"{bundle.path}: joins images by attention, but its graph gives no score; export it anew")
+        self._names = [*OUTPUT_NAMES, *({ATTENTION_NAME} & given)]
 
-    def run(self, images: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Images (N, C, H, W) → logits (N, K) and class-activation maps (N, K, h, w).
+    def run(self, images: NDArray[np.float32]) -> Outputs:
+        """Answer images (N, C, H, W).
 
         Raises:
             BundleError: The graph fails, takes too long or too much memory, or gives arrays of other shapes.
         """
         try:
-            logits, activation = self._forward(images)
+            outputs = Outputs(*self._forward(images))
         except Exception as error:
             if len(images) == 1:
                 raise BundleError(f"{self._path}: its graph fails on an image ({error})") from error
             middle = len(images) // 2
             halves = [self.run(images[:middle]), self.run(images[middle:])]
-            logits, activation = (np.concatenate(parts) for parts in zip(*halves, strict=True))
-        self._check(logits, activation, len(images))
-        return logits, activation
+            outputs = Outputs(*(np.concatenate(parts) for parts in zip(*halves, strict=True) if parts[0] is not None))
+        self._check(outputs, len(images))
+        return outputs
 
     def _forward(self, images: NDArray[np.float32]) -> Any:
         import onnxruntime
@@ -93,11 +113,14 @@ class OnnxRuntime:
         too_long.daemon = True
         too_long.start()
         try:
-            return self._session.run(OUTPUT_NAMES, {INPUT_NAME: images}, options)
+            return self._session.run(self._names, {INPUT_NAME: images}, options)
         finally:
             too_long.cancel()
 
-    def _check(self, logits: NDArray[np.float32], activation: NDArray[np.float32], count: int) -> None:
+    def _check(self, outputs: Outputs, count: int) -> None:
+        logits, activation, attention = outputs
+        if attention is not None and np.shape(attention) != (count,):
+            raise BundleError(f"{self._path}: its graph gives attention {np.shape(attention)} for {count} images")
         shapes = np.shape(logits), np.shape(activation)[:2], np.ndim(activation)
         if shapes != ((count, self._classes), (count, self._classes), 4):
             raise BundleError(

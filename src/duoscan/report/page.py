@@ -23,7 +23,7 @@ from duoscan.report.charts import (
 )
 from duoscan.report.confusion import class_shares
 from duoscan.report.flow import read_flow
-from duoscan.report.patients import HOW, evaluate_patients
+from duoscan.report.patients import evaluate_patients, how
 from duoscan.report.pictures import Pictures, make_pictures
 from duoscan.report.subject import OnImage, Subject, read_subjects, records_by_patient
 from duoscan.report.verdicts import Judgement, judge_subject
@@ -202,7 +202,7 @@ def _environment() -> Environment:
         "OTHER_METRICS": OTHER_METRICS,
         "ANSWERS": tuple(Answer),
         "POSITIVE": POSITIVE,
-        "HOW": HOW,
+        "how": how,
         "question": question,
         "operating_point": operating_point,
         "tested_part": tested_part,

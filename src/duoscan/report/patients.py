@@ -5,41 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
-from duoscan.evaluation.sample import measurable
-from duoscan.predictions import Prediction
-from duoscan.terms import POSITIVE, Modality
-from duoscan.triage.aggregate import study_probability
+from duoscan.triage.aggregate import aggregation_of, per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-HOW = {
-    Modality.CXR: "the X-ray with the highest P(covid) answers for its patient",
-    Modality.CT: "the mean of the three highest P(covid) of the slices answers for their patient",
-}
+    from duoscan.predictions import Prediction
+    from duoscan.terms import Modality
 
 
-def per_patient(rows: Sequence[Prediction], modality: Modality) -> list[Prediction]:
-    """One row a patient, in the order in which patients first occur; images without an answer are left out.
-
-    A patient is a covid patient where any of the images is labelled so.
-    """
-    images: dict[str, list[Prediction]] = {}
-    for row in measurable(rows):
-        images.setdefault(row.unit, []).append(row)
-    return [
-        Prediction(
-            path=patient,
-            patient_id=patient,
-            modality=modality,
-            probability=study_probability(modality, [row.probability for row in own if row.probability is not None]),
-            decision="",
-            source=own[0].source,
-            split=own[0].split,
-            label=next((row.label for row in own if row.label == POSITIVE), own[0].label),
-        )
-        for patient, own in images.items()
-    ]
+def how(rows: Sequence[Prediction], modality: Modality) -> str:
+    """How the images of a patient are joined, as a clause."""
+    return f"{aggregation_of(modality, rows).spoken} answers for the patient"
 
 
 def evaluate_patients(

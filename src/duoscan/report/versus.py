@@ -12,9 +12,10 @@ from duoscan.evaluation.comparison import Comparison, Side, compare
 from duoscan.evaluation.evaluate import FEW_PATIENTS, Evaluation
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import measurable
-from duoscan.report.patients import HOW, again, per_patient
+from duoscan.report.patients import again, how
 from duoscan.report.wording import number, spoken
 from duoscan.terms import POSITIVE, Modality
+from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -156,11 +157,9 @@ def _answers(pair: tuple[Measured, Measured]) -> tuple[list[list[Prediction]], s
     """Rows of both sides, one a patient where thresholds are known, and how they came about."""
     if any(evaluation.threshold is None for _, evaluation in pair):
         return [measurable(subject.predictions) for subject, _ in pair], "Numbers are per image."
-    rows = [
-        per_patient(subject.predictions, modality)
-        for modality, (subject, _) in zip((Modality.CXR, Modality.CT), pair, strict=True)
-    ]
-    return rows, f"One answer a patient: {HOW[Modality.CXR]}; {HOW[Modality.CT]}."
+    tables = [(modality, subject.predictions) for modality, (subject, _) in zip(Modality, pair, strict=True)]
+    ways = "; ".join(f"of {modality.spoken}, {how(rows, modality)}" for modality, rows in tables)
+    return [per_patient(rows, modality) for modality, rows in tables], f"One answer a patient: {ways}."
 
 
 def draw_patients(rows: Sequence[Prediction], size: int, seed: int) -> list[Prediction]:

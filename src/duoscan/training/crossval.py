@@ -8,13 +8,14 @@ from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.splits import grouped_folds
 from duoscan.predictions import write_predictions
 from duoscan.terms import Split
-from duoscan.training.run import BUNDLE_NAME, Watcher, train
+from duoscan.training.run import BUNDLE_NAME, train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
+    from duoscan.training.watcher import Watcher
 
 
 def cross_validate(manifest: Manifest, recipe: Recipe, run: Path, folds: int, watcher: Watcher | None = None) -> Path:

@@ -43,11 +43,11 @@ def export_graph(members: Sequence[Classifier], images: NDArray[np.float32]) -> 
         TrainingError: The difference is above ``PARITY_TOLERANCE`` (relative to the largest logit).
     """
     module = ExportGraph(members).eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    _round_weights(module)
+    round_weights(module)
     example = torch.from_numpy(images)
     with torch.inference_mode():
         expected = module(example)
-    graph = _packed(_to_onnx(module, example[:2]))
+    graph = packed(_to_onnx(module, example[:2]))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
     difference = float(np.abs(expected[0].numpy() - found[0]).max())
@@ -61,15 +61,16 @@ def export_graph(members: Sequence[Classifier], images: NDArray[np.float32]) -> 
     return graph, difference
 
 
-def _round_weights(module: ExportGraph) -> None:
+def round_weights(module: torch.nn.Module) -> None:
+    """Round matrices and kernels to half precision, in place."""
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.ndim > 1:
                 parameter.copy_(parameter.half().float())
 
 
-def _packed(model: onnx.ModelProto) -> bytes:
-    """Serialise, with rounded weights stored as what they are and widened on loading.
+def packed(model: onnx.ModelProto) -> bytes:
+    """Serialise a graph, with rounded weights stored as what they are and widened on loading.
 
     Biases and statistics stay float32. The exporter notes for each node where in whose files it was made; that is
     nobody's business and goes.

@@ -6,11 +6,13 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from duoscan.errors import RecipeError
+from duoscan.evaluation.aggregation import AUTO
 from duoscan.files import parse_toml
 from duoscan.imaging.contract import PreprocessingContract
+from duoscan.inference.aggregation import Aggregation
 from duoscan.settings import read_toml, validated
 from duoscan.terms import POSITIVE, Finding, Modality
 
@@ -116,6 +118,21 @@ class OperatingSection(_Section):
     sensitivity: float = Field(default=0.95, gt=0, le=1)
 
 
+class StudySection(_Section):
+    """How the images of a study are joined to one answer."""
+
+    aggregation: str = Field(
+        default=AUTO, description="auto chooses on validation; or max, mean, top-K, noisy-or, attention"
+    )
+
+    @field_validator("aggregation")
+    @classmethod
+    def _check_known(cls, name: str) -> str:
+        if name != AUTO:
+            Aggregation.named(name)
+        return name
+
+
 class Recipe(_Section):
     """All that decides how a phase is trained; equal recipes and data give equal runs."""
 
@@ -129,6 +146,7 @@ class Recipe(_Section):
     augment: AugmentSection = AugmentSection()
     optimise: OptimiseSection = OptimiseSection()
     operating: OperatingSection = OperatingSection()
+    study: StudySection = StudySection()
 
     @model_validator(mode="after")
     def _check_classes(self) -> Recipe:

@@ -8,6 +8,7 @@ RUN/
   history.csv          one line an epoch
   logs/                TensorBoard events
   predictions-val.csv  what the exported bundle says on validation
+  aggregation.json     how the images of a study are joined, and what else was tried
   model.duoscan        the bundle
   evidence/001/        what ``duoscan audit --run`` found; a new folder each time, and all that comes after the bundle
   member-2/            checkpoint, history and logs of a second member, where the recipe asks for more than one
@@ -20,8 +21,7 @@ import io
 import json
 import platform
 import sys
-from collections import defaultdict
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -32,40 +32,27 @@ import torch
 import duoscan
 from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
-from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshold
 from duoscan.files import write_text
 from duoscan.imaging.preprocess import normalise
 from duoscan.inference.bundle import Bundle, BundleInfo, Provenance, write_bundle
-from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
-from duoscan.predictions import Prediction, write_predictions
-from duoscan.terms import POSITIVE, Split
+from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, count_by, load_set
 from duoscan.training.export import export_graph
 from duoscan.training.loop import EpochResult, Trainer
-from duoscan.triage.aggregate import study_probability
+from duoscan.training.studies import pool_studies
+from duoscan.training.watcher import Watcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from duoscan.imaging.contract import PreprocessingContract
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
 
 PARITY_IMAGES = 16
 BUNDLE_NAME = "model.duoscan"
-
-
-@dataclass(frozen=True)
-class Watcher:
-    """Callbacks by which a caller shows progress; every one may be left out."""
-
-    on_stage: Callable[[str, int], None] = lambda _name, _total: None
-    on_tick: Callable[[], None] = lambda: None
-    on_epoch: Callable[[EpochResult], None] = lambda _result: None
 
 
 def train(
@@ -125,7 +112,8 @@ def train(
         environment=environment(),
         parity=parity,
     )
-    return _seal(run, recipe, contract, manifest.replace(validation.records), graph, provenance)
+    parts = manifest.replace(training.records), manifest.replace(validation.records)
+    return _seal(run, recipe, parts, graph, provenance, watcher)
 
 
 def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
@@ -165,62 +153,24 @@ def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
 def _seal(
     run: Path,
     recipe: Recipe,
-    contract: PreprocessingContract,
-    validation: Manifest,
+    parts: tuple[Manifest, Manifest],
     graph: bytes,
     provenance: Provenance,
+    watcher: Watcher,
 ) -> Bundle:
-    """Write the bundle with thresholds and calibrator chosen on what the exported graph itself says on validation."""
+    """Write the bundle; all else is chosen on what the exported graph itself says on validation."""
     info = BundleInfo(
         name=recipe.name,
         classes=recipe.classes,
-        contract=contract,
+        contract=recipe.contract(),
         operating_points={"argmax": 1 / 2},
         default_point="argmax",
         provenance=provenance,
     )
-    draft = write_bundle(run / "draft.duoscan", info, graph)
-    rows = predict_manifest(draft, validation)
-    points = _operating_points(rows, recipe)
-    write_predictions(rows, run / "predictions-val.csv")
-    bundle = write_bundle(
-        run / BUNDLE_NAME,
-        info.model_copy(
-            update={
-                "operating_points": points,
-                "default_point": recipe.operating.default,
-                "study_point": f"study-{recipe.operating.default}",
-                "calibration": choose_calibrator(rows).calibration,
-            }
-        ),
-        graph,
-    )
-    draft.path.unlink()
-    return bundle
-
-
-def _operating_points(rows: list[Prediction], recipe: Recipe) -> dict[str, float]:
-    """Thresholds for images, and for studies as screening aggregates them; each chosen on validation."""
-    studies: dict[str, list[Prediction]] = defaultdict(list)
-    for row in rows:
-        if row.probability is not None:
-            studies[row.unit].append(row)
-    images = [(row.label is POSITIVE, row.probability) for part in studies.values() for row in part]
-    whole = [
-        (
-            any(row.label is POSITIVE for row in part),
-            study_probability(recipe.modality, [row.probability for row in part if row.probability is not None]),
-        )
-        for part in studies.values()
-    ]
-    points = {}
-    for prefix, pairs in (("", images), ("study-", whole)):
-        reference = np.array([covid for covid, _ in pairs])
-        probability = np.array([value for _, value in pairs], dtype=np.float64)
-        points[f"{prefix}argmax"] = 1 / 2
-        points[f"{prefix}youden"] = youden_threshold(reference, probability)
-        points[f"{prefix}sensitivity"] = sensitivity_threshold(reference, probability, recipe.operating.sensitivity)
-    return points
+    pooled = pool_studies(Bundle(info, graph, run / BUNDLE_NAME), *parts, recipe, watcher)
+    pooled.write(run)
+    decided = pooled.info(info, recipe) | {"calibration": choose_calibrator(pooled.rows).calibration}
+    return write_bundle(run / BUNDLE_NAME, info.model_copy(update=decided), pooled.graph)
 
 
 def environment() -> dict[str, str]:

@@ -17,13 +17,14 @@ from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.splits import random_by_image_split
 from duoscan.predictions import write_predictions
 from duoscan.terms import Split
-from duoscan.training.run import BUNDLE_NAME, Watcher, train
+from duoscan.training.run import BUNDLE_NAME, train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
+    from duoscan.training.watcher import Watcher
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
 

@@ -74,7 +74,7 @@ class Promise:
 
 @dataclass(frozen=True)
 class Models:
-    """SHA-256 of the model graphs whose probabilities are certified; empty where tables came without models."""
+    """What makes the certified probabilities, graph and aggregation (``Bundle.study_digest``); empty without models."""
 
     xray: str = ""
     ct: str = ""

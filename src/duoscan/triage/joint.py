@@ -14,7 +14,7 @@ import numpy as np
 
 from duoscan.errors import MissingExtraError
 from duoscan.terms import POSITIVE, Modality
-from duoscan.triage.aggregate import study_probability
+from duoscan.triage.aggregate import patient_probability
 from duoscan.triage.certify import fingerprint_of
 from duoscan.triage.policy import BoolArray, FloatArray, Outcome, Policy, apply_policy_to_all
 
@@ -74,7 +74,7 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
     Args:
         predictions: Rows that state their modality; images of one patient carry one ``patient_id``.
     """
-    images: dict[str, dict[Modality, list[float]]] = {}
+    images: dict[str, dict[Modality, list[Prediction]]] = {}
     sick: dict[str, bool] = {}
     for row in predictions:
         if row.label is None:
@@ -82,12 +82,12 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
         sick[row.unit] = sick.get(row.unit, False) or row.label is POSITIVE
         of = images.setdefault(row.unit, {})
         if row.modality is not None and row.probability is not None:
-            of.setdefault(row.modality, []).append(row.probability)
+            of.setdefault(row.modality, []).append(row)
     names = sorted(images)
 
     def scores(modality: Modality) -> FloatArray:
         found = [images[name].get(modality) for name in names]
-        return np.array([study_probability(modality, each) if each else np.nan for each in found], dtype=np.float64)
+        return np.array([patient_probability(modality, each) if each else np.nan for each in found], dtype=np.float64)
 
     truth = np.array([sick[name] for name in names], dtype=bool)
     return PatientScores(tuple(names), truth, scores(Modality.CXR), scores(Modality.CT))

@@ -96,6 +96,7 @@ def _phase(phase: PhaseResult) -> dict[str, Any]:
     return {
         "state": phase.state,
         "probability": phase.probability,
+        **({} if phase.calibrated is None else {"calibrated": phase.calibrated}),
         "images": [_image(row) for row in phase.images],
     }
 

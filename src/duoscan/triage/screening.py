@@ -17,7 +17,7 @@ from duoscan.inference.shipped import load_bundle
 from duoscan.manifest.dicom_header import read_dicom_header
 from duoscan.predictions import Prediction
 from duoscan.terms import Decision, Modality
-from duoscan.triage.aggregate import study_probability
+from duoscan.triage.aggregate import patient_probability
 from duoscan.triage.policy import ct_state, xray_state
 from duoscan.triage.rule import ABSENT, Answer, Step, after_xray, decide
 from duoscan.triage.stored import policy_in_force
@@ -39,13 +39,15 @@ class PhaseResult:
 
     Attributes:
         state: A :class:`Decision` value, or ``absent``, or, of an X-ray under three zones, ``uncertain``.
-        probability: P(covid) of the study; ``None`` without a readable image.
+        probability: P(covid) of the study, as it is compared with the threshold; ``None`` without a readable image.
+        calibrated: P(covid) after the bundle's calibrator for studies; ``None`` where it holds none.
         images: Every image of the phase with its own answer or reason.
     """
 
     state: str = ABSENT
     probability: float | None = None
     images: tuple[Prediction, ...] = ()
+    calibrated: float | None = None
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,10 @@ class Screener:
             return PhaseResult()
         if not probabilities:
             return PhaseResult(Decision.UNREADABLE, None, rows)
-        probability = study_probability(modality, probabilities)
+        probability = patient_probability(modality, rows)
         state_of = xray_state if modality is Modality.CXR else ct_state
-        return PhaseResult(state_of(self.policy, probability), probability, rows)
+        calibrated = self._bundles[modality].info.calibrated_study(probability)
+        return PhaseResult(state_of(self.policy, probability), probability, rows, calibrated)
 
     def _answer(self, name: str, case: _Case, xray: PhaseResult, *, need_ct: bool, to_ct: bool) -> CaseAnswer:
         others = tuple(file.row for file in case.others)

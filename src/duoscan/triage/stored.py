@@ -52,5 +52,5 @@ def policy_in_force(xray: Bundle, ct: Bundle, given: Policy | None) -> Policy:
     """
     policy = given or stored_policy(xray, ct) or DEFAULT_POLICY
     if policy.certificate:
-        check_certificate(policy.certificate, Models(xray.digest, ct.digest))
+        check_certificate(policy.certificate, Models(xray.study_digest, ct.study_digest))
     return policy.resolved(xray.info.study_threshold, ct.info.study_threshold)

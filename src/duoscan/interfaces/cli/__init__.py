@@ -34,6 +34,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Patients that an interval of a wished width needs.",
     ),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
+    "pool": (
+        "duoscan.interfaces.cli.pool",
+        "pool_command",
+        "Choose how the images of a study are joined.",
+    ),
     "split-fault": (
         "duoscan.interfaces.cli.split_fault",
         "split_fault_command",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from duoscan.inference.aggregation import DEFAULTS
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.shipped import shipped_path
 from duoscan.terms import Modality
@@ -29,6 +30,8 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
             f"  operating points {points}\n"
             f"  in use: {info.default_point}, for studies {info.study_point or info.default_point}\n"
+            f"  images of a study joined by {info.aggregation or DEFAULTS[info.modality].name}, "
+            f"study calibrated by {info.study_calibration.kind if info.study_calibration else 'nothing'}\n"
             f"  two-phase policy: {parse_policy(info.policy, str(path)).name if info.policy else 'none stored'}\n"
             f"  trained on {_summary(info.provenance.data_summary)}\n"
             f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from duoscan.audit.ledger import Count
     from duoscan.evaluation.calibration import CalibrationResult
+    from duoscan.inference.bundle import BundleInfo
 
 BUNDLE_SUFFIX = ".duoscan"
 RUN_BUNDLE = "model.duoscan"
@@ -50,6 +51,7 @@ class _Asked:
     fingerprint: str
     count: Count | None = None
     study_threshold: float | None = None
+    info: BundleInfo | None = None
 
 
 @click.command("evaluate")
@@ -184,12 +186,13 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
         fingerprint=table.fingerprint(),
         count=count,
         study_threshold=bundle.info.study_threshold if threshold is None else threshold,
+        info=bundle.info,
     )
 
 
 def _joined(asked: _Asked) -> _Asked:
     """One answer a patient, at the operating point for studies."""
-    from duoscan.report.patients import per_patient
+    from duoscan.triage.aggregate import per_patient
 
     kinds = {row.modality for row in asked.rows}
     if len(kinds) != 1 or None in kinds:
@@ -197,7 +200,10 @@ def _joined(asked: _Asked) -> _Asked:
         raise PredictionsError(msg)
     (modality,) = (kind for kind in kinds if kind is not None)
     threshold = asked.threshold if asked.study_threshold is None else asked.study_threshold
-    return replace(asked, rows=per_patient(asked.rows, modality), threshold=threshold)
+    rows = per_patient(asked.rows, modality)
+    if asked.info is not None:
+        rows = [replace(row, calibrated=asked.info.calibrated_study(row.probability or 0.0)) for row in rows]
+    return replace(asked, rows=rows, threshold=threshold)
 
 
 def _chosen_split(present: set[Split | None], wanted: str | None) -> str:

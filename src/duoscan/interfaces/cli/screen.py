@@ -37,6 +37,7 @@ from duoscan.triage.screening import CaseAnswer, Screener, identify
 if TYPE_CHECKING:
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
+    from duoscan.triage.screening import PhaseResult
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -248,13 +249,20 @@ def _show_answers(answers: list[CaseAnswer]) -> None:
     table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)")
     table.add_column("why", overflow="fold")
     for case in answers:
-        chances = ["–" if phase.probability is None else f"{phase.probability:.3f}" for phase in (case.xray, case.ct)]
+        chances = [_chance(phase) for phase in (case.xray, case.ct)]
         table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
     console = Console()
     console.print(table)
     counts = Counter(case.answer for case in answers)
     console.print(f"{len(answers)} patients: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
     console.print(NOTICE)
+
+
+def _chance(phase: PhaseResult) -> str:
+    if phase.probability is None:
+        return "–"
+    calibrated = "" if phase.calibrated is None else f" (calibrated {phase.calibrated:.3f})"
+    return f"{phase.probability:.3f}{calibrated}"
 
 
 def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
     from duoscan.training.loop import EpochResult
     from duoscan.training.recipe import Recipe
-    from duoscan.training.run import Watcher
+    from duoscan.training.watcher import Watcher
 
 DEFAULT_RECIPE = "compact"
+PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
 
 
 @click.command("train")
@@ -54,6 +56,7 @@ def train_command(
     resolved = resolve_recipe(recipe, table, modality, [*overrides, *extra])
     from duoscan.training.crossval import cross_validate
     from duoscan.training.run import train
+    from duoscan.training.studies import CHOICE_NAME
 
     with training_progress() as watcher:
         if folds:
@@ -65,6 +68,7 @@ def train_command(
         f"{bundle.path}: {bundle.info.name}, P(covid) at or above {bundle.info.threshold:.3f} is positive "
         f"({bundle.info.default_point}, chosen on validation); parity with torch {bundle.info.provenance.parity:.1e}"
     )
+    show_choice(json.loads((run_dir / CHOICE_NAME).read_text(encoding="utf-8")))
 
 
 def resolve_recipe(name: str, manifest: Manifest, modality: str | None, overrides: Sequence[str]) -> Recipe:
@@ -75,17 +79,53 @@ def resolve_recipe(name: str, manifest: Manifest, modality: str | None, override
         InputError: The modality is needed and neither given nor plain from the manifest.
         RecipeError: See :func:`duoscan.training.recipe.read_recipe`.
     """
-    for package in ("torch", "transformers", "monai", "onnxscript"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("train", "training")
-    # Read once, when torch loads: threads that spin while they wait take the cores from whoever shares the machine.
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    check_can_train()
     from duoscan.training.recipe import builtin_recipes, read_recipe
 
     if f"{name}-ct" in builtin_recipes():
         kind = Modality(modality or _only_modality(manifest))
         name = f"{name}-{'xray' if kind is Modality.CXR else 'ct'}"
     return read_recipe(name, overrides)
+
+
+def check_can_train() -> None:
+    """Refuse where training is not installed; called before torch is loaded.
+
+    Raises:
+        MissingExtraError: A package of the extra is not there.
+    """
+    for package in ("torch", "transformers", "monai", "onnxscript"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("train", "training")
+    # Read once, when torch loads: threads that spin while they wait take the cores from whoever shares the machine.
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+
+def show_choice(document: dict[str, Any]) -> None:
+    """What ``aggregation.json`` says, as a table of candidates and two sentences."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("images joined by", "log loss", "added to the best", "Brier score", "AUROC", title_justify="left")
+    table.title = "Validation patients, the study's probability calibrated on others of them"
+    for one in document["candidates"]:
+        cells = [escape(_spoken(one[name])) for name in ("log_loss", "added_loss", "brier_score", "auroc")]
+        table.add_row(one["name"] + (" ← chosen" if one["name"] == document["chosen"] else ""), *cells)
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    if document["candidates"]:
+        console.print(table)
+    click.echo(f"Images of a study are joined by {document['chosen'] or 'the default'}: {document['reason']}")
+    click.echo(f"Calibration of the study: {document['calibrator']['reason']}")
+
+
+def _spoken(estimate: dict[str, Any]) -> str:
+    value, low, high = (estimate[name] for name in ("value", "low", "high"))
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def _only_modality(manifest: Manifest) -> str:
@@ -100,7 +140,7 @@ def training_progress() -> Iterator[Watcher]:
     """Progress bars on the screen, one a stage, and a line for each epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from duoscan.training.run import Watcher
+    from duoscan.training.watcher import Watcher
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:

@@ -71,6 +71,10 @@ class _Phase:
     def digest(self) -> str:
         return self.bundle.digest if self.bundle else ""
 
+    @property
+    def study_digest(self) -> str:
+        return self.bundle.study_digest if self.bundle else ""
+
 
 @click.command("triage")
 @click.argument("xray", metavar="RUN_XRAY", type=_FILE)
@@ -140,7 +144,7 @@ def triage_command(
         _operating_point(phases[0], calibrating, xray_threshold),
         _operating_point(phases[1], calibrating, ct_threshold),
         replace(promise, caveat=" ".join(notes)),
-        Models(phases[0].digest, phases[1].digest),
+        Models(phases[0].study_digest, phases[1].study_digest),
         prevalence,
         resamples,
         seed,

@@ -27,7 +27,7 @@ def result_uid(*parts: str) -> str:
 
 def model_digests(screener: Screener) -> list[str]:
     """SHA-256 of both graphs, X-ray first."""
-    return [screener.bundle(modality).digest for modality in Modality]
+    return [screener.bundle(modality).study_digest for modality in Modality]
 
 
 def model_version(bundle: Bundle) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from duoscan.imaging.reader import is_dicom
 from duoscan.manifest.dicom_header import open_dicom
 from duoscan.terms import Decision, Modality
-from duoscan.triage.aggregate import TOP_SLICES
+from duoscan.triage.aggregate import carrying
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,10 +70,9 @@ class StudyPhase:
 
     @property
     def carrying(self) -> tuple[Instance, ...]:
-        """The images whose probabilities make the study's, the highest first."""
-        count = TOP_SLICES if self.modality is Modality.CT else 1
-        ranked = sorted(self.instances, key=lambda one: -(one.row.probability or 0.0))
-        return tuple(ranked[:count])
+        """The images that make the study's probability what it is, the one that adds most first."""
+        by_path = {one.row.path: one for one in self.instances}
+        return tuple(by_path[row.path] for row in carrying(self.modality, [one.row for one in self.instances]))
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> M
         measured.insert(0, Measurement(PROBABILITY, round(phase.result.probability, 6), NO_UNITS))
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            result_uid(study.study_uid, phase.modality, bundle.digest), f"duoscan {phase.modality.spoken}"
+            result_uid(study.study_uid, phase.modality, bundle.study_digest), f"duoscan {phase.modality.spoken}"
         ),
         finding_type=COVID_19,
         algorithm_id=AlgorithmIdentification(

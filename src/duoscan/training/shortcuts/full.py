@@ -8,7 +8,7 @@ import numpy as np
 
 from duoscan.inference.predictor import predict_manifest
 from duoscan.terms import Split
-from duoscan.training.run import BUNDLE_NAME, Watcher, train
+from duoscan.training.run import BUNDLE_NAME, train
 from duoscan.training.shortcuts.audit import CONTROL, Scores
 from duoscan.training.shortcuts.features import BORDERS, THUMBNAIL, WHOLE
 from duoscan.training.shortcuts.learned import dealt_anew, reference_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
+    from duoscan.training.watcher import Watcher
 
 _PROBES = {WHOLE: "none", BORDERS: "borders", THUMBNAIL: "thumbnail"}
 
