@@ -10,8 +10,11 @@ from duoscan.errors import UnsupportedImageError
 from duoscan.imaging.contract import Pixels
 from duoscan.imaging.decoding import decode_pixels
 from duoscan.imaging.dicom_fitness import check_fitness
+from duoscan.imaging.dicom_frames import single_frame
 from duoscan.imaging.limits import check_contrast, stretch
+from duoscan.imaging.open_files import kept_open
 from duoscan.manifest.dicom_header import dicom_errors, header_of, open_dicom, text_of
+from duoscan.manifest.frame_names import split_frame
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ _MAYBE_HU = ("HU", "HOUN", "US")
 
 
 def read_dicom(path: Path) -> Pixels:
-    """Read a single-frame chest radiograph or axial CT slice.
+    """Read a chest radiograph or an axial CT slice; of a file with several frames one, named as ``file.dcm#12``.
 
     CT becomes Hounsfield units by the modality LUT (PS3.3 C.11.1), no window applied. Padding
     (PS3.3 C.7.5.1.1.2) and anything darker than −1024 HU is set to −1024 HU. An 8-bit CT whose values cannot
@@ -47,8 +50,9 @@ def read_dicom(path: Path) -> Pixels:
         UnsupportedImageError: It should not be answered (see :mod:`duoscan.imaging.dicom_fitness`), or its
             transfer syntax cannot be decoded.
     """
+    file, number = split_frame(path)
     with dicom_errors(path):
-        dataset = open_dicom(path)
+        dataset = single_frame(kept_open.opened(file, open_dicom), number, path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from duoscan.imaging.dicom import read_dicom
 from duoscan.imaging.raster import RASTER_SUFFIXES, read_raster
 from duoscan.manifest.dicom_header import DICOM_SUFFIXES, is_dicom
+from duoscan.manifest.frame_names import split_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,8 +50,12 @@ IMAGE_SUFFIXES = frozenset().union(*(image_format.suffixes for image_format in F
 def read_image(path: Path) -> Pixels:
     """Read one image of any known format.
 
+    Args:
+        path: A file, or one image of a file that holds several (:mod:`duoscan.manifest.frame_names`).
+
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or of no known format.
         UnsupportedImageError: A real image that must not be answered; the text says why.
     """
-    return next(image_format for image_format in FORMATS if image_format.claims(path)).read(path)
+    file, _ = split_frame(path)
+    return next(image_format for image_format in FORMATS if image_format.claims(file)).read(path)

@@ -25,5 +25,16 @@ def study_probability(modality: Modality, probabilities: Sequence[float]) -> flo
         >>> study_probability(Modality.CT, [0.1, 0.9, 0.6, 0.3])
         0.6
     """
-    top = sorted(probabilities, reverse=True)[: 1 if modality is Modality.CXR else TOP_SLICES]
+    top = [probabilities[place] for place in carrying(modality, probabilities)]
     return sum(top) / len(top)
+
+
+def carrying(modality: Modality, probabilities: Sequence[float]) -> list[int]:
+    """Places of the images whose probabilities make the study's, the highest first.
+
+    Example:
+        >>> carrying(Modality.CT, [0.1, 0.9, 0.6, 0.3])
+        [1, 2, 3]
+    """
+    ranked = sorted(range(len(probabilities)), key=lambda place: -probabilities[place])
+    return ranked[: 1 if modality is Modality.CXR else TOP_SLICES]
