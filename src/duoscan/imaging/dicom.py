@@ -9,6 +9,7 @@ import numpy as np
 from duoscan.errors import UnsupportedImageError
 from duoscan.imaging.contract import Pixels
 from duoscan.imaging.decoding import decode_pixels
+from duoscan.imaging.dicom_colour import GREY, grey_of_colour
 from duoscan.imaging.dicom_fitness import check_fitness
 from duoscan.imaging.dicom_frames import single_frame
 from duoscan.imaging.limits import check_contrast, stretch
@@ -43,12 +44,13 @@ def read_dicom(path: Path) -> Pixels:
 
     A radiograph becomes grey in [0, 1]: modality LUT, then VOI LUT or the first window (PS3.3 C.11.2), then
     stretched to its own extremes without padding; MONOCHROME1 is inverted (PS3.3 C.7.6.3.1.2), so that dense
-    tissue is bright. The same is done to a secondary capture that names no modality.
+    tissue is bright. The same is done to a secondary capture that names no modality. A colour object whose pixels
+    are grey is read as that grey, from its smallest to its largest.
 
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or not DICOM.
-        UnsupportedImageError: It should not be answered (see :mod:`duoscan.imaging.dicom_fitness`), or its
-            transfer syntax cannot be decoded.
+        UnsupportedImageError: It should not be answered (see :mod:`duoscan.imaging.dicom_fitness`), it is coloured,
+            or its transfer syntax cannot be decoded.
     """
     file, number = split_frame(path)
     with dicom_errors(path):
@@ -56,11 +58,14 @@ def read_dicom(path: Path) -> Pixels:
         header = header_of(dataset)
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)
-        padding = _padding(stored, dataset)
-        if header.modality is Modality.CT:
-            values, is_hu = _slice_values(stored, padding, dataset, path)
+        if dataset.PhotometricInterpretation not in GREY:
+            # Greys made for a screen: no rescale, window or padding value is in their units.
+            grey = grey_of_colour(stored, dataset, path)
+            values, is_hu = stretch(grey, grey.min(), grey.max()), False
+        elif header.modality is Modality.CT:
+            values, is_hu = _slice_values(stored, _padding(stored, dataset), dataset, path)
         else:
-            values, is_hu = _radiograph_grey(stored, padding, dataset), False
+            values, is_hu = _radiograph_grey(stored, _padding(stored, dataset), dataset), False
         check_contrast(values, path)
     return Pixels(
         values,

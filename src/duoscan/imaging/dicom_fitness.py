@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from duoscan.errors import SetAsideImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.imaging.dicom_colour import COLOUR, GREY
 from duoscan.imaging.limits import check_size
 from duoscan.manifest.dicom_header import dicom_errors, header_of, open_dicom, text_of
 from duoscan.terms import Modality
@@ -170,6 +171,6 @@ def _unprocessed(dataset: Dataset) -> str | None:
 
 def _colour(dataset: Dataset) -> str | None:
     photometric = text_of(dataset, "PhotometricInterpretation") or "missing"
-    if photometric in {"MONOCHROME1", "MONOCHROME2"}:
+    if photometric in GREY | COLOUR:
         return None
-    return f"PhotometricInterpretation is {photometric}, not grey; colour objects are screenshots or reports"
+    return f"PhotometricInterpretation is {photometric}, which is not read; export it as MONOCHROME2"
