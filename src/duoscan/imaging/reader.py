@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duoscan.imaging.dicom import read_dicom
+from duoscan.imaging.nifti import NIFTI_SUFFIXES, is_nifti, read_nifti
 from duoscan.imaging.raster import RASTER_SUFFIXES, read_raster
 from duoscan.manifest.dicom_header import DICOM_SUFFIXES, is_dicom
 from duoscan.manifest.frame_names import split_frame
@@ -38,6 +39,7 @@ class ImageFormat:
 
 FORMATS = (
     ImageFormat("DICOM", DICOM_SUFFIXES, is_dicom, read_dicom),
+    ImageFormat("NIfTI", NIFTI_SUFFIXES, is_nifti, read_nifti),
     # Last, since it takes whatever nobody else claims: pictures are recognised by content, under any name.
     ImageFormat("picture", RASTER_SUFFIXES, lambda _: True, read_raster),
 )

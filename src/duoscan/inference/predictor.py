@@ -62,8 +62,9 @@ class ImageFile:
     answer: ImageAnswer | None = None
 
     def refused(self, reason: str, decision: Decision = Decision.UNREADABLE) -> ImageFile:
-        """The same without an answer, and why."""
-        return replace(self, row=refused(self.row, reason, decision), pixels=None, answer=None)
+        """The same without an answer, and why; the reason calls the file as its row does."""
+        named = reason.replace(str(self.path), self.row.path)
+        return replace(self, row=refused(self.row, named, decision), pixels=None, answer=None)
 
     def failed(self, error: ImageError) -> ImageFile:
         """The same, refused by an error; what is sound but never answered is set aside."""

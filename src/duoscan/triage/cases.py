@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.terms import Decision, Modality
 from duoscan.triage.rule import ABSENT, Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from duoscan.predictions import Prediction
 
 
@@ -106,6 +109,7 @@ class CaseAnswer:
         others: Images that could not be told to belong to either phase.
         policy: The policy obeyed, in words.
         certificate: What is promised of it, in words; empty where nothing is.
+        places: Where the images lie whose names are no paths: members of zips, while the screening goes on.
     """
 
     patient_id: str
@@ -117,6 +121,11 @@ class CaseAnswer:
     others: tuple[Prediction, ...] = ()
     policy: str = ""
     certificate: str = ""
+    places: Mapping[str, Path] = field(default_factory=dict)
+
+    def place(self, image: Prediction) -> Path:
+        """Where an image lies, with the number of its frame where it has one."""
+        return self.places.get(image.path, Path(image.path))
 
     @property
     def images(self) -> tuple[Prediction, ...]:

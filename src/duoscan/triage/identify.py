@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
 from duoscan.imaging.dicom_fitness import examine_dicom, why_frame_set_aside
 from duoscan.imaging.modality import guess_modality
+from duoscan.imaging.nifti import is_nifti, nifti_planes
 from duoscan.imaging.quality.check import why_refused
 from duoscan.imaging.reader import is_dicom, read_image
 from duoscan.inference.collect import FoundImage, folder_patient
@@ -20,7 +22,6 @@ from duoscan.terms import Decision, Modality
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from duoscan.manifest.dicom_header import DicomHeader
 
@@ -36,12 +37,14 @@ class Identified:
         modality: Which phase it belongs to; ``None`` for neither.
         slice: What a CT series is assembled from; ``None`` for anything that is no slice of a DICOM file.
         study_date: StudyDate as the file has it.
+        volume: Name of a file that is a study by itself; ``None`` for others.
     """
 
     file: ImageFile
     modality: Modality | None
     slice: SeriesImage | None = None
     study_date: str | None = None
+    volume: str | None = None
 
 
 def identify(
@@ -59,7 +62,10 @@ def identify(
         One entry, or one for each frame of a multi-frame file.
     """
     row = Prediction(found.name, found.patient_id, None, None, Decision.UNREADABLE)
-    file = ImageFile(found.path, replace(row, patient_id=row.patient_id or folder_patient(found.path, paths)))
+    place = folder_patient(Path(found.name), paths)
+    file = ImageFile(found.path, replace(row, patient_id=row.patient_id or place))
+    if found.refusal:
+        return [Identified(file.refused(found.refusal), None)]
     try:
         told = Modality(found.modality) if found.modality else None
     except ValueError:
@@ -70,6 +76,8 @@ def identify(
             header, why_not = examine_dicom(found.path)
             named = replace(file, row=_with_header(file.row, found, header))
             return _images_of(named, header, why_not, header.modality or told or modality, check_quality=check_quality)
+        if is_nifti(found.path):
+            return _slices_of(file, nifti_planes(found.path))
         return [_with_modality(file, told or modality, check_quality=check_quality)]
     except ImageError as error:
         return [Identified(file.failed(error), None)]
@@ -101,6 +109,17 @@ def _images_of(
             image = image.refused(f"{image.path}: {aside}", Decision.SET_ASIDE)
         slice_ = _slice(image, header, number, plane, aside) if modality is Modality.CT else None
         identified.append(Identified(image, modality, slice_, header.study_date))
+    return identified
+
+
+def _slices_of(volume: ImageFile, planes: tuple[Plane, ...]) -> list[Identified]:
+    """The slices of a NIfTI volume, which is a study by itself."""
+    name = volume.row.path
+    identified = []
+    for number, plane in enumerate(planes, start=1):
+        row = replace(volume.row, path=f"{name}#{number}", modality=Modality.CT)
+        slice_ = SeriesImage(row.path, plane, series_id=name, number=number)
+        identified.append(Identified(ImageFile(frame_path(volume.path, number), row), Modality.CT, slice_, volume=name))
     return identified
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from duoscan.imaging.contract import PreprocessingContract
@@ -22,8 +24,6 @@ from duoscan.triage.stored import policy_in_force
 from duoscan.triage.studies import CtStudy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duoscan.inference.bundle import Bundle
     from duoscan.predictions import Prediction
     from duoscan.triage.policy import Policy
@@ -40,15 +40,18 @@ class _Case:
     xrays: dict[str | None, list[Identified]] = field(default_factory=dict)
     cts: dict[str | None, CtStudy] = field(default_factory=dict)
     others: list[Prediction] = field(default_factory=list)
+    places: dict[str, Path] = field(default_factory=dict)
 
     def add(self, identified: Identified) -> None:
-        study = identified.file.row.study_id
+        file, study = identified.file, identified.file.row.study_id
+        if str(file.path) != file.row.path:
+            self.places[file.row.path] = file.path
         if identified.modality is Modality.CXR:
             self.xrays.setdefault(study, []).append(identified)
         elif identified.modality is Modality.CT:
-            self.cts.setdefault(study, CtStudy(study)).add(identified)
+            self.cts.setdefault(study or identified.volume, CtStudy(study)).add(identified)
         else:
-            self.others.append(identified.file.row)
+            self.others.append(file.row)
 
 
 class Screener:
@@ -106,7 +109,7 @@ class Screener:
         """Screen files and folders.
 
         Args:
-            paths: Files or folders of raster or DICOM images, mixed as they come.
+            paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
             rules: How patients are told apart, before DICOM tags and folders.
             need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
             modality: What raster files are; told from their content where ``None``.
@@ -115,8 +118,9 @@ class Screener:
         Raises:
             InputError: A path does not exist, or nothing is there.
         """
-        found = collect(paths, rules)
-        return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
+        with TemporaryDirectory() as scratch:
+            found = collect(paths, rules, Path(scratch))
+            return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
 
     def screen_found(
         self,
@@ -139,9 +143,7 @@ class Screener:
         xrays = self._answer_xrays(cases, on_image)
         to_ct = {name for name in cases if self._sends(xrays[name].state, need_ct=asked[name])}
         cts = self._answer_cts(cases, to_ct, on_image)
-        return [
-            self._answer(name, case.others, xrays[name], cts[name], need_ct=asked[name]) for name, case in cases.items()
-        ]
+        return [self._answer(name, case, xrays[name], cts[name], need_ct=asked[name]) for name, case in cases.items()]
 
     def _sends(self, xray: str, *, need_ct: bool) -> bool:
         return after_xray(xray, need_ct=need_ct, kind=self.policy.kind)[0] is Step.TO_CT
@@ -221,13 +223,12 @@ class Screener:
         rows = tuple(row for study in studies for row in study.images)
         return PhaseResult(worst.state, worst.probability, rows, studies)
 
-    def _answer(
-        self, name: str, others: Sequence[Prediction], xray: PhaseResult, ct: PhaseResult, *, need_ct: bool
-    ) -> CaseAnswer:
+    def _answer(self, name: str, case: _Case, xray: PhaseResult, ct: PhaseResult, *, need_ct: bool) -> CaseAnswer:
         answer, reason = decide(xray.state, ct.state, need_ct=need_ct, kind=self.policy.kind)
         certificate = self.policy.certificate.spoken if self.policy.certificate else ""
         obeyed = f"{self.policy.kind}, certified {certificate}" if certificate else self.policy.name
-        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, tuple(others), self.policy.name, certificate)
+        others = tuple(case.others)
+        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others, self.policy.name, certificate, case.places)
         parts = [reason, *_remarks(result)]
         return replace(result, reason=f"{'; '.join(parts)} [policy: {obeyed}]")
 

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -221,7 +222,9 @@ def _found(
     if manifest is None:
         if not paths:
             raise InputError("nothing to screen: name files or folders, or a table with --manifest")
-        return collect(paths, rules), {}
+        # Unpacked zips stay until the command ends: results are made from the same files.
+        scratch = click.get_current_context().with_resource(TemporaryDirectory())
+        return collect(paths, rules, Path(scratch)), {}
     if paths:
         raise InputError("name files and folders, or a table with --manifest, not both")
     from duoscan.manifest.table import read_manifest
