@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from duoscan.imaging.contract import PreprocessingContract
@@ -122,4 +124,24 @@ def write_ct_slice(path: Path, hu: np.ndarray, z_mm: float, **attributes: object
     dataset["PixelData"].VR = "OW"
     path.parent.mkdir(parents=True, exist_ok=True)
     dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_enhanced_ct(study: Path, path: Path) -> Path:
+    """The slices of a folder as one Enhanced CT, the last by name first."""
+    slices = [dcmread(file) for file in sorted(study.iterdir(), reverse=True)]
+    made = dcmread(min(study.iterdir()))
+    frames = []
+    for one in slices:
+        frame, position = Dataset(), Dataset()
+        position.ImagePositionPatient = one.ImagePositionPatient
+        frame.PlanePositionSequence = Sequence([position])
+        frames.append(frame)
+    del made.ImagePositionPatient
+    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
+    made.NumberOfFrames = len(slices)
+    made.PerFrameFunctionalGroupsSequence = Sequence(frames)
+    made.PixelData = b"".join(one.PixelData for one in slices)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.save_as(path)
     return path

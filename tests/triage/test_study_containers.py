@@ -18,7 +18,7 @@ from duoscan.inference.collect import PatientRules, collect
 from duoscan.terms import Decision, Modality
 from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener
-from stand_ins import ct_slice_hu, write_ct_slice, write_png
+from stand_ins import ct_slice_hu, write_ct_slice, write_enhanced_ct, write_png
 
 HEIGHTS = [0.0, 3.0, 6.0, 9.0]
 LUNGS = [None, -900.0, -500.0, -700.0]  # the lowest slice shows no lung
@@ -47,29 +47,9 @@ def told(case: CaseAnswer) -> list[tuple[str, float | None]]:
     return [(row.decision, row.probability) for row in sorted(case.ct.images, key=lambda row: row.path)]
 
 
-def enhanced(study: Path, path: Path) -> Path:
-    """The slices of a study as one Enhanced CT, highest first."""
-    slices = [dcmread(file) for file in sorted(study.iterdir(), reverse=True)]
-    made = dcmread(min(study.iterdir()))
-    frames = []
-    for one in slices:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = one.ImagePositionPatient
-        frame.PlanePositionSequence = Sequence([position])
-        frames.append(frame)
-    del made.ImagePositionPatient
-    made.SOPClassUID = "1.2.840.10008.5.1.4.1.1.2.1"
-    made.NumberOfFrames = len(slices)
-    made.PerFrameFunctionalGroupsSequence = Sequence(frames)
-    made.PixelData = b"".join(one.PixelData for one in slices)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    made.save_as(path)
-    return path
-
-
 def test_an_enhanced_ct_is_answered_as_its_slices_are(screener: Screener, study: Path, tmp_path: Path) -> None:
     plain = only(screener.screen([study]))
-    file = enhanced(study, tmp_path / "one" / "volume.dcm")
+    file = write_enhanced_ct(study, tmp_path / "one" / "volume.dcm")
     case = only(screener.screen([file]))
     # Frame 1 is the highest slice.
     assert [row.path for row in case.ct.images] == [f"{file}#{number}" for number in (1, 2, 3, 4)]
