@@ -7,7 +7,8 @@
     │   ├── PredictionsError  a predictions table
     │   ├── ImageError        one image file; the batch goes on, the row carries the reason
     │   │   ├── UnreadableImageError   not an image, truncated, empty, too large
-    │   │   └── UnsupportedImageError  a real image that must not be answered (animated, wrong body part, …)
+    │   │   └── UnsupportedImageError  a real image that must not be answered (animated, coloured, no lung, …)
+    │   │       └── SetAsideImageError     sound, but not what is answered (a lateral, a localiser, another body part)
     │   └── BundleError       a bundle that is damaged, altered or of another version
     ├── MissingExtraError     the command needs an optional extra that is not installed
     ├── TransferError         another system did not take what was sent
@@ -65,6 +66,10 @@ class UnreadableImageError(ImageError):
 
 class UnsupportedImageError(ImageError):
     """The file is a real image, but not one that may be answered."""
+
+
+class SetAsideImageError(UnsupportedImageError):
+    """The image is sound, but nothing that is ever answered; a study that holds it is not faulty for that."""
 
 
 class BundleError(InputError):

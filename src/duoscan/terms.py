@@ -41,9 +41,14 @@ class Split(StrEnum):
 
 
 class Decision(StrEnum):
-    """What one image comes to at the operating point in use; ``not read`` where the rule had no need of it."""
+    """What one image comes to at the operating point in use.
+
+    ``not read`` where the rule had no need of it, ``set aside`` where it is sound but not what is answered: a lateral,
+    a localiser, a slice without lung, a second reconstruction of the same scan.
+    """
 
     POSITIVE = "positive"
     NEGATIVE = "negative"
     UNREADABLE = "unreadable"
     NOT_READ = "not read"
+    SET_ASIDE = "set aside"

@@ -330,7 +330,8 @@ def test_fit_radiographs(write_dicom: Write, ramp: NDArray[np.uint16], attribute
         ({"PresentationIntentType": "FOR PROCESSING"}, "raw detector values"),
         ({"ImageType": ["DERIVED", "SECONDARY", "SCREEN SAVE"]}, "saved screen"),
         ({"NumberOfFrames": 7}, "holds 7 frames"),
-        ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation is RGB, not grey"),
+        ({"PhotometricInterpretation": "RGB"}, "PhotometricInterpretation is RGB, but it has no three channels"),
+        ({"PhotometricInterpretation": "CMYK"}, "PhotometricInterpretation is CMYK, which is not read"),
         (CT | {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1]}, "a coronal slice"),
         (CT | {"ImageOrientationPatient": [0, 1, 0, 0, 0, -1]}, "a sagittal slice"),
         (CT | {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "a localiser"),
@@ -386,9 +387,9 @@ def test_names_a_transfer_syntax_without_a_decoder(write_dicom: Write, ramp: NDA
     # One empty offset table, one fragment, the end of the sequence (PS3.5 A.4).
     fragments = b"\xfe\xff\x00\xe0\x00\x00\x00\x00" + b"\xfe\xff\x00\xe0\x02\x00\x00\x00\xff\xd8"
     dataset.PixelData = fragments
-    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.55"
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
     dataset.save_as(path)
-    assert "'JPEG Full Progression, Non-Hierarchical (Process 10 and 12)' cannot be decoded" in refusal(path)
+    assert "'MPEG-4 AVC/H.264 High Profile / Level 4.1' cannot be decoded" in refusal(path)
 
 
 def test_no_value_of_the_file_is_logged(

@@ -20,7 +20,7 @@ def test_a_mask_is_stretched_to_its_image(tmp_path: Path) -> None:
     assert lung.shape == (8, 12)
     assert lung[2:6, 0:6].all()
     assert lung.sum() == 24
-    with pytest.raises(UnreadableImageError, match="mask cannot be read"):
+    with pytest.raises(UnreadableImageError, match="cannot be read"):
         read_lung_mask(tmp_path / "none.png", (8, 12))
 
 

@@ -31,8 +31,8 @@ CONTAINED = {"Device": Device, "ImagingStudy": ImagingStudy, "Observation": Obse
 
 @pytest.fixture(scope="module")
 def dicom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three patients, an X-ray and five slices each."""
-    options = PhantomOptions(patients=3, seed=2, slices=5, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
+    """Three patients, an X-ray and eight slices each, of which five show enough lung."""
+    options = PhantomOptions(patients=3, seed=2, slices=8, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
     out = tmp_path_factory.mktemp("cohort") / "cohort"
     write_cohort(options, out, workers=1)
     return out / "dicom"

@@ -143,11 +143,11 @@ def test_store_screen_send_back_query_and_retrieve(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, CREDENTIALS)
-    options = PhantomOptions(patients=3, seed=4, slices=4, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
+    options = PhantomOptions(patients=3, seed=4, slices=6, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
     write_cohort(options, tmp_path / "cohort", workers=1)
     sources = sorted((tmp_path / "cohort" / "dicom").rglob("*.dcm"))
     archive.store(sources)
-    assert pacs.count() == len(sources) == 3 * (1 + 4)
+    assert pacs.count() == len(sources) == 3 * (1 + 6)
 
     studies = archive.find(StudyQuery())
     assert len(studies) == 6
@@ -170,7 +170,7 @@ def test_store_screen_send_back_query_and_retrieve(
         expected = {"SR", "CT", "OT", "SEG"} if "CT" in one.modalities else {"SR", "CR", "OT", "PR"}
         assert set(one.modalities) >= expected
         back = [pydicom.dcmread(path) for path in archive.fetch(one.study_uid, tmp_path / "back" / one.study_uid)]
-        assert len(back) == one.instances == (4 + 6 if "CT" in one.modalities else 1 + 3)
+        assert len(back) == one.instances == (6 + 6 if "CT" in one.modalities else 1 + 3)
         for result in back:
             if str(result.SOPInstanceUID) in known:
                 continue

@@ -86,8 +86,9 @@ def main() -> None:
 
 def _decoded(options: dict[str, Any], content: bytes) -> NDArray[Any]:
     import numpy as np
-    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
+
+    from duoscan.imaging.jpeg_extended import get_decoder
 
     decoder = get_decoder(UID(options.pop("transfer_syntax_uid")))
     offsets = options.pop("extended_offsets", None)

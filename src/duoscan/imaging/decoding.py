@@ -14,6 +14,7 @@ import numpy as np
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
 from duoscan.imaging.decoder_process import read_message, write_message
+from duoscan.imaging.jpeg_extended import get_decoder
 from duoscan.imaging.limits import MAX_DECODED_BYTES
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _EXPORT_PLAIN = "export it as Explicit VR Little Endian"
 
 
 def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
-    """Stored values of a data set, as pydicom's ``pixel_array`` gives them.
+    """Stored values of a data set; luminance and chroma become red, green and blue.
 
     Args:
         dataset: With its pixel data and file meta information.
@@ -49,14 +50,12 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
         UnreadableImageError: More would be decoded than fits, or the decoder crashed, stalled or took too much memory.
         Exception: Whatever else pydicom raises about attributes or pixel data that are wrong.
     """
-    from pydicom.pixels.decoders.base import get_decoder
-
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
         size = _decoded_bytes(dataset, path)
         if decoder.is_native:
-            return dataset.pixel_array
+            return decoder.as_array(dataset)[0]
         return _decode_elsewhere(dataset, size, path)
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
         raise UnsupportedImageError(

@@ -9,9 +9,13 @@ import numpy as np
 from duoscan.errors import UnsupportedImageError
 from duoscan.imaging.contract import Pixels
 from duoscan.imaging.decoding import decode_pixels
+from duoscan.imaging.dicom_colour import GREY, grey_of_colour
 from duoscan.imaging.dicom_fitness import check_fitness
+from duoscan.imaging.dicom_frames import single_frame
 from duoscan.imaging.limits import check_contrast, stretch
+from duoscan.imaging.open_files import kept_open
 from duoscan.manifest.dicom_header import dicom_errors, header_of, open_dicom, text_of
+from duoscan.manifest.frame_names import split_frame
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -31,7 +35,7 @@ _MAYBE_HU = ("HU", "HOUN", "US")
 
 
 def read_dicom(path: Path) -> Pixels:
-    """Read a single-frame chest radiograph or axial CT slice.
+    """Read a chest radiograph or an axial CT slice; of a file with several frames one, named as ``file.dcm#12``.
 
     CT becomes Hounsfield units by the modality LUT (PS3.3 C.11.1), no window applied. Padding
     (PS3.3 C.7.5.1.1.2) and anything darker than −1024 HU is set to −1024 HU. An 8-bit CT whose values cannot
@@ -40,23 +44,28 @@ def read_dicom(path: Path) -> Pixels:
 
     A radiograph becomes grey in [0, 1]: modality LUT, then VOI LUT or the first window (PS3.3 C.11.2), then
     stretched to its own extremes without padding; MONOCHROME1 is inverted (PS3.3 C.7.6.3.1.2), so that dense
-    tissue is bright. The same is done to a secondary capture that names no modality.
+    tissue is bright. The same is done to a secondary capture that names no modality. A colour object whose pixels
+    are grey is read as that grey, from its smallest to its largest.
 
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or not DICOM.
-        UnsupportedImageError: It should not be answered (see :mod:`duoscan.imaging.dicom_fitness`), or its
-            transfer syntax cannot be decoded.
+        UnsupportedImageError: It should not be answered (see :mod:`duoscan.imaging.dicom_fitness`), it is coloured,
+            or its transfer syntax cannot be decoded.
     """
+    file, number = split_frame(path)
     with dicom_errors(path):
-        dataset = open_dicom(path)
+        dataset = single_frame(kept_open.opened(file, open_dicom), number, path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)
-        padding = _padding(stored, dataset)
-        if header.modality is Modality.CT:
-            values, is_hu = _slice_values(stored, padding, dataset, path)
+        if dataset.PhotometricInterpretation not in GREY:
+            # Greys made for a screen: no rescale, window or padding value is in their units.
+            grey = grey_of_colour(stored, dataset, path)
+            values, is_hu = stretch(grey, grey.min(), grey.max()), False
+        elif header.modality is Modality.CT:
+            values, is_hu = _slice_values(stored, _padding(stored, dataset), dataset, path)
         else:
-            values, is_hu = _radiograph_grey(stored, padding, dataset), False
+            values, is_hu = _radiograph_grey(stored, _padding(stored, dataset), dataset), False
         check_contrast(values, path)
     return Pixels(
         values,

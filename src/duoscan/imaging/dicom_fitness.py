@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from duoscan.errors import UnreadableImageError, UnsupportedImageError
+from duoscan.errors import SetAsideImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.imaging.dicom_colour import COLOUR, GREY
 from duoscan.imaging.limits import check_size
-from duoscan.manifest.dicom_header import text_of
+from duoscan.manifest.dicom_header import dicom_errors, header_of, open_dicom, text_of
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
+    from duoscan.manifest.dicom_geometry import Plane
     from duoscan.manifest.dicom_header import DicomHeader
 
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -48,26 +50,51 @@ def check_fitness(dataset: Dataset, header: DicomHeader, path: Path) -> None:
     Only what the file says is judged; a head CT without any body part passes here.
 
     Raises:
-        UnsupportedImageError: The first reason found, and what to give instead.
+        SetAsideImageError: It is something else, and sound.
+        UnsupportedImageError: It holds no pixels that can be read as grey.
         UnreadableImageError: The image is too large, or has no size.
     """
-    reasons = (
-        _other_modality(dataset, header),
-        _no_pixels(dataset, header),
-        _other_body_part(header),
-        _not_human(dataset),
-        _unfit_image_type(dataset),
-        _not_axial(header),
-        _not_frontal(header),
-        _unprocessed(dataset),
-        _several_frames(dataset),
-        _colour(dataset),
-    )
-    if reason := next(filter(None, reasons), None):
+    if reason := why_set_aside(dataset, header):
+        raise SetAsideImageError(f"{path}: {reason}")
+    if reason := _no_pixels(dataset, header) or _colour(dataset):
         raise UnsupportedImageError(f"{path}: {reason}")
     if not header.rows or not header.columns:
         raise UnreadableImageError(f"{path}: Rows or Columns is missing; export the image again")
     check_size(header.columns, header.rows, path)
+
+
+def examine_dicom(path: Path) -> tuple[DicomHeader, str | None]:
+    """Read the header of a DICOM file, and why the object is set aside; see :func:`why_set_aside`.
+
+    Raises:
+        UnreadableImageError: The file is missing, empty, not DICOM, or its attributes are damaged.
+    """
+    with dicom_errors(path):
+        dataset = open_dicom(path, header_only=True)
+        header = header_of(dataset)
+        return header, why_set_aside(dataset, header)
+
+
+def why_set_aside(dataset: Dataset, header: DicomHeader) -> str | None:
+    """Why an object is not answered though nothing is wrong with it, by its header alone; ``None`` where it may be.
+
+    The first reason found, and what to give instead.
+    """
+    reasons = (
+        _other_modality(dataset, header),
+        _other_body_part(header),
+        _not_human(dataset),
+        _unfit_image_type(dataset),
+        _not_axial(header.view, header.modality),
+        _not_frontal(header),
+        _unprocessed(dataset),
+    )
+    return next(filter(None, reasons), None)
+
+
+def why_frame_set_aside(plane: Plane, modality: Modality | None) -> str | None:
+    """The same for what may differ from frame to frame: a localiser, or a frame across another plane."""
+    return _unfit_type(plane.image_type or "") or _not_axial(plane.name, modality)
 
 
 def _other_modality(dataset: Dataset, header: DicomHeader) -> str | None:
@@ -111,17 +138,21 @@ def _not_human(dataset: Dataset) -> str | None:
 
 
 def _unfit_image_type(dataset: Dataset) -> str | None:
-    image_type = (text_of(dataset, "ImageType") or "").upper()
+    return _unfit_type(text_of(dataset, "ImageType") or "")
+
+
+def _unfit_type(image_type: str) -> str | None:
+    image_type = image_type.upper()
     for word, meaning in _UNFIT_IMAGE_TYPES.items():
         if word in image_type:
             return f"ImageType says {meaning}"
     return None
 
 
-def _not_axial(header: DicomHeader) -> str | None:
-    if header.modality is not Modality.CT or header.view in {None, "axial"}:
+def _not_axial(plane: str | None, modality: Modality | None) -> str | None:
+    if modality is not Modality.CT or plane in {None, "axial"}:
         return None
-    return f"a {header.view} slice by its ImageOrientationPatient; give the axial series"
+    return f"a {plane} slice by its ImageOrientationPatient; give the axial series"
 
 
 def _not_frontal(header: DicomHeader) -> str | None:
@@ -138,15 +169,8 @@ def _unprocessed(dataset: Dataset) -> str | None:
     return "PresentationIntentType is FOR PROCESSING, raw detector values; give the image for presentation"
 
 
-def _several_frames(dataset: Dataset) -> str | None:
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames <= 1:
-        return None
-    return f"holds {frames} frames; export them as single-frame images"
-
-
 def _colour(dataset: Dataset) -> str | None:
     photometric = text_of(dataset, "PhotometricInterpretation") or "missing"
-    if photometric in {"MONOCHROME1", "MONOCHROME2"}:
+    if photometric in GREY | COLOUR:
         return None
-    return f"PhotometricInterpretation is {photometric}, not grey; colour objects are screenshots or reports"
+    return f"PhotometricInterpretation is {photometric}, which is not read; export it as MONOCHROME2"

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duoscan.imaging.dicom import read_dicom
+from duoscan.imaging.nifti import NIFTI_SUFFIXES, is_nifti, read_nifti
 from duoscan.imaging.raster import RASTER_SUFFIXES, read_raster
 from duoscan.manifest.dicom_header import DICOM_SUFFIXES, is_dicom
+from duoscan.manifest.frame_names import split_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +39,7 @@ class ImageFormat:
 
 FORMATS = (
     ImageFormat("DICOM", DICOM_SUFFIXES, is_dicom, read_dicom),
+    ImageFormat("NIfTI", NIFTI_SUFFIXES, is_nifti, read_nifti),
     # Last, since it takes whatever nobody else claims: pictures are recognised by content, under any name.
     ImageFormat("picture", RASTER_SUFFIXES, lambda _: True, read_raster),
 )
@@ -49,8 +52,12 @@ IMAGE_SUFFIXES = frozenset().union(*(image_format.suffixes for image_format in F
 def read_image(path: Path) -> Pixels:
     """Read one image of any known format.
 
+    Args:
+        path: A file, or one image of a file that holds several (:mod:`duoscan.manifest.frame_names`).
+
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or of no known format.
         UnsupportedImageError: A real image that must not be answered; the text says why.
     """
-    return next(image_format for image_format in FORMATS if image_format.claims(path)).read(path)
+    file, _ = split_frame(path)
+    return next(image_format for image_format in FORMATS if image_format.claims(file)).read(path)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duoscan.errors import InputError
+from duoscan.errors import ImageError, InputError
 from duoscan.files import read_bytes
+from duoscan.manifest.archives import ZIP_SUFFIX, is_zip, unpack
+from duoscan.manifest.media import is_dicomdir, listed_files
 from duoscan.rows import csv_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from duoscan.manifest.records import Manifest
 
@@ -35,12 +37,14 @@ class FoundImage:
         name: How it is named in answers: the path as the person gave it.
         patient_id: From the patients table, the pattern or the folder; ``None`` where only the file can tell.
         modality: From the patients table; ``None`` elsewhere.
+        refusal: Why the file is not opened, where that is known already; it becomes a row with this reason.
     """
 
     path: Path
     name: str
     patient_id: str | None = None
     modality: str | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,19 +74,30 @@ class PatientRules:
 NO_RULES = PatientRules({})
 
 
-def collect(paths: Sequence[str | Path], rules: PatientRules = NO_RULES) -> list[FoundImage]:
-    """All files below the given paths, in a stable order; only hidden files and DICOMDIR are left out.
+def collect(
+    paths: Sequence[str | Path], rules: PatientRules = NO_RULES, unpack_into: Path | None = None
+) -> list[FoundImage]:
+    """All files below the given paths, in a stable order; only hidden files are left out.
+
+    A DICOMDIR that is given by name stands for the files it lists; one that lies in a folder is only asked whether
+    the files it lists are there.
+
+    Args:
+        paths: Files, folders, zips, DICOMDIRs.
+        rules: How patients are told apart.
+        unpack_into: A folder for the members of zips, which the caller removes when all is answered; where ``None``,
+            zips stay closed.
 
     Raises:
         InputError: A path does not exist, or nothing is there.
     """
     if missing := [str(path) for path in paths if not Path(path).exists()]:
         raise InputError(f"no such file or folder: {', '.join(missing)}; check the spelling")
-    found: dict[Path, FoundImage] = {}
-    for given in map(Path, paths):
-        for path in _files(given):
-            patient, modality = rules.of(path, str(path))
-            found.setdefault(path.resolve(), FoundImage(path, str(path), patient, modality))
+    found: dict[Path | str, FoundImage] = {}
+    for image in _found(map(Path, paths), unpack_into):
+        patient, modality = rules.of(image.path, image.name)
+        key = image.name if image.refusal else image.path.resolve()
+        found.setdefault(key, replace(image, patient_id=patient, modality=modality))
     if not found:
         raise InputError(f"no files in {', '.join(map(str, paths))}; name files or folders with images")
     return list(found.values())
@@ -109,18 +124,67 @@ def folder_patient(path: Path, given: Sequence[str | Path]) -> str:
         if path.is_relative_to(root):
             for part in reversed(path.relative_to(root).parts[:-1]):
                 if not _NOT_A_PATIENT.fullmatch(part):
-                    return part
-    return path.stem
+                    return part.removesuffix(ZIP_SUFFIX)
+    zipped = (part for part in reversed(path.parts[:-1]) if part.lower().endswith(ZIP_SUFFIX))
+    return Path(next(zipped, path.name)).stem.removesuffix(".nii")
 
 
-def _files(given: Path) -> Iterator[Path]:
-    if given.is_file():
-        yield given
-        return
-    for path in sorted(given.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(given).parts)
-        if path.is_file() and not hidden and path.name.upper() != "DICOMDIR":
+def _found(given: Iterable[Path], unpack_into: Path | None) -> Iterator[FoundImage]:
+    """The files that the paths stand for, as they come."""
+    for number, path in enumerate(given):
+        if not path.is_file():
+            for inner, file in enumerate(_files(path)):
+                yield from _opened(file, unpack_into and unpack_into / f"{number}-{inner}")
+        elif is_dicomdir(path):
+            yield from _listed(path)
+        else:
+            yield from _opened(path, unpack_into and unpack_into / str(number))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
             yield path
+
+
+def _opened(path: Path, unpack_into: Path | None) -> Iterator[FoundImage]:
+    """The file itself, the members of a zip, or what is wrong with a DICOMDIR that lies in a folder."""
+    if is_dicomdir(path):
+        yield from (image for image in _listed(path) if image.refusal)
+    elif unpack_into is None or not is_zip(path):
+        yield FoundImage(path, str(path))
+    else:
+        yield from _unpacked(path, unpack_into)
+
+
+def _unpacked(archive: Path, folder: Path) -> Iterator[FoundImage]:
+    try:
+        members = unpack(archive, folder)
+    except ImageError as error:
+        yield FoundImage(archive, str(archive), refusal=str(error))
+        return
+    for member in members:
+        name = f"{archive}/{member.name}"
+        if member.path is None:
+            yield FoundImage(archive, name, refusal=f"{name}: {member.refusal}")
+        elif not is_dicomdir(member.path):  # all of the zip is looked at anyway
+            yield FoundImage(member.path, name)
+
+
+def _listed(dicomdir: Path) -> Iterator[FoundImage]:
+    """The files that a DICOMDIR lists."""
+    try:
+        listed = listed_files(dicomdir)
+    except ImageError as error:
+        yield FoundImage(dicomdir, str(dicomdir), refusal=str(error))
+        return
+    for one in listed:
+        if one.path is None:
+            name = f"{dicomdir.parent / one.name}"
+            yield FoundImage(dicomdir, name, refusal=f"{name}: {one.refusal}")
+        else:
+            yield FoundImage(one.path, str(one.path))
 
 
 def read_patient_table(path: Path) -> dict[str, tuple[str, str | None]]:

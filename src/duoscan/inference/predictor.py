@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.errors import ImageError, UnsupportedImageError
+from duoscan.errors import ImageError, SetAsideImageError, UnsupportedImageError
+from duoscan.imaging.open_files import kept_open
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.quality.check import why_refused
 from duoscan.imaging.reader import read_image
@@ -19,7 +20,7 @@ from duoscan.predictions import Prediction
 from duoscan.terms import POSITIVE, Decision, Finding, Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -61,6 +62,16 @@ class ImageFile:
     row: Prediction
     pixels: Pixels | None = None
     answer: ImageAnswer | None = None
+
+    def refused(self, reason: str, decision: Decision = Decision.UNREADABLE) -> ImageFile:
+        """The same without an answer, and why; the reason calls the file as its row does."""
+        named = reason.replace(str(self.path), self.row.path)
+        return replace(self, row=refused(self.row, named, decision), pixels=None, answer=None)
+
+    def failed(self, error: ImageError) -> ImageFile:
+        """The same, refused by an error; what is sound but never answered is set aside."""
+        is_sound = isinstance(error, SetAsideImageError)
+        return self.refused(str(error), Decision.SET_ASIDE if is_sound else Decision.UNREADABLE)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -125,40 +136,48 @@ class Predictor:
             files: Files whose ``row`` holds what is known of them.
             keep_pixels: Keep the decoded image, e.g. for a heatmap overlay.
         """
-        with ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter lock; two keep the model fed
+        with kept_open, ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter lock; two keep the model fed
             stream = iter(files)
             while batch := list(islice(stream, BATCH_SIZE)):
                 yield from self._predict_batch(batch, pool, keep_pixels=keep_pixels)
 
     def _predict_batch(self, batch: list[ImageFile], pool: Executor, *, keep_pixels: bool) -> Iterator[ImageFile]:
-        read = list(pool.map(self._read, batch))
-        arrays = [array for _, array in read if array is not None]
-        answers = iter(self.answer(np.stack(arrays)) if arrays else [])
-        for file, array in read:
-            if array is None:
-                yield file
-                continue
-            answer = next(answers)
-            row = replace(
-                file.row,
-                modality=self.modality,
-                probability=answer.probability,
-                probabilities=answer.probabilities,
-                calibrated=answer.calibrated,
-                attention=answer.attention,
-                aggregation=self.bundle.info.aggregation or "",
-                decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
-            )
-            yield replace(file, row=row, answer=answer, pixels=file.pixels if keep_pixels else None)
+        prepared = list(pool.map(self.prepare, batch))
+        for file in self.answered(prepared):
+            yield file if keep_pixels else replace(file, pixels=None)
 
-    def _read(self, file: ImageFile) -> tuple[ImageFile, NDArray[np.float32] | None]:
+    def answered(self, prepared: Sequence[tuple[ImageFile, NDArray[np.float32] | None]]) -> list[ImageFile]:
+        """Run what :meth:`prepare` gave, at once, and decide."""
+        arrays = [array for _, array in prepared if array is not None]
+        answers = iter(self.answer(np.stack(arrays)) if arrays else [])
+        return [file if array is None else self._decided(file, next(answers)) for file, array in prepared]
+
+    def _decided(self, file: ImageFile, answer: ImageAnswer) -> ImageFile:
+        row = replace(
+            file.row,
+            modality=self.modality,
+            probability=answer.probability,
+            probabilities=answer.probabilities,
+            calibrated=answer.calibrated,
+            attention=answer.attention,
+            aggregation=self.bundle.info.aggregation or "",
+            decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
+        )
+        return replace(file, row=row, answer=answer)
+
+    def prepare(self, file: ImageFile) -> tuple[ImageFile, NDArray[np.float32] | None]:
+        """Read an image, where its pixels are not there yet, judge it, and make the model's input of it.
+
+        Returns:
+            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused.
+        """
         try:
             pixels = file.pixels or read_image(file.path)
             array = preprocess(pixels, self.bundle.info.contract)
             if self.check_quality and (why := why_refused(pixels, self.modality)):
                 raise UnsupportedImageError(f"{file.path}: {why}")
         except ImageError as error:
-            return replace(file, row=refused(file.row, str(error))), None
+            return file.failed(error), None
         return replace(file, pixels=pixels, row=with_identity(file.row, pixels)), array
 
 
@@ -167,8 +186,8 @@ def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
     return replace(row, patient_id=row.patient_id or pixels.patient_id, study_id=row.study_id or pixels.study_id)
 
 
-def refused(row: Prediction, reason: str) -> Prediction:
-    """The row of an image that cannot be answered."""
+def refused(row: Prediction, reason: str, decision: Decision = Decision.UNREADABLE) -> Prediction:
+    """The row of an image that has no answer."""
     return replace(
         row,
         probability=None,
@@ -176,7 +195,7 @@ def refused(row: Prediction, reason: str) -> Prediction:
         calibrated=None,
         attention=None,
         aggregation="",
-        decision=Decision.UNREADABLE,
+        decision=decision,
         reason=reason,
     )
 

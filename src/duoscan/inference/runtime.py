@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -12,8 +14,6 @@ from duoscan.errors import BundleError
 from duoscan.inference.graph_guards import check_graph
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from duoscan.inference.bundle import Bundle
@@ -78,7 +78,9 @@ class OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.use_env_allocators", "1")
         try:
-            self._session = onnxruntime.InferenceSession(bundle.graph, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                _folded(bundle.graph), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # the runtime raises its own, unrelated types
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load the graph ({error})") from error
         given = {output.name for output in self._session.get_outputs()}
@@ -141,3 +143,24 @@ def _bound_memory() -> None:
         # Grown as asked, not doubled: a doubled pool would meet its bound at half of it.
         onnxruntime.OrtArenaCfg({"max_mem": MEMORY_BYTES, "arena_extend_strategy": 1}),
     )
+
+
+def _folded(graph: bytes) -> bytes:
+    """The graph with its constants worked out.
+
+    The runtime fuses batch norms and activations into convolutions only where their parameters are constants when it
+    starts to optimise. Weights that are stored in half precision and widened by a node are not, so one round works
+    them out and the session's own fuses, which makes a forward pass several times faster.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        return path.read_bytes()

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from duoscan.errors import ImageError, UnreadableImageError
+from duoscan.manifest.dicom_geometry import MAX_FRAMES, Plane, frame_count, planes_of
 from duoscan.manifest.dicom_guards import read_guarded
 from duoscan.quiet import quiet
 from duoscan.terms import Modality
@@ -34,9 +33,6 @@ _MODALITY_OF_SOP_CLASS = {
     "1.2.840.10008.5.1.4.1.1.2.1": Modality.CT,
     "1.2.840.10008.5.1.4.1.1.2.2": Modality.CT,
 }
-
-# cos 37°: a tilted gantry (up to 30°) is still axial, a reformat between two planes is not.
-_PLANE_COSINE = 0.8
 
 # (implicit VR, little endian) → transfer syntax, for files that carry no file meta information (PS3.10 7.1).
 _SYNTAX_OF_ENCODING = {
@@ -67,6 +63,12 @@ class DicomHeader:
         columns: Width in pixels.
         sop_class: What kind of object it is, e.g. ``CT Image Storage``.
         transfer_syntax: Name of the encoding, e.g. ``JPEG Baseline (Process 1)``.
+        frames: NumberOfFrames (0028,0008), 1 where it is absent.
+        planes: Where each frame lies; empty where there are more than are read.
+        frame_of_reference: FrameOfReferenceUID (0020,0052), the space that positions are in.
+        study_date: StudyDate (0008,0020) as written.
+        series_number: SeriesNumber (0020,0011).
+        series_description: SeriesDescription (0008,103E).
     """
 
     patient_id: str | None
@@ -81,6 +83,12 @@ class DicomHeader:
     columns: int | None
     sop_class: str
     transfer_syntax: str
+    frames: int = 1
+    planes: tuple[Plane, ...] = ()
+    frame_of_reference: str | None = None
+    study_date: str | None = None
+    series_number: int | None = None
+    series_description: str | None = None
 
 
 def is_dicom(path: Path) -> bool:
@@ -163,19 +171,27 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
 def header_of(dataset: Dataset) -> DicomHeader:
     """The header of an open data set; call it inside ``dicom_errors``."""
     code = text_of(dataset, "Modality")
+    frames = frame_count(dataset)
+    planes = planes_of(dataset) if frames <= MAX_FRAMES else ()
     return DicomHeader(
         patient_id=text_of(dataset, "PatientID"),
         study_id=text_of(dataset, "StudyInstanceUID"),
         series_id=text_of(dataset, "SeriesInstanceUID"),
         modality=_modality_of(dataset, code),
         modality_code=code,
-        view=_plane_of(dataset) or text_of(dataset, "ViewPosition") or _coded_view(dataset),
+        view=_common_plane(planes) or text_of(dataset, "ViewPosition") or _coded_view(dataset),
         instance_number=_whole_number(dataset, "InstanceNumber"),
         body_part=text_of(dataset, "BodyPartExamined"),
         rows=_whole_number(dataset, "Rows"),
         columns=_whole_number(dataset, "Columns"),
         sop_class=_one_line(dataset.SOPClassUID.name),
         transfer_syntax=_one_line(dataset.file_meta.TransferSyntaxUID.name),
+        frames=frames,
+        planes=planes,
+        frame_of_reference=text_of(dataset, "FrameOfReferenceUID"),
+        study_date=text_of(dataset, "StudyDate"),
+        series_number=_whole_number(dataset, "SeriesNumber"),
+        series_description=text_of(dataset, "SeriesDescription"),
     )
 
 
@@ -207,15 +223,9 @@ def _modality_of(dataset: Dataset, code: str | None) -> Modality | None:
     return _MODALITY_OF_SOP_CLASS.get(str(dataset.SOPClassUID))
 
 
-def _plane_of(dataset: Dataset) -> str | None:
-    """Plane of a slice by its normal in patient coordinates (PS3.3 C.7.6.2.1.1: +z is towards the head)."""
-    cosines = dataset.get("ImageOrientationPatient")
-    if not cosines:
-        return None
-    directions = np.asarray([float(cosine) for cosine in cosines]).reshape(2, 3)
-    normal = np.abs(np.cross(directions[0], directions[1]))
-    axis = int(np.argmax(normal))
-    return ("sagittal", "coronal", "axial")[axis] if normal[axis] >= _PLANE_COSINE else "oblique"
+def _common_plane(planes: tuple[Plane, ...]) -> str | None:
+    names = {plane.name for plane in planes}
+    return names.pop() if len(names) == 1 else None
 
 
 def _coded_view(dataset: Dataset) -> str | None:

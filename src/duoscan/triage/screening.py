@@ -2,99 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from duoscan.errors import ImageError
 from duoscan.imaging.contract import PreprocessingContract
-from duoscan.imaging.modality import guess_modality
-from duoscan.imaging.quality.check import why_refused
-from duoscan.imaging.reader import is_dicom, read_image
-from duoscan.inference.collect import NO_RULES, FoundImage, PatientRules, collect, folder_patient
-from duoscan.inference.predictor import ImageFile, Predictor, refused
+from duoscan.inference.collect import NO_RULES, FoundImage, PatientRules, collect
+from duoscan.inference.predictor import ImageFile, Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.manifest.dicom_header import read_dicom_header
-from duoscan.predictions import Prediction
 from duoscan.terms import Decision, Modality
-from duoscan.triage.aggregate import patient_probability
+from duoscan.triage.aggregate import carrying, study_probability
+from duoscan.triage.cases import CaseAnswer, PhaseResult, StudyAnswer
+from duoscan.triage.identify import Identified, identify
 from duoscan.triage.policy import ct_state, xray_state
-from duoscan.triage.rule import ABSENT, Answer, Step, after_xray, decide
+from duoscan.triage.rule import ABSENT, Step, after_xray, decide
 from duoscan.triage.stored import policy_in_force
+from duoscan.triage.studies import CtStudy
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duoscan.inference.bundle import Bundle
+    from duoscan.predictions import Prediction
     from duoscan.triage.policy import Policy
 
+__all__ = ["CaseAnswer", "OnImage", "PhaseResult", "Screener"]
+
 OnImage = Callable[[ImageFile, PreprocessingContract], None]
-
-_UNSURE = "cannot tell whether this is a chest X-ray or a CT slice; say so with --modality or a patients table"
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """One phase of one patient.
-
-    Attributes:
-        state: A :class:`Decision` value, or ``absent``, or, of an X-ray under three zones, ``uncertain``.
-        probability: P(covid) of the study, as it is compared with the threshold; ``None`` without a readable image.
-        calibrated: P(covid) after the bundle's calibrator for studies; ``None`` where it holds none.
-        images: Every image of the phase with its own answer or reason.
-    """
-
-    state: str = ABSENT
-    probability: float | None = None
-    images: tuple[Prediction, ...] = ()
-    calibrated: float | None = None
-
-
-@dataclass(frozen=True)
-class CaseAnswer:
-    """The two-phase answer for one patient.
-
-    Attributes:
-        patient_id: As told by table, pattern, DICOM file or folder.
-        answer: Negative, CT needed, positive or unreadable.
-        reason: How the rule came to it, and what could not be read.
-        need_ct: Whether the clinician asked for CT.
-        xray: Phase 1.
-        ct: Phase 2.
-        others: Images that could not be told to belong to either phase.
-        policy: The policy obeyed, in words.
-        certificate: What is promised of it, in words; empty where nothing is.
-    """
-
-    patient_id: str
-    answer: Answer
-    reason: str
-    need_ct: bool
-    xray: PhaseResult
-    ct: PhaseResult
-    others: tuple[Prediction, ...] = ()
-    policy: str = ""
-    certificate: str = ""
-
-    @property
-    def images(self) -> tuple[Prediction, ...]:
-        """All images of the patient."""
-        return self.xray.images + self.ct.images + self.others
-
-    @property
-    def unreadable(self) -> tuple[Prediction, ...]:
-        """The images that could not be answered."""
-        return tuple(image for image in self.images if image.decision == Decision.UNREADABLE)
 
 
 @dataclass
 class _Case:
-    xray: list[ImageFile] = field(default_factory=list)
-    ct: list[ImageFile] = field(default_factory=list)
-    others: list[ImageFile] = field(default_factory=list)
+    """The images of one patient: radiographs by study, CT by study, and what is neither."""
 
-    def of(self, modality: Modality | None) -> list[ImageFile]:
-        return {Modality.CXR: self.xray, Modality.CT: self.ct, None: self.others}[modality]
+    xrays: dict[str | None, list[Identified]] = field(default_factory=dict)
+    cts: dict[str | None, CtStudy] = field(default_factory=dict)
+    others: list[Prediction] = field(default_factory=list)
+    places: dict[str, Path] = field(default_factory=dict)
+
+    def add(self, identified: Identified) -> None:
+        file, study = identified.file, identified.file.row.study_id
+        if str(file.path) != file.row.path:
+            self.places[file.row.path] = file.path
+        if identified.modality is Modality.CXR:
+            self.xrays.setdefault(study, []).append(identified)
+        elif identified.modality is Modality.CT:
+            self.cts.setdefault(study or identified.volume, CtStudy(study)).add(identified)
+        else:
+            self.others.append(file.row)
 
 
 class Screener:
@@ -152,7 +109,7 @@ class Screener:
         """Screen files and folders.
 
         Args:
-            paths: Files or folders of raster or DICOM images, mixed as they come.
+            paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
             rules: How patients are told apart, before DICOM tags and folders.
             need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
             modality: What raster files are; told from their content where ``None``.
@@ -161,8 +118,9 @@ class Screener:
         Raises:
             InputError: A path does not exist, or nothing is there.
         """
-        found = collect(paths, rules)
-        return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
+        with TemporaryDirectory() as scratch:
+            found = collect(paths, rules, Path(scratch))
+            return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
 
     def screen_found(
         self,
@@ -175,96 +133,152 @@ class Screener:
     ) -> list[CaseAnswer]:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         cases: dict[str, _Case] = {}
-        for image in found:
-            file, kind = identify(image, paths, modality, check_quality=self.check_quality)
-            cases.setdefault(str(file.row.patient_id), _Case()).of(kind).append(file)
+        with ThreadPoolExecutor(2) as pool:
+            for images in pool.map(
+                lambda image: identify(image, paths, modality, check_quality=self.check_quality), found
+            ):
+                for one in images:
+                    cases.setdefault(str(one.file.row.patient_id), _Case()).add(one)
         asked = {name: need_ct if isinstance(need_ct, bool) else name in need_ct for name in cases}
-        self._run(Modality.CXR, cases.values(), on_image)
-        xrays = {name: self._result(Modality.CXR, case.xray) for name, case in cases.items()}
+        xrays = self._answer_xrays(cases, on_image)
         to_ct = {name for name in cases if self._sends(xrays[name].state, need_ct=asked[name])}
-        self._run(Modality.CT, (cases[name] for name in cases if name in to_ct), on_image)
-        return [
-            self._answer(name, case, xrays[name], need_ct=asked[name], to_ct=name in to_ct)
-            for name, case in cases.items()
-        ]
+        cts = self._answer_cts(cases, to_ct, on_image)
+        return [self._answer(name, case, xrays[name], cts[name], need_ct=asked[name]) for name, case in cases.items()]
 
     def _sends(self, xray: str, *, need_ct: bool) -> bool:
         return after_xray(xray, need_ct=need_ct, kind=self.policy.kind)[0] is Step.TO_CT
 
-    def _run(self, modality: Modality, cases: Iterable[_Case], on_image: OnImage) -> None:
-        """Answer every image of one modality, in place; the model is loaded only if there is one."""
-        lists = [case.of(modality) for case in cases]
-        if not any(lists):
+    def _answer_xrays(self, cases: Mapping[str, _Case], on_image: OnImage) -> dict[str, PhaseResult]:
+        """Answer every radiograph; patients share batches."""
+        lists = {
+            (name, study): [one.file for one in images]
+            for name, case in cases.items()
+            for study, images in case.xrays.items()
+        }
+        self._run_loose(Modality.CXR, lists.values(), on_image)
+        return {
+            name: self._phase(
+                self._study(Modality.CXR, study, images[0].study_date, lists[name, study])
+                for study, images in case.xrays.items()
+            )
+            for name, case in cases.items()
+        }
+
+    def _answer_cts(
+        self, cases: Mapping[str, _Case], to_ct: Collection[str], on_image: OnImage
+    ) -> dict[str, PhaseResult]:
+        """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread."""
+        studies = [study for name in to_ct for study in cases[name].cts.values()]
+        self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
+        stacked = [study for study in studies if study.files]
+        if stacked:
+            predictor = self._predictor(Modality.CT)
+            contract = predictor.bundle.info.contract
+            for study in stacked:
+                study.answer(predictor, lambda file: on_image(file, contract))
+        return {
+            name: self._phase(map(self._ct_study, case.cts.values())) if name in to_ct else _unread(case.cts.values())
+            for name, case in cases.items()
+        }
+
+    def _predictor(self, modality: Modality) -> Predictor:
+        return Predictor(self._bundles[modality], threshold=self.thresholds[modality], check_quality=self.check_quality)
+
+    def _run_loose(self, modality: Modality, lists: Iterable[list[ImageFile]], on_image: OnImage) -> None:
+        """Answer every image that is not refused already, in place; the model is loaded only if there is one."""
+        places = [(files, index) for files in lists for index, file in enumerate(files) if not file.row.reason]
+        if not places:
             return
-        predictor = Predictor(
-            self._bundles[modality], threshold=self.thresholds[modality], check_quality=self.check_quality
-        )
-        places = [(files, index) for files in lists for index in range(len(files))]
+        predictor = self._predictor(modality)
         stream = predictor.predict((files[index] for files, index in places), keep_pixels=True)
         for (files, index), file in zip(places, stream, strict=True):
             on_image(file, predictor.bundle.info.contract)
             files[index] = replace(file, pixels=None, answer=None)
 
-    def _result(self, modality: Modality, files: Sequence[ImageFile]) -> PhaseResult:
-        rows = tuple(file.row for file in files)
-        probabilities = [row.probability for row in rows if row.probability is not None]
-        if not rows:
-            return PhaseResult()
-        if not probabilities:
-            return PhaseResult(Decision.UNREADABLE, None, rows)
-        probability = patient_probability(modality, rows)
-        state_of = xray_state if modality is Modality.CXR else ct_state
-        calibrated = self._bundles[modality].info.calibrated_study(probability)
-        return PhaseResult(state_of(self.policy, probability), probability, rows, calibrated)
+    def _ct_study(self, study: CtStudy) -> StudyAnswer:
+        answer = self._study(Modality.CT, study.study_id, study.date, [*study.files, *study.loose])
+        return replace(answer, series=tuple(study.series))
 
-    def _answer(self, name: str, case: _Case, xray: PhaseResult, *, need_ct: bool, to_ct: bool) -> CaseAnswer:
-        others = tuple(file.row for file in case.others)
-        if to_ct:
-            ct = self._result(Modality.CT, case.ct)
-        else:
-            why = "the rule did not need the CT; ask for it with --need-ct"
-            rows = tuple(replace(file.row, decision=Decision.NOT_READ, reason=why) for file in case.ct)
-            ct = PhaseResult(Decision.NOT_READ if rows else ABSENT, None, rows)
+    def _study(
+        self, modality: Modality, study_id: str | None, date: str | None, files: Sequence[ImageFile]
+    ) -> StudyAnswer:
+        rows = tuple(file.row for file in files)
+        answered = [row for row in rows if row.probability is not None]
+        if not answered:
+            return StudyAnswer(modality, study_id, date, Decision.UNREADABLE, None, rows, reason=_why_none(rows))
+        probability = study_probability(modality, answered)
+        state_of = xray_state if modality is Modality.CXR else ct_state
+        return StudyAnswer(
+            modality,
+            study_id,
+            date,
+            state_of(self.policy, probability),
+            probability,
+            rows,
+            calibrated=self._bundles[modality].info.calibrated_study(probability),
+            carrying=tuple(row.path for row in carrying(modality, answered)),
+        )
+
+    def _phase(self, studies: Iterable[StudyAnswer]) -> PhaseResult:
+        """The most suspicious study speaks for the phase; see :class:`PhaseResult`."""
+        studies = tuple(studies)
+        if not studies:
+            return PhaseResult()
+        worst = max(studies, key=lambda study: -1.0 if study.probability is None else study.probability)
+        rows = tuple(row for study in studies for row in study.images)
+        return PhaseResult(worst.state, worst.probability, rows, studies, worst.calibrated)
+
+    def _answer(self, name: str, case: _Case, xray: PhaseResult, ct: PhaseResult, *, need_ct: bool) -> CaseAnswer:
         answer, reason = decide(xray.state, ct.state, need_ct=need_ct, kind=self.policy.kind)
         certificate = self.policy.certificate.spoken if self.policy.certificate else ""
         obeyed = f"{self.policy.kind}, certified {certificate}" if certificate else self.policy.name
-        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others, self.policy.name, certificate)
-        if ct.state == Decision.NOT_READ:
-            reason += f"; {len(ct.images)} CT images not read"
-        if failed := result.unreadable:
-            more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-            first = failed[0]
-            named = first.reason if first.path in first.reason else f"{first.path}: {first.reason}"
-            reason += f"; unreadable: {named}{more}"
-        return replace(result, reason=f"{reason} [policy: {obeyed}]")
+        others = tuple(case.others)
+        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others, self.policy.name, certificate, case.places)
+        parts = [reason, *_remarks(result)]
+        return replace(result, reason=f"{'; '.join(parts)} [policy: {obeyed}]")
 
 
-def identify(
-    found: FoundImage, paths: Sequence[str | Path], modality: Modality | None, *, check_quality: bool = True
-) -> tuple[ImageFile, Modality | None]:
-    """Tell the patient and the modality of one file; what cannot be told is refused with its reason.
+def _unread(studies: Iterable[CtStudy]) -> PhaseResult:
+    """CT that the rule had no need of."""
+    why = "the rule did not need the CT; ask for it with --need-ct"
+    unread = [
+        StudyAnswer(
+            Modality.CT,
+            study.study_id,
+            study.date,
+            Decision.NOT_READ,
+            None,
+            tuple(replace(file.row, decision=Decision.NOT_READ, reason=why) for file in (*study.files, *study.loose)),
+        )
+        for study in studies
+    ]
+    rows = tuple(row for study in unread for row in study.images)
+    return PhaseResult(Decision.NOT_READ if rows else ABSENT, None, rows, tuple(unread))
 
-    Args:
-        found: The file and what table or pattern say of it.
-        paths: What the person gave; a folder below it may name the patient.
-        modality: What raster files are taken for; told from their content where ``None``.
-        check_quality: Refuse what shows no chest before its modality is guessed.
-    """
-    row = Prediction(found.name, found.patient_id, None, None, Decision.UNREADABLE)
-    try:
-        kind = Modality(found.modality) if found.modality else None
-        if is_dicom(found.path):
-            header = read_dicom_header(found.path)
-            kind = header.modality or kind or modality
-            row = replace(row, patient_id=row.patient_id or header.patient_id, study_id=header.study_id)
-        kind, reason = kind or modality, _UNSURE
-        if kind is None:
-            pixels = read_image(found.path)
-            why = why_refused(pixels) if check_quality else None
-            kind, reason = (None, f"{found.path}: {why}") if why else (guess_modality(pixels)[0], _UNSURE)
-    except ImageError as error:
-        kind, reason = None, str(error)
-    except ValueError:
-        kind, reason = None, f"modality '{found.modality}' in the patients table is unknown; use cxr or ct"
-    row = replace(row, modality=kind, patient_id=row.patient_id or folder_patient(found.path, paths))
-    return ImageFile(found.path, row if kind else refused(row, reason)), kind
+
+def _why_none(rows: Sequence[Prediction]) -> str:
+    """Why no image of a study has an answer: the commonest reason."""
+    told = Counter(row.reason.removeprefix(f"{row.path}: ") for row in rows)
+    reason, count = told.most_common(1)[0]
+    return reason if count == len(rows) else f"{reason} ({count} of {len(rows)} images)"
+
+
+def _remarks(case: CaseAnswer) -> Iterator[str]:
+    """What a person should know beside the rule's reason."""
+    if case.ct.state == Decision.NOT_READ:
+        yield f"{len(case.ct.images)} CT images not read"
+    if len(case.ct.studies) > 1 and case.ct.probability is not None:
+        yield f"the most suspicious of {len(case.ct.studies)} CT studies counts"
+    if failed := case.unreadable:
+        yield _first_of("unreadable", failed)
+    if aside := case.set_aside:
+        without = [study for study in case.studies if study.state == Decision.UNREADABLE]
+        is_answered = not without and not case.others
+        yield f"{len(aside)} images set aside" if is_answered else _first_of("set aside", aside)
+
+
+def _first_of(what: str, rows: Sequence[Prediction]) -> str:
+    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
+    first = rows[0]
+    named = first.reason if first.path in first.reason else f"{first.path}: {first.reason}"
+    return f"{what}: {named}{more}"

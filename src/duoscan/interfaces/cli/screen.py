@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -28,11 +29,12 @@ from duoscan.interfaces.dicom.archives import open_archive
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
 from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
-from duoscan.terms import NOTICE, Decision, Finding, Modality, Split
+from duoscan.terms import NOTICE, Finding, Modality, Split
+from duoscan.triage.identify import identify
 from duoscan.triage.outputs import write_answers
 from duoscan.triage.policy import named_policy
 from duoscan.triage.rule import Answer
-from duoscan.triage.screening import CaseAnswer, Screener, identify
+from duoscan.triage.screening import CaseAnswer, Screener
 
 if TYPE_CHECKING:
     from duoscan.imaging.contract import PreprocessingContract
@@ -81,6 +83,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
+@click.option("--studies-csv", "studies_out", type=_FILE, help="Write one row for each study as CSV.")
 @click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
 @click.option(
     "--dicom-out",
@@ -114,6 +117,7 @@ def screen_command(
     xray_threshold: float | None,
     ct_threshold: float | None,
     policy: str | None,
+    studies_out: Path | None,
     json_out: Path | None,
     dicom_out: Path | None,
     dicom_objects: str,
@@ -124,8 +128,8 @@ def screen_command(
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
 
     \b
-    Exit code: 0 every image was answered or not needed; 1 some could not be read, see their reasons;
-    2 the command itself was wrong.
+    Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, or a patient has no
+    answer, see the reasons; 2 the command itself was wrong.
     """
     if dicom_out is not None:
         if manifest is not None:
@@ -157,7 +161,7 @@ def screen_command(
         modality=Modality(modality) if modality else None,
         on_image=on_image,
     )
-    write_answers(answers, screener, csv_path=csv_out, json_path=json_out)
+    write_answers(answers, screener, csv_path=csv_out, json_path=json_out, studies_path=studies_out)
     if dicom_out is not None:
         written = write_results(answers, screener, maps, dicom_out, objects=objects, on_problem=_warn)
         if archive is not None and written:
@@ -166,7 +170,7 @@ def screen_command(
         _show_answers(answers)
     if labels:
         _show_outcome(answers, labels)
-    sys.exit(1 if any(answer.unreadable for answer in answers) else 0)
+    sys.exit(1 if any(case.unreadable or case.answer is Answer.UNREADABLE for case in answers) else 0)
 
 
 def _warn(message: str) -> None:
@@ -199,7 +203,7 @@ def predict_command(
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
     found, _ = _found(paths, _rules(patients, patient_pattern), None, None)
-    files = (identify(image, paths, kind)[0] for image in found)
+    files = (one.file for image in found for one in identify(image, paths, kind))
     rows = []
     writer = HeatmapWriter(heatmaps)
     for file in predictor.predict(files, keep_pixels=heatmaps is not None):
@@ -209,7 +213,7 @@ def predict_command(
         write_predictions(rows, csv_out)
     if not quiet:
         _show_rows(rows)
-    sys.exit(1 if any(row.decision == Decision.UNREADABLE for row in rows) else 0)
+    sys.exit(1 if any(row.probability is None for row in rows) else 0)
 
 
 def _found(
@@ -219,7 +223,9 @@ def _found(
     if manifest is None:
         if not paths:
             raise InputError("nothing to screen: name files or folders, or a table with --manifest")
-        return collect(paths, rules), {}
+        # Unpacked zips stay until the command ends: results are made from the same files.
+        scratch = click.get_current_context().with_resource(TemporaryDirectory())
+        return collect(paths, rules, Path(scratch)), {}
     if paths:
         raise InputError("name files and folders, or a table with --manifest, not both")
     from duoscan.manifest.table import read_manifest

@@ -45,7 +45,7 @@ def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
         coordinate_system="PATIENT",
         series_instance_uid=result_uid(str(source.StudyInstanceUID), "captures", digest),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=result_uid(str(source.SOPInstanceUID), "capture", digest),
+        sop_instance_uid=result_uid(str(source.SOPInstanceUID), *_frame(image), "capture", digest),
         instance_number=number,
         manufacturer=MANUFACTURER,
         pixel_spacing=(spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None,
@@ -54,15 +54,21 @@ def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
     )
     made.SeriesDescription = "duoscan heatmaps"
     made.DerivationDescription = "Activation map of the model laid over the source image. " + NOTICE
-    made.SourceImageSequence = [_reference(source)]
+    made.SourceImageSequence = [_reference(image)]
     made.BurnedInAnnotation = "NO"
     made.BodyPartExamined = "CHEST"  # a part that is not one of a pair needs no laterality (PS3.3 C.7.3.1)
     return made
 
 
-def _reference(source: Dataset) -> Dataset:
-    """PS3.3 table 10-3: the instance an image was derived from."""
+def _frame(image: ShownImage) -> tuple[str, ...]:
+    return () if image.instance.frame is None else (f"frame {image.instance.frame}",)
+
+
+def _reference(image: ShownImage) -> Dataset:
+    """PS3.3 table 10-3: the instance, and the frame of several, that an image was derived from."""
     item = Dataset()
-    item.ReferencedSOPClassUID = source.SOPClassUID
-    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    item.ReferencedSOPClassUID = image.header.SOPClassUID
+    item.ReferencedSOPInstanceUID = image.header.SOPInstanceUID
+    if image.instance.frame is not None:
+        item.ReferencedFrameNumber = image.instance.frame
     return item

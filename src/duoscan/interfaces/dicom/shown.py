@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,9 +74,7 @@ def shown_phases(study: StudyResult, screener: Screener, maps: ActivationKeeper)
     """Decode the images that carried the answer of a study once, for everything that is drawn of them."""
     shown = []
     for phase in study.phases:
-        images = tuple(
-            ShownImage(one, read_image(Path(one.row.path)), *maps.maps[one.row.path]) for one in phase.carrying
-        )
+        images = tuple(ShownImage(one, read_image(one.path), *maps.maps[one.row.path]) for one in phase.carrying)
         modality = phase.modality
         shown.append(ShownPhase(phase, screener.bundle(modality), screener.thresholds[modality], images))
     return shown

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duoscan.imaging.dicom_frames import single_frame
 from duoscan.imaging.reader import is_dicom
 from duoscan.manifest.dicom_header import open_dicom
-from duoscan.terms import Decision, Modality
-from duoscan.triage.aggregate import carrying
+from duoscan.manifest.frame_names import split_frame
+from duoscan.terms import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
     from duoscan.predictions import Prediction
-    from duoscan.triage.screening import CaseAnswer, PhaseResult
+    from duoscan.terms import Modality
+    from duoscan.triage.cases import CaseAnswer, StudyAnswer
 
 _LINKS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # without them there is nothing to refer to
 _MAY_BE_EMPTY = (
@@ -47,11 +49,18 @@ class Instance:
 
     Attributes:
         row: Its answer.
-        header: Its data set without the pixels.
+        header: Its data set without the pixels; of a frame, with what holds for it at the top.
+        path: Where it lies, with the number of the frame where the file has several.
     """
 
     row: Prediction
     header: Dataset
+    path: Path
+
+    @property
+    def frame(self) -> int | None:
+        """ReferencedFrameNumber of one frame of several."""
+        return split_frame(self.path)[1]
 
 
 @dataclass(frozen=True)
@@ -60,19 +69,19 @@ class StudyPhase:
 
     Attributes:
         modality: Which phase.
-        result: Of the whole phase.
+        result: Of this study.
         instances: The answered images, as they were read.
     """
 
     modality: Modality
-    result: PhaseResult
+    result: StudyAnswer
     instances: tuple[Instance, ...]
 
     @property
     def carrying(self) -> tuple[Instance, ...]:
-        """The images that make the study's probability what it is, the one that adds most first."""
-        by_path = {one.row.path: one for one in self.instances}
-        return tuple(by_path[row.path] for row in carrying(self.modality, [one.row for one in self.instances]))
+        """The images whose probabilities make the study's, the highest first."""
+        by_name = {one.row.path: one for one in self.instances}
+        return tuple(by_name[name] for name in self.result.carrying if name in by_name)
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,9 @@ class StudyResult:
 
     @property
     def headers(self) -> list[Dataset]:
-        """Of all answered instances."""
-        return [instance.header for phase in self.phases for instance in phase.instances]
+        """Of all answered instances, each once, however many of its frames were answered."""
+        headers = [instance.header for phase in self.phases for instance in phase.instances]
+        return list({str(header.SOPInstanceUID): header for header in headers}.values())
 
     @property
     def patient_id(self) -> str:
@@ -133,22 +143,24 @@ def study_results(answers: Iterable[CaseAnswer]) -> list[StudyResult]:
     """The DICOM studies in which at least one image was answered; raster files have no place in a PACS."""
     found = []
     for case in answers:
-        phases = [(Modality.CXR, case.xray, _instances(case.xray)), (Modality.CT, case.ct, _instances(case.ct))]
-        uids = dict.fromkeys(_study_uid(one) for _, _, instances in phases for one in instances)
-        for uid in uids:
-            parts = []
-            for modality, result, instances in phases:
-                own = tuple(one for one in instances if _study_uid(one) == uid)
-                if own:
-                    parts.append(StudyPhase(modality, result, own))
-            found.append(StudyResult(uid, case, tuple(parts)))
+        parts: dict[str, list[StudyPhase]] = {}
+        for study in case.studies:
+            if instances := _instances(case, study):
+                uid = str(instances[0].header.StudyInstanceUID)
+                parts.setdefault(uid, []).append(StudyPhase(study.modality, study, instances))
+        found += [StudyResult(uid, case, tuple(phases)) for uid, phases in parts.items()]
     return found
 
 
-def _instances(phase: PhaseResult) -> list[Instance]:
-    paths = [(row, Path(row.path)) for row in phase.images if _is_answered(row)]
-    found = [Instance(row, _completed(open_dicom(path, header_only=True))) for row, path in paths if is_dicom(path)]
-    return [one for one in found if all(one.header.get(keyword) for keyword in _LINKS)]
+def _instances(case: CaseAnswer, study: StudyAnswer) -> tuple[Instance, ...]:
+    places = [(row, case.place(row)) for row in study.images if _is_answered(row)]
+    found = [Instance(row, _header(path), path) for row, path in places if is_dicom(split_frame(path)[0])]
+    return tuple(one for one in found if all(one.header.get(keyword) for keyword in _LINKS))
+
+
+def _header(path: Path) -> Dataset:
+    file, number = split_frame(path)
+    return _completed(single_frame(open_dicom(file, header_only=True), number, path))
 
 
 def _is_answered(row: Prediction) -> bool:
@@ -167,7 +179,3 @@ def _completed(header: Dataset) -> Dataset:
         if keyword in header:
             setattr(header, keyword, text if form.fullmatch(text) else "")
     return header
-
-
-def _study_uid(instance: Instance) -> str:
-    return str(instance.header.StudyInstanceUID)

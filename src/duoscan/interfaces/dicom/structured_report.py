@@ -187,4 +187,11 @@ def _policy(study: StudyResult, screener: Screener) -> AlgorithmIdentification:
 def _sources(images: Iterable[Instance]) -> list[SourceImageForMeasurementGroup]:
     from highdicom.sr import SourceImageForMeasurementGroup
 
-    return [SourceImageForMeasurementGroup(one.header.SOPClassUID, one.header.SOPInstanceUID) for one in images]
+    return [
+        SourceImageForMeasurementGroup(
+            one.header.SOPClassUID,
+            one.header.SOPInstanceUID,
+            referenced_frame_numbers=None if one.frame is None else [one.frame],
+        )
+        for one in images
+    ]

@@ -1,0 +1,160 @@
+"""The slices of one CT stack → their answers: all are read, those that show lung are selected, a share is answered."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from duoscan.errors import ImageError
+from duoscan.imaging.lung_selection import lung_run, measure_lung
+from duoscan.imaging.open_files import kept_open
+from duoscan.imaging.reader import read_image
+from duoscan.inference.predictor import BATCH_SIZE, ImageFile, Predictor
+from duoscan.terms import Decision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+STEP_MM = 2.5
+"""Least distance of two answered slices.
+
+A study's probability is made from its highest slices, so it would rise with the number of slices alone if thin slices,
+which repeat one another, were all answered. Findings of pneumonia reach over more than this.
+"""
+
+_ROUNDING_MM = 1e-3  # of positions written as decimal strings
+_CHUNK = 2 * BATCH_SIZE
+_PROBES = 9
+
+
+def answer_stack(
+    predictor: Predictor,
+    files: Sequence[ImageFile],
+    heights_mm: Sequence[float],
+    on_image: Callable[[ImageFile], None] = lambda _: None,
+) -> list[ImageFile]:
+    """Answer the slices of one stack.
+
+    Where the predictor checks quality, only slices that show lung are answered (slices that are no Hounsfield units
+    count as showing it), and of those only what lies in the longest stretch of them. Where heights are known,
+    neighbours nearer than ``STEP_MM`` are not answered twice. What is left out comes back as set aside, with the
+    reason; so does a slice that the quality check finds unfit.
+
+    Args:
+        predictor: Of CT.
+        files: The slices, lowest first.
+        heights_mm: Where each lies along the normal; empty where that is not known.
+        on_image: Called with each answered slice, pixels included.
+
+    Returns:
+        The slices in the same order, without pixels.
+    """
+    with kept_open, ThreadPoolExecutor(2) as pool:
+        run = _Run(predictor, heights_mm, on_image, pool, list(files))
+        for start in range(0, len(files), _CHUNK):
+            run.answer(run.picked(range(start, min(start + _CHUNK, len(files)))))
+        if predictor.check_quality and heights_mm:
+            within = lung_run(run.shows_lung, heights_mm)
+            run.leave_out_beyond(within)
+            run.answer(run.lonely(within))
+    return run.files
+
+
+def lung_extent_mm(files: Sequence[ImageFile], extent_mm: float) -> float:
+    """About how much lung a stack shows along its normal, from a few slices spread over it.
+
+    Args:
+        files: The slices, lowest first; at least one.
+        extent_mm: From the lowest to the highest.
+
+    Returns:
+        0 where none of these slices can be read or shows lung; slices that are no Hounsfield units count as showing it.
+    """
+    last = len(files) - 1
+    places = sorted({round(last * probe / (_PROBES - 1)) for probe in range(_PROBES)})
+    with kept_open:
+        shown = sum(_read(files[place], measure=True)[1] for place in places)
+    return extent_mm * shown / len(places)
+
+
+@dataclass
+class _Run:
+    """One stack on its way; ``files`` and ``shows_lung`` are by place, lowest first."""
+
+    predictor: Predictor
+    heights_mm: Sequence[float]
+    on_image: Callable[[ImageFile], None]
+    pool: Executor
+    files: list[ImageFile]
+    shows_lung: list[bool] = field(default_factory=list)
+    judged: set[int] = field(default_factory=set)
+    last_mm: float = float("-inf")
+
+    def picked(self, places: range) -> list[int]:
+        """Read these slices; those to be answered keep their pixels, the others lose them and say why."""
+        measure = self.predictor.check_quality
+        found = []
+        for place, (file, shows) in zip(
+            places, self.pool.map(lambda place: _read(self.files[place], measure=measure), places), strict=True
+        ):
+            self.files[place] = file
+            self.shows_lung.append(shows)
+            if file.pixels is None:
+                continue
+            if not shows:
+                self._set_aside(place, "no lung in this slice")
+            elif self.heights_mm and self.heights_mm[place] - self.last_mm < STEP_MM - _ROUNDING_MM:
+                self._set_aside(place, f"within {STEP_MM:g} mm of an answered slice")
+            else:
+                self.last_mm = self.heights_mm[place] if self.heights_mm else self.last_mm
+                found.append(place)
+        return found
+
+    def answer(self, places: Sequence[int]) -> None:
+        """Judge and answer these slices, and let go of their pixels."""
+        for start in range(0, len(places), BATCH_SIZE):
+            batch = places[start : start + BATCH_SIZE]
+            prepared = list(self.pool.map(self.predictor.prepare, [self.files[place] for place in batch]))
+            for place, file in zip(batch, self.predictor.answered(prepared), strict=True):
+                self.on_image(file)
+                self.files[place] = replace(file, pixels=None, answer=None)
+                if file.answer is None:
+                    # It was read, so it is sound; one slice that is not fit to be answered is no fault of a study.
+                    self._set_aside(place, file.row.reason)
+            self.judged.update(batch)
+
+    def leave_out_beyond(self, within: range) -> None:
+        """Set aside what shows lung, or something like it, outside the longest stretch."""
+        for place, shows in enumerate(self.shows_lung):
+            if shows and place not in within and self.files[place].row.decision != Decision.UNREADABLE:
+                self._set_aside(place, "shows air away from the lungs")
+
+    def lonely(self, within: range) -> list[int]:
+        """Slices of the stretch that were set aside and have no answered slice near.
+
+        They show no air, as consolidated lung does, or their neighbour was found unfit.
+        """
+        taken = [self.heights_mm[place] for place in within if self.files[place].row.probability is not None]
+        found = []
+        for place in within:
+            height = self.heights_mm[place]
+            is_near = any(abs(height - other) < STEP_MM - _ROUNDING_MM for other in taken)
+            if self.files[place].row.decision == Decision.SET_ASIDE and place not in self.judged and not is_near:
+                found.append(place)
+                taken.append(height)
+        return found
+
+    def _set_aside(self, place: int, why: str) -> None:
+        self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
+
+
+def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, bool]:
+    """The slice with its pixels, and whether it may show lung; refused where it cannot be read."""
+    try:
+        pixels = read_image(file.path)
+    except ImageError as error:
+        return file.failed(error), False
+    shows = measure_lung(pixels.values).has_lung if measure and pixels.is_hu else True
+    return replace(file, pixels=pixels), shows
