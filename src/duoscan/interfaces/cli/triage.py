@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,31 +14,27 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 import numpy as np
 
+from duoscan.audit.storage import read_audit
 from duoscan.errors import InputError
-from duoscan.evaluation.figures import check_can_draw, render
-from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
-from duoscan.evaluation.modalities import Dose, benefits_and_drawbacks, compare_modalities
-from duoscan.evaluation.operating import (
-    FORMAT,
-    VERSION,
-    Choice,
-    Offer,
-    Setting,
-    choose,
-    group_json,
-    is_paired,
-    operating_table,
-    scores_json,
-)
-from duoscan.evaluation.policies import FIGURES, PolicyFigures
+from duoscan.evaluation.abstention import DEFAULT_SET_ERROR
+from duoscan.evaluation.evaluate import evaluate
+from duoscan.evaluation.figures import render
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
+from duoscan.evaluation.modalities import Dose
+from duoscan.evaluation.operating import Choice, Offer, Setting, choose, operating_table
+from duoscan.evaluation.policies import PolicyFigures
 from duoscan.evaluation.policy_figure import policy_figure
 from duoscan.evaluation.thresholds import youden_threshold
+from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, triage_document
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX, Bundle, read_bundle
 from duoscan.inference.predictor import predict_manifest
+from duoscan.interfaces.cli.report import check_can_write_pages
+from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
+from duoscan.triage.assumptions import read_assumptions
 from duoscan.triage.certify import Method, Models, Promise, Scope
 from duoscan.triage.joint import PatientScores, patient_scores
 from duoscan.triage.policy import Policy, policy_toml, read_policy
@@ -43,11 +42,14 @@ from duoscan.triage.rule import PolicyKind
 from duoscan.triage.stored import store_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from duoscan.audit.storage import Audited
+    from duoscan.evaluation.abstention import Abstention
 
 RUN_BUNDLE = "model.duoscan"
-PIPED_WIDTH = 170  # characters, where no terminal says how wide it is
 _FILE = click.Path(exists=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MADE_HERE = (
     "These patients are the validation part the models were trained with, which chose the training epoch and the "
@@ -64,6 +66,7 @@ class _Phase:
     """One phase: its answers and, unless they came as a table, its bundle."""
 
     name: str
+    modality: Modality
     rows: list[Prediction]
     bundle: Bundle | None
 
@@ -96,6 +99,16 @@ class _Phase:
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--dose-msv", nargs=2, type=click.FloatRange(0), help="Dose of one X-ray and of one CT, in mSv.")
+@click.option("--ct-harm", type=click.FloatRange(0, 1, max_open=True), help="Harm of a CT, in true positives.")
+@click.option("--assumptions", type=_TABLE, help="TOML file of your costs and department; none are assumed.")
+@click.option(
+    "--set-error",
+    default=DEFAULT_SET_ERROR,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Largest share of each class whose prediction set lacks it.",
+)
+@click.option("--audit", "audits", multiple=True, type=_FOLDER, help="Folder of 'duoscan audit', once a modality.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
@@ -115,6 +128,10 @@ def triage_command(
     xray_threshold: float | None,
     ct_threshold: float | None,
     dose_msv: tuple[float, float] | None,
+    ct_harm: float | None,
+    assumptions: Path | None,
+    set_error: float,
+    audits: tuple[Path, ...],
     out: Path,
     resamples: int,
     seed: int,
@@ -126,12 +143,14 @@ def triage_command(
     column split says val for calibration patients and test for the others.
 
     \b
-    Writes into --out: policy.toml, triage.json, the answers as cxr-predictions.csv and ct-predictions.csv (give them
-    for RUN_XRAY and RUN_CT to try other wishes at once), the figure policies.svg, and copies of the bundles
-    that carry the policy.
+    Writes into --out: report.html (all of it, with sliders), policy.toml, triage.json, the answers as
+    cxr-predictions.csv and ct-predictions.csv (give them for RUN_XRAY and RUN_CT to try other wishes at once),
+    referred.csv (patients for a person to answer), the figure policies.svg, and copies of the bundles that carry
+    the policy.
     """
     check_resamples(resamples)
-    check_can_draw()
+    check_can_write_pages("duoscan triage")
+    stated = read_assumptions(assumptions, ct_harm)
     promise = Promise(miss_rate, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
@@ -149,15 +168,28 @@ def triage_command(
         resamples,
         seed,
     )
+    points = setting.xray_threshold, setting.ct_threshold
+    models = {
+        key: {"name": phase.name, "graph_sha256": phase.digest, "threshold": point}
+        for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
+    }
+    origin = f"all of {calibration.name}" if calibration else "val rows"
+    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    ground = Ground(calibrating, test, _sources(phases), models, origin, tuple(notes), command)
+    extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
     choice = choose(offers, kind, given)
-    document = _document(offers, choice, setting, (calibrating, test), phases, notes)
-    document["comparison"] = _comparison(test, setting, offers, Dose(*dose_msv) if dose_msv else None)
-    document["calibration"]["origin"] = f"all of {calibration.name}" if calibration else "val rows"
-    _write(out, document, choice, phases)
+    abstaining = abstentions(ground, setting, extras)
+    document = triage_document(offers, choice, setting, ground, extras, abstaining)
+    audited = [read_audit(folder) for folder in audits]
+    document["verdicts"] = {
+        key: _judged(phase, point, audited, setting)
+        for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
+    }
+    _write(out, document, choice, phases, abstaining)
     _draw(out, offers, choice)
-    _show(offers, choice, document)
-    click.echo(f"Written to {out}: duoscan screen --policy {out / 'policy.toml'} obeys it")
+    show_triage(offers, choice, document)
+    click.echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, Policy | None]:
@@ -182,7 +214,7 @@ def _phase(target: Path, modality: Modality, manifest: Path | None, calibration:
         if calibration:
             raise InputError("--calibration goes with runs and bundles; in a table, call calibration rows 'val'")
         rows = [replace(row, modality=row.modality or modality) for row in read_predictions(target)]
-        return _Phase(target.name, [row for row in rows if row.modality is modality], None)
+        return _Phase(target.name, modality, [row for row in rows if row.modality is modality], None)
     if manifest is None:
         raise InputError(f"{target} is a model; name the images it shall answer with --manifest")
     bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
@@ -198,7 +230,7 @@ def _phase(target: Path, modality: Modality, manifest: Path | None, calibration:
         with click.progressbar(length=len(table), label=f"{modality.spoken}, {counts_as}", file=sys.stderr) as bar:
             answered = predict_manifest(bundle, table, on_image=lambda: bar.update(1))
         rows += [replace(row, split=counts_as) for row in answered]
-    return _Phase(bundle.info.name, rows, bundle)
+    return _Phase(bundle.info.name, modality, rows, bundle)
 
 
 def _patients(phases: Sequence[_Phase], part: Split) -> PatientScores:
@@ -215,60 +247,75 @@ def _operating_point(phase: _Phase, patients: PatientScores, given: float | None
         return given
     if phase.bundle:
         return phase.bundle.info.study_threshold
-    modality = phase.rows[0].modality
-    scores = patients.xray if modality is Modality.CXR else patients.ct
+    scores = patients.xray if phase.modality is Modality.CXR else patients.ct
     known = ~np.isnan(scores)
     return youden_threshold(patients.sick[known], scores[known])
 
 
-def _document(
-    offers: Sequence[Offer],
-    choice: Choice,
-    setting: Setting,
-    groups: tuple[PatientScores, PatientScores],
-    phases: tuple[_Phase, _Phase],
-    notes: list[str],
-) -> dict[str, Any]:
-    calibrating, test = groups
-    points = setting.xray_threshold, setting.ct_threshold
-    promise = {name: value for name, value in vars(setting.promise).items() if name != "caveat"}
-    if not is_paired(test):
-        notes = [*notes, "X-ray and CT come from different patients: joint figures are bounds, not measurements."]
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "prevalence": offers[0].test.prevalence,
-        "prevalence_origin": "test patients" if setting.prevalence is None else "given",
-        "promise": promise,
-        "models": {
-            key: {"name": phase.name, "graph_sha256": phase.digest, "threshold": point}
-            for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
-        },
-        "calibration": group_json(calibrating) | {"fingerprint": calibrating.fingerprint()},
-        "test": group_json(test),
-        "policies": [offer.to_json() for offer in offers],
-        "chosen": {"kind": choice.offer.policy.kind.value, "name": choice.offer.policy.name, "why": choice.why},
-        "scores": {"calibration": scores_json(calibrating), "test": scores_json(test)},
-        "notes": notes,
-    }
+def _sources(phases: Sequence[_Phase]) -> dict[str, str]:
+    """Where each patient's images come from."""
+    found: dict[str, set[str]] = {}
+    for row in (row for phase in phases for row in phase.rows):
+        if row.source:
+            found.setdefault(row.unit, set()).add(row.source)
+    return {name: " and ".join(sorted(sources)) for name, sources in found.items()}
 
 
-def _comparison(test: PatientScores, setting: Setting, offers: Sequence[Offer], dose: Dose | None) -> dict[str, Any]:
-    comparison = compare_modalities(
-        test, setting.xray_threshold, setting.ct_threshold, resamples=setting.resamples, seed=setting.seed
+def _judged(phase: _Phase, threshold: float, audits: Sequence[Audited], setting: Setting) -> dict[str, Any]:
+    """The gate's verdict on the phase's own numbers on the test images."""
+    from duoscan.report.subject import Making, Part, Subject
+    from duoscan.report.verdicts import judge_subject
+
+    rows = tuple(row for row in phase.rows if row.split is Split.TEST)
+    origin = "bundle" if phase.bundle else "given"
+    making = Making((Part(phase.name, phase.bundle.info, ()),), "", {}, "") if phase.bundle else None
+    subject = Subject(
+        name=phase.name,
+        modality=phase.modality,
+        predictions=rows,
+        files=(None,) * len(rows),
+        split=Split.TEST,
+        threshold=threshold,
+        threshold_origin=origin,
+        command="",
+        fingerprint=phase.digest,
+        making=making,
     )
-    measured = [offer.test for offer in offers if isinstance(offer.test, PolicyFigures)]
-    return comparison.to_json() | {"benefits": benefits_and_drawbacks(comparison, measured, dose)}
+    evaluation = evaluate(
+        rows, threshold=threshold, threshold_origin=origin, resamples=setting.resamples, seed=setting.seed
+    )
+    return judge_subject(subject, evaluation, audits).verdict.to_json()
 
 
-def _write(out: Path, document: dict[str, Any], choice: Choice, phases: tuple[_Phase, _Phase]) -> None:
+def _write(
+    out: Path,
+    document: dict[str, Any],
+    choice: Choice,
+    phases: tuple[_Phase, _Phase],
+    abstaining: Mapping[str, Abstention],
+) -> None:
+    from duoscan.report.triage_page import build_triage_page
+
     policy = choice.offer.policy
     write_text(out / "policy.toml", policy_toml(policy))
     for key, phase in zip(Modality, phases, strict=True):
         write_predictions(phase.rows, out / f"{key}-predictions.csv")
         if phase.bundle:
             store_policy(phase.bundle, policy, out / f"{key}{SUFFIX}")
-    write_text(out / "triage.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "referred.csv", _referred_csv(abstaining, _sources(phases)))
+    write_text(out / FILE_NAME, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / "report.html", build_triage_page(document))
+
+
+def _referred_csv(abstaining: Mapping[str, Abstention], sources: Mapping[str, str]) -> str:
+    """One row a test patient and phase that a person should answer."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["patient_id", "phase", "set", "probability", "source"])
+    for phase, each in abstaining.items():
+        for name, probability, kind in each.referred():
+            writer.writerow([name, phase, kind, f"{probability:.6f}", sources.get(name, "")])
+    return buffer.getvalue()
 
 
 def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
@@ -278,50 +325,3 @@ def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
         chosen = choice.offer.test if isinstance(choice.offer.test, PolicyFigures) else None
         for name, content in render({"policies": policy_figure(measured, chosen)}).items():
             write_bytes(out / name, content)
-
-
-def _show(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    group, at = document["test"], document["prevalence"]
-    table = Table(
-        "policy",
-        *FIGURES.values(),
-        title=f"On {group['patients']} test patients, {group['sick']} sick, at prevalence {at:.3f}",
-        title_justify="left",
-    )
-    for offer in offers:
-        chosen = " ← chosen" if offer is choice.offer else ""
-        table.add_row(f"{offer.policy.name}{chosen}", *(_cell(offer, name) for name in FIGURES))
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
-    with console.capture() as capture:
-        console.print(table)
-    click.echo(capture.get(), nl=False)
-    click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
-    if choice.offer.policy.certificate:
-        click.echo(f"Promise: {choice.offer.policy.certificate.promise}")
-    for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
-        click.echo(f"Not certified: {refusal}")
-    for note in document["notes"]:
-        click.echo(f"Note: {note}")
-
-
-def _cell(offer: Offer, name: str) -> str:
-    """``value [low, high]``, or the range the margins allow with the intervals of its ends."""
-    digits = 1 if name in {"missed_per_1000", "cts_avoided_per_100"} else 3
-    if isinstance(offer.test, PolicyFigures):
-        return _interval(offer.test.figures[name], digits)
-    low, high = offer.test.low[name], offer.test.high[name]
-    ends = f"{low.value:.{digits}f}", f"{high.value:.{digits}f}"
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
-
-
-def _interval(estimate: Estimate, digits: int) -> str:
-    if np.isnan(estimate.value):
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} \\[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"
