@@ -113,11 +113,14 @@
   function weigh(answered, weights) {
     const reach = (weight, share, upwards) =>
       weight * ((weight > 0) === upwards ? share.high - share.value : share.value - share.low);
-    let value = weights.constant || 0, below = 0, above = 0;
+    const { sick, well } = answered;
+    // Added up in Python's order, so that the last bit and with it the last digit shown are the same.
+    const value = (weights.constant || 0) + weights.sensitivity * sick.positives.value + weights.alarms * well.positives.value +
+      weights.sick_to_ct * sick.to_ct.value + weights.well_to_ct * well.to_ct.value;
+    let below = 0, above = 0;
     for (const [counts, ofPositive, ofSent] of [
-      [answered.sick, weights.sensitivity, weights.sick_to_ct], [answered.well, weights.alarms, weights.well_to_ct],
+      [sick, weights.sensitivity, weights.sick_to_ct], [well, weights.alarms, weights.well_to_ct],
     ]) {
-      value += ofPositive * counts.positives.value + ofSent * counts.to_ct.value;
       for (const upwards of [false, true]) {
         const a = reach(ofPositive, counts.positives, upwards), b = reach(ofSent, counts.to_ct, upwards);
         const square = Math.max(0, a * a + b * b + 2 * counts.correlation * a * b);
