@@ -43,6 +43,7 @@ from duoscan.report.wording import (
     tested_part,
 )
 from duoscan.terms import POSITIVE
+from duoscan.triage.policy import DESCRIPTIONS
 from duoscan.triage.rule import Answer
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ def environment() -> Environment:
         "ANSWERS": tuple(Answer),
         "POSITIVE": POSITIVE,
         "how": how,
+        "DESCRIPTIONS": DESCRIPTIONS,
         "question": question,
         "operating_point": operating_point,
         "tested_part": tested_part,
