@@ -243,8 +243,11 @@ def test_benefits_and_dose() -> None:
     # CT for all: 1,000 CTs of 7 mSv and no X-ray. Rule-out: 1,000 X-rays of 0.02 mSv and the CTs of those sent.
     everyone = by_aspect["Dose to 1,000 patients under ct-for-all"]
     assert (everyone["xray"], everyone["ct"]) == ("0 mSv", "7000 mSv")
-    sent = policies[1].figures["to_ct"].value
+    sent = policies[1].figures["to_ct"]
+    assert sent.low is not None
+    assert sent.high is not None
+    value, low, high = (f"{7000 * end:.4g}" for end in (sent.value, sent.low, sent.high))
     rule_out = by_aspect["Dose to 1,000 patients under rule-out"]
-    assert (rule_out["xray"], rule_out["ct"]) == ("20 mSv", f"{7000 * sent:.4g} mSv")
+    assert (rule_out["xray"], rule_out["ct"]) == ("20 mSv", f"{value} [{low}, {high}] mSv")
     assert by_aspect["Radiation dose of one examination, as given"]["speaks for"] == "X-ray"
     assert benefits_and_drawbacks(found, policies, None)[-1]["xray"] == "not given"

@@ -42,7 +42,7 @@ Triple = list[float | None]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredPolicy:
     """A policy on calibration and test patients.
 
     Attributes:
@@ -56,17 +56,21 @@ class Measured:
     test: Answered
 
 
-def measured_policies(policies: Sequence[Policy], calibration: PatientScores, test: PatientScores) -> list[Measured]:
+def measured_policies(
+    policies: Sequence[Policy], calibration: PatientScores, test: PatientScores
+) -> list[MeasuredPolicy]:
     """Apply each policy to the paired patients of both groups.
 
     Raises:
         InputError: A group has no paired patients of both classes.
     """
     chosen_on, measured_on = paired_patients(calibration), paired_patients(test)
-    return [Measured(policy, answered(policy, chosen_on).shares, answered(policy, measured_on)) for policy in policies]
+    return [
+        MeasuredPolicy(policy, answered(policy, chosen_on).shares, answered(policy, measured_on)) for policy in policies
+    ]
 
 
-def worth_json(measured: Sequence[Measured], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
+def worth_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
     """Net benefit and cost of every policy as in ``triage.json``; each estimate is ``[value, low, high]``.
 
     Args:
@@ -104,7 +108,7 @@ def cost(of: Answered, policy: Policy, prevalence: float, costs: Costs) -> Estim
 
 
 def cheapest_policy(
-    measured: Sequence[Measured], prevalence: float, costs: Costs, target_sensitivity: float
+    measured: Sequence[MeasuredPolicy], prevalence: float, costs: Costs, target_sensitivity: float
 ) -> int | None:
     """Place of the cheapest policy that keeps the target on the calibration patients; ``None`` where none does."""
     by_place = {str(place): each.calibration for place, each in enumerate(measured)}
@@ -112,7 +116,7 @@ def cheapest_policy(
     return None if found is None else int(found)
 
 
-def _costs_json(measured: Sequence[Measured], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
+def _costs_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
     costs, target = assumptions.costs, assumptions.target_sensitivity
     if costs is None:
         return {"refusal": f"no costs are given and none is assumed; {HOW_COSTS}"}
@@ -130,7 +134,7 @@ def _costs_json(measured: Sequence[Measured], prevalence: float, assumptions: As
 
 
 def waiting_json(
-    measured: Sequence[Measured],
+    measured: Sequence[MeasuredPolicy],
     test: PatientScores,
     prevalence: float,
     department: Department | None,
@@ -156,8 +160,9 @@ def waiting_json(
     weights = at_prevalence(paired.sick, prevalence)
     rows: list[dict[str, Any]] = []
     for each in measured:
-        first = paired.xray >= (each.policy.xray_threshold or 0.0)
-        flow = Flow(paired.sick, first, each.test.outcome.to_ct, weights)
+        reads_xray = xray_share(each.policy.kind) > 0.0
+        first = (paired.xray >= (each.policy.xray_threshold or 0.0)) & reads_xray
+        flow = Flow(paired.sick, first, each.test.outcome.to_ct, weights, reads_xray)
         try:
             orders = {
                 name: replicate(department, flow, sick_first=sick_first, replications=REPLICATIONS, seed=seed)

@@ -150,6 +150,11 @@ def _show_abstention(abstention: dict[str, Any]) -> None:
     _print(
         f"Prediction sets at an error of {abstention['error']:g} in each class; both and none are referred", head, rows
     )
+    for phase, title in _PHASES.items():
+        sources = abstention[phase]["referred_by_source"]
+        if len(sources) > 1:
+            said = "; ".join(f"{name} {row['referred']} of {row['patients']}" for name, row in sources.items())
+            click.echo(f"Referred by source, {title}: {said}")
 
 
 def _print(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
