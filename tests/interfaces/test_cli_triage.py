@@ -97,7 +97,8 @@ scan_minutes = 12
 """
 
 
-def test_worth_waiting_and_who_is_referred(tmp_path: Path) -> None:
+def test_worth_waiting_and_who_is_referred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duoscan.evaluation.worth.REPLICATIONS", 4)
     out, stated = tmp_path / "out", tmp_path / "stated.toml"
     stated.write_text(ASSUMPTIONS)
     paths = tables(tmp_path)

@@ -78,35 +78,35 @@ def move(page: Any, name: str, value: float) -> None:
     )
 
 
-def read(page: Any, selector: str) -> list[float]:
-    ends = page.eval_on_selector(
-        f"#triage {selector}", "cell => [cell.dataset.value, cell.dataset.low, cell.dataset.high]"
+def read(page: Any) -> dict[str, list[float]]:
+    """Value, lower and upper end of every cell, by row and figure, to the last bit."""
+    found: dict[str, list[str]] = page.eval_on_selector_all(
+        "#triage tr[data-policy] td, #triage tr[data-worth] td",
+        """cells => Object.fromEntries(cells.map(({dataset, parentNode}) => [
+            `${parentNode.dataset.policy || parentNode.dataset.worth} ${dataset.figure}`,
+            [dataset.value, dataset.low, dataset.high]]))""",
     )
-    return [float(end) for end in ends]
+    return {cell: [float(end) for end in ends if end is not None] for cell, ends in found.items()}
 
 
 def check(page: Any, calibration: PatientScores, test: PatientScores, promise: Promise, **at: Any) -> list[str]:
     """Hold every number of both tables against Python's; returns the refusals that Python has."""
     prevalence, harm, treat_from = at.get("prevalence", 0.1), at.get("harm", 0.0), at.get("treat_from", 0.1)
     costs: Costs = at.get("costs", COSTS)
-    refusals = []
+    refusals, shown = [], read(page)
     offers = candidate_policies(calibration, setting(promise=promise, prevalence=prevalence))
     for place, (policy, refusal) in enumerate(offers):
         refusals += [refusal] if refusal else []
-        said = page.inner_text(f'#triage tr[data-policy="{place}"] th span')
-        assert said.startswith(policy.name)
-        figures = measure_policy(policy, test, prevalence=prevalence).figures
+        assert page.inner_text(f'#triage tr[data-policy="{place}"] th span').startswith(policy.name)
         of = answered(policy, paired_patients(test))
-        expected = {f'tr[data-policy="{place}"] [data-figure="{name}"]': figures[name] for name in FIGURES}
-        row = f'tr[data-worth="{place}"]'
-        expected[f"{row} [data-figure=net_benefit]"] = of.worth(net_benefit_weights(prevalence, treat_from, harm))
-        expected[f"{row} [data-figure=cost]"] = cost(of, policy, prevalence, costs)
-        for selector, estimate in expected.items():
-            assert read(page, selector) == pytest.approx([estimate.value, estimate.low, estimate.high], **SAME), (
-                selector
-            )
-        threshold = page.get_attribute(f"#triage {row} [data-figure=threshold]", "data-value")
-        assert float(threshold) == policy.xray_threshold
+        expected = measure_policy(policy, test, prevalence=prevalence).figures
+        expected["net_benefit"] = of.worth(net_benefit_weights(prevalence, treat_from, harm))
+        expected["cost"] = cost(of, policy, prevalence, costs)
+        for name, estimate in expected.items():
+            ends = [estimate.value, estimate.low, estimate.high]
+            assert shown[f"{place} {name}"] == pytest.approx(ends, **SAME), (place, name)
+        assert shown[f"{place} threshold"] == [policy.xray_threshold]
+    assert len(shown) == len(offers) * (len(FIGURES) + 3)
     return refusals
 
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -32,8 +33,10 @@ def text_of(element: Element) -> str:
 
 
 @pytest.fixture(scope="module")
-def stated() -> dict[str, Any]:
-    return document(cohort(1), cohort(2), setting(), Assumptions(costs=COSTS, department=DEPARTMENT, ct_harm=0.01))
+def stated() -> Iterator[dict[str, Any]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("duoscan.evaluation.worth.REPLICATIONS", 4)
+        yield document(cohort(1), cohort(2), setting(), Assumptions(costs=COSTS, department=DEPARTMENT, ct_harm=0.01))
 
 
 @pytest.fixture(scope="module")
