@@ -139,7 +139,9 @@ def test_without_assumptions_nothing_is_made_up(tmp_path: Path) -> None:
     assert "No waiting time: no department is given and none is assumed" in printed
     assert "Radiation dose: not given and none is assumed" in printed
     assert "Verdict on the X-ray model: warn" in printed
+    assert "chest CT: Use 1 of this test set, by 1 model so far" in printed
     found = document(tmp_path / "out")
+    assert found["verdicts"]["ct"]["measured"]["test_uses"] == 1
     assert list(found["worth"]["cost"]) == ["refusal"]
     assert found["worth"]["ct_harm"] == 0.0
 
@@ -171,7 +173,9 @@ def test_the_choice_is_made_without_the_test_patients(tmp_path: Path) -> None:
             row[label] = "covid" if index % 2 else "normal"
         with path.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows(rows)
-    run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two")
+    with pytest.raises(InputError, match="the test set 'table cxr' is locked"):
+        run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two")
+    run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two", "--new-test-set")
     one, two = document(tmp_path / "one"), document(tmp_path / "two")
     assert (tmp_path / "one" / "policy.toml").read_bytes() == (tmp_path / "two" / "policy.toml").read_bytes()
     assert one["chosen"] == two["chosen"]
@@ -329,7 +333,7 @@ def test_wrong_wishes(tmp_path: Path, brightness_bundles: dict[Modality, Path]) 
     Path(paths[0]).write_text(text, encoding="utf-8")
     Path(paths[1]).write_text(Path(paths[1]).read_text(encoding="utf-8").replace(",val,", ",test,"), encoding="utf-8")
     with pytest.raises(InputError, match="no calibration rows"):
-        run(*paths, "--out", tmp_path / "other")
+        run(*paths, "--new-test-set", "--out", tmp_path / "other")
 
 
 def test_the_policy_written_is_the_policy_printed(tmp_path: Path) -> None:

@@ -60,7 +60,10 @@ FORMAT = "duoscan-triage"
 VERSION = 2
 FILE_NAME = "triage.json"
 UNPAIRED_NOTE = "X-ray and CT come from different patients: joint figures are bounds, not measurements."
-NOT_PAIRED = "X-ray and CT come from different patients, so what both phases are worth together is not measured"
+NOT_PAIRED = (
+    "X-ray and CT of the calibration or the test patients come from different people, so what both phases are worth "
+    "together is not measured"
+)
 
 
 @dataclass(frozen=True)
