@@ -81,6 +81,87 @@ def test_the_operating_table(tmp_path: Path) -> None:
     assert (out / "policies.png").read_bytes().startswith(b"\x89PNG")
 
 
+ASSUMPTIONS = """
+ct_harm = 0.01
+[costs]
+miss = 100
+false_positive = 10
+xray = 1
+ct = 6
+[department]
+arrivals_per_hour = 4
+readers = 1
+read_minutes = 5
+scanners = 1
+scan_minutes = 12
+"""
+
+
+def test_worth_waiting_and_who_is_referred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("duoscan.evaluation.worth.REPLICATIONS", 4)
+    out, stated = tmp_path / "out", tmp_path / "stated.toml"
+    stated.write_text(ASSUMPTIONS)
+    paths = tables(tmp_path)
+    wish = ["--miss-rate", "0.1", "--prevalence", "0.1", "--assumptions", stated, "--dose-msv", "0.02", "7"]
+    printed = run(*paths, *wish, "--ct-harm", "0.02", "--out", out)
+    found = document(out)
+    assert found["worth"]["ct_harm"] == 0.02, "the option goes before the file"
+    place = next(place for place, entry in enumerate(found["policies"]) if entry["kind"] == "ct-for-all")
+    figures = found["policies"][place]["test"]["figures"]
+    sensitivity, specificity = figures["sensitivity"]["value"], figures["specificity"]["value"]
+    # Treat from 0.1: odds 1/9. Costs: misses, false alarms and a CT for everyone, no X-ray.
+    net = 0.1 * sensitivity - 0.9 * (1 - specificity) / 9 - 0.02
+    spent = 0.1 * (1 - sensitivity) * 100 + 0.9 * (1 - specificity) * 10 + 6
+    assert found["worth"]["net_benefit"]["at"][place][0] == pytest.approx(net)
+    assert found["worth"]["cost"]["at"][place][0] == pytest.approx(spent)
+    cheapest = found["worth"]["cost"]["cheapest"]
+    calibrated = [entry["calibration"]["figures"]["sensitivity"]["value"] for entry in found["policies"]]
+    assert calibrated[cheapest] >= 0.95, "chosen on the calibration patients"
+    assert "Cheapest with a sensitivity of at least 0.95 on the calibration patients" in printed
+    for row in found["waiting"]["policies"]:
+        for order in ("first_come", "sick_first"):
+            value, low, high = row[order]["sick p95"]
+            assert low <= value <= high
+    assert "Minutes until X-ray and CT are read" in printed
+    assert "Radiation dose of one examination, as given: X-ray 0.02 mSv, CT 7 mSv" in printed
+    referred = list(csv.DictReader((out / "referred.csv").read_text(encoding="utf-8").splitlines()))
+    for phase in ("xray", "ct"):
+        own = [row for row in referred if row["phase"] == phase]
+        assert len(own) == found["abstention"][phase]["referred"]["referred"]
+        assert {row["set"] for row in own} <= {"both", "none"}
+    assert {row["patient_id"] for row in referred} <= {f"p{index}" for index in range(120, 240)}
+    assert (out / "report.html").read_text(encoding="utf-8").count('id="triage-controls"') == 1
+
+
+def test_without_assumptions_nothing_is_made_up(tmp_path: Path) -> None:
+    printed = run(*tables(tmp_path), "--miss-rate", "0.1", "--out", tmp_path / "out")
+    assert "No cost: no costs are given and none is assumed; give them as [costs]" in printed
+    assert "No waiting time: no department is given and none is assumed" in printed
+    assert "Radiation dose: not given and none is assumed" in printed
+    assert "Verdict on the X-ray model: warn" in printed
+    assert "chest CT: Use 1 of this test set, by 1 model so far" in printed
+    found = document(tmp_path / "out")
+    assert found["verdicts"]["ct"]["measured"]["test_uses"] == 1
+    assert list(found["worth"]["cost"]) == ["refusal"]
+    assert found["worth"]["ct_harm"] == 0.0
+
+
+def test_a_report_shows_the_policies(tmp_path: Path) -> None:
+    paths, page = tables(tmp_path), tmp_path / "report.html"
+    run(*paths, "--miss-rate", "0.1", "--out", tmp_path / "out")
+    command = ["report", *paths, "--triage", tmp_path / "out", "--out", page]
+    result = CliRunner().invoke(cli, [str(part) for part in command])
+    assert result.exit_code == 0, result.output
+    text = page.read_text(encoding="utf-8")
+    assert "Policies of two phases" in text
+    assert "script-src 'sha256-" in text
+    damaged = tmp_path / "out" / "triage.json"
+    damaged.write_text(damaged.read_text(encoding="utf-8").replace('"version": 2', '"version": 1', 1))
+    refused = CliRunner().invoke(cli, [str(part) for part in command])
+    assert isinstance(refused.exception, InputError)
+    assert "run 'duoscan triage' again" in str(refused.exception)
+
+
 def test_the_choice_is_made_without_the_test_patients(tmp_path: Path) -> None:
     """Other labels for the test patients change what is measured and nothing that is chosen."""
     first = tables(tmp_path)
@@ -92,7 +173,9 @@ def test_the_choice_is_made_without_the_test_patients(tmp_path: Path) -> None:
             row[label] = "covid" if index % 2 else "normal"
         with path.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream).writerows(rows)
-    run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two")
+    with pytest.raises(InputError, match="the test set 'table cxr' is locked"):
+        run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two")
+    run(*first, "--miss-rate", "0.1", "--out", tmp_path / "two", "--new-test-set")
     one, two = document(tmp_path / "one"), document(tmp_path / "two")
     assert (tmp_path / "one" / "policy.toml").read_bytes() == (tmp_path / "two" / "policy.toml").read_bytes()
     assert one["chosen"] == two["chosen"]
@@ -250,7 +333,7 @@ def test_wrong_wishes(tmp_path: Path, brightness_bundles: dict[Modality, Path]) 
     Path(paths[0]).write_text(text, encoding="utf-8")
     Path(paths[1]).write_text(Path(paths[1]).read_text(encoding="utf-8").replace(",val,", ",test,"), encoding="utf-8")
     with pytest.raises(InputError, match="no calibration rows"):
-        run(*paths, "--out", tmp_path / "other")
+        run(*paths, "--new-test-set", "--out", tmp_path / "other")
 
 
 def test_the_policy_written_is_the_policy_printed(tmp_path: Path) -> None:

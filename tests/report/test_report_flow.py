@@ -11,6 +11,7 @@ import pytest
 from duoscan.errors import InputError
 from duoscan.manifest.records import ImageRecord
 from duoscan.report.flow import count_arrows, read_flow
+from duoscan.report.page import Request, build_report
 from duoscan.terms import Decision, Finding, Modality, Split
 from duoscan.triage.rule import ABSENT, Step, after_xray, decide
 from duoscan.triage.screening import CaseAnswer, PhaseResult
@@ -118,14 +119,28 @@ def test_a_wrong_value_is_named(answers: Path, tmp_path: Path, key: str, value: 
         read_flow(tmp_path / "x.json", {}, seed=0)
 
 
-def test_moves_that_the_drawing_does_not_show_are_refused(answers: Path, tmp_path: Path) -> None:
+def test_other_policies_are_counted_by_their_own_moves(answers: Path, tmp_path: Path) -> None:
+    # Of 6 patients 2 have a positive X-ray, 2 a negative one (for one of them the clinician asks), 1 an unreadable one
+    # and 1 none. Rule-out sends all but the negative one nobody asks for; three zones send neither that one nor the
+    # two positive ones; X-ray only sends the one who is asked for.
     document = json.loads(answers.read_text())
-    for kind, is_drawn in (("rule-out", True), ("three-zones", False), ("ct-for-all", False)):
-        document["policy"] = {"kind": kind, "xray_threshold": 0.5}
-        path = tmp_path / "x.json"
+    path = tmp_path / "x.json"
+    for kind, to_ct, is_drawn in (
+        ("rule-out", 5, True), ("three-zones", 3, False), ("ct-for-all", 6, False), ("xray-only", 1, False)
+    ):  # fmt: skip
+        document["policy"] = {"kind": kind, "name": f"{kind}, certified", "xray_threshold": 0.5}
         path.write_text(json.dumps(document))
-        if is_drawn:
-            assert read_flow(path, {}, seed=0).counts["to_ct"] == 5
-        else:
-            with pytest.raises(InputError, match=f"screened under the policy '{kind}'"):
-                read_flow(path, {}, seed=0)
+        flow = read_flow(path, {}, seed=0)
+        assert (flow.counts["to_ct"], flow.is_drawn, flow.policy) == (to_ct, is_drawn, f"{kind}, certified")
+        assert sum(ways[0] for ways in flow.ways.values()) == 6
+        assert sum(ways[1] for ways in flow.ways.values()) == to_ct
+    assert flow.ways["positive"] == (2, 0, 1, 0)  # answered in the file: one positive, one "CT needed"
+
+
+def test_a_page_says_which_policy_was_obeyed(answers: Path, tmp_path: Path, hospital_run: Path) -> None:
+    document = json.loads(answers.read_text()) | {"policy": {"kind": "three-zones", "name": "three-zones, certified"}}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(document))
+    page = build_report(Request((hospital_run,), screening=path))
+    assert "The policy obeyed is three-zones, certified: X-ray low leaves; middle" in page
+    assert "flow-arrow" not in page

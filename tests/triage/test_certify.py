@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.stats import beta, binomtest
 
 from certified_cohorts import SHAPES, true_miss_rate, within_monte_carlo
@@ -109,8 +110,18 @@ def test_coverage(shape: str, alpha: float) -> None:
     """2,000 cohorts of random size each; the true miss rate is known from the score's distribution."""
     exact = true_miss_rate("exact", shape, alpha, cohorts=2000, seed=1)
     assert within_monte_carlo(exact > alpha, 0.05)
-    conformal = true_miss_rate("split-conformal", shape, alpha, cohorts=2000, seed=1)
-    assert conformal.mean() <= alpha + 3 * conformal.std() / np.sqrt(len(conformal))
+    assert keeps_on_average(true_miss_rate("split-conformal", shape, alpha, cohorts=2000, seed=1), alpha)
+
+
+def keeps_on_average(rates: NDArray[np.float64], alpha: float) -> bool:
+    """Whether the mean is at most α, three standard errors aside."""
+    return bool(rates.mean() <= alpha + 3 * rates.std() / np.sqrt(len(rates)))
+
+
+@pytest.mark.parametrize("shape", ["continuous", "prevalence shift"])
+def test_a_broken_rule_fails_the_check_of_the_average(shape: str) -> None:
+    """Two ranks late is 2 / (n + 1) too many, about 0.007 of 275 sick patients; ties leave that much room."""
+    assert not keeps_on_average(true_miss_rate("two ranks late", shape, 0.1, cohorts=2000, seed=1), 0.1)
 
 
 @pytest.mark.parametrize("shape", ["continuous", "prevalence shift"])

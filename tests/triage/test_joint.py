@@ -78,14 +78,14 @@ def test_measured_by_hand(kind: PolicyKind) -> None:
 
 def test_a_resample_is_a_weight() -> None:
     group = patients()
-    outcome = apply_policy_to_all(policy_of(PolicyKind.RULE_OUT), group.xray, group.ct)
     drawn = np.array([0, 0, 2, 2, 4, 8, 8])  # by index
     weights = np.bincount(drawn, minlength=10)[None, :].astype(float)
     part = PatientScores(tuple(map(str, range(7))), group.sick[drawn], group.xray[drawn], group.ct[drawn])
-    again = joint_rates(apply_policy_to_all(policy_of(PolicyKind.RULE_OUT), part.xray, part.ct), part.sick, 0.3)
-    weighed = joint_rates(outcome, group.sick, 0.3, weights)
-    for name, value in vars(again).items():
-        assert vars(weighed)[name] == pytest.approx(value), name
+    for of_sick in (True, False):
+        again = margins(policy_of(PolicyKind.RULE_OUT), part, of_sick=of_sick)
+        weighed = margins(policy_of(PolicyKind.RULE_OUT), group, of_sick=of_sick, weights=weights)
+        for name, value in vars(again).items():
+            assert vars(weighed)[name] == pytest.approx(value), name
 
 
 def test_what_is_undefined_is_not_zero() -> None:

@@ -25,7 +25,8 @@ def mean_waits(department: Department, of: Flow, *, sick_first: bool) -> np.ndar
     for seed in range(REPLICATIONS):
         waits = simulate(department, of, sick_first=sick_first, patients=3000, seed=seed)
         read, ct = waits.read_minutes, waits.ct_minutes
-        rows.append([read[waits.first].mean(), read[~waits.first].mean(), np.mean(ct)])
+        first = read[waits.first].mean() if waits.first.any() else 0.0
+        rows.append([first, read[~waits.first].mean(), np.mean(ct)])
     return np.array(rows)
 
 
@@ -42,6 +43,15 @@ def test_one_reader_waits_as_in_m_m_1() -> None:
     found = mean_waits(Department(6, 1, 6, 1, 5), flow(0.5, to_ct=True), sick_first=False)
     assert_mean(found[:, :2].mean(axis=1), 9.0)
     assert_mean(found[:, 2], 5.0)
+
+
+def test_without_x_rays_nobody_waits_for_a_reader() -> None:
+    # CT alone, 6 an hour at 5 minutes: M/M/1 as above, 5 minutes; the reader could not keep up and need not.
+    chosen = np.array([True, False])
+    alone = Flow(chosen, ~chosen & chosen, chosen | True, np.array([0.5, 0.5]), reads_xray=False)
+    found = mean_waits(Department(6, 1, 60, 1, 5), alone, sick_first=False)
+    assert_mean(found[:, 2], 5.0)
+    assert not found[:, 1].any()
 
 
 def test_three_readers_wait_as_erlang_c() -> None:

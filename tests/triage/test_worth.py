@@ -13,7 +13,6 @@ from duoscan.triage.worth import (
     Costs,
     cheapest,
     class_shares,
-    decision_curves,
     expected_cost,
     net_benefit,
     treat_all,
@@ -21,7 +20,7 @@ from duoscan.triage.worth import (
 
 
 def shares(sensitivity: float, fpr: float, sick_to_ct: float, well_to_ct: float, xray: float = 1.0) -> ClassShares:
-    return ClassShares(np.array([sensitivity]), np.array([fpr]), np.array([sick_to_ct]), np.array([well_to_ct]), xray)
+    return ClassShares(sensitivity, fpr, sick_to_ct, well_to_ct, xray)
 
 
 EXAMPLE = shares(0.9, 0.2, 0.8, 0.3)
@@ -29,26 +28,25 @@ EXAMPLE = shares(0.9, 0.2, 0.8, 0.3)
 
 def test_net_benefit_is_the_worked_example() -> None:
     # 0.25·0.9 − 0.75·0.2·(0.1/0.9) = 0.225 − 0.0166667 = 0.2083333
-    assert net_benefit(EXAMPLE, 0.25, 0.1)[0] == pytest.approx(0.2083333, abs=1e-6)
+    assert net_benefit(EXAMPLE, 0.25, 0.1) == pytest.approx(0.2083333, abs=1e-6)
     # CT: 0.25·0.8 + 0.75·0.3 = 0.425; at harm 0.02 it takes off 0.0085
-    assert net_benefit(EXAMPLE, 0.25, 0.1, 0.02)[0] == pytest.approx(0.1998333, abs=1e-6)
+    assert net_benefit(EXAMPLE, 0.25, 0.1, 0.02) == pytest.approx(0.1998333, abs=1e-6)
 
 
 def test_treat_all_is_a_policy_that_calls_everyone() -> None:
     # 0.25 − 0.75/9 = 0.1666667, and 0 where the threshold is the prevalence
     assert treat_all(0.25, 0.1) == pytest.approx(0.1666667, abs=1e-6)
     assert treat_all(0.25, 0.25) == pytest.approx(0.0)
-    curves = decision_curves({"everyone": shares(1, 1, 0, 0)}, 0.25, np.array([0.05, 0.1, 0.4]))
-    assert curves["everyone"] == pytest.approx(curves["treat all"])
-    assert curves["treat none"].tolist() == [0, 0, 0]
+    for threshold in (0.05, 0.1, 0.4):
+        assert net_benefit(shares(1, 1, 0, 0), 0.25, threshold) == pytest.approx(treat_all(0.25, threshold))
 
 
 def test_expected_cost_is_the_worked_example() -> None:
     costs = Costs(miss=100, false_positive=10, xray=1, ct=5)
     # misses 0.25·0.1·100 = 2.5; alarms 0.75·0.2·10 = 1.5; X-ray 1; CT 0.425·5 = 2.125
-    assert expected_cost(EXAMPLE, 0.25, costs)[0] == pytest.approx(7.125)
+    assert expected_cost(EXAMPLE, 0.25, costs) == pytest.approx(7.125)
     # nobody is sick: alarms 0.2·10 = 2; X-ray 1; CT 0.3·5 = 1.5
-    assert expected_cost(EXAMPLE, 0.0, costs)[0] == pytest.approx(4.5)
+    assert expected_cost(EXAMPLE, 0.0, costs) == pytest.approx(4.5)
 
 
 def test_the_cheapest_keeps_the_target_or_there_is_none() -> None:
@@ -65,9 +63,9 @@ def test_shares_are_counted_within_each_class() -> None:
     sick = np.array([True, True, False, False, False])
     found = class_shares(apply_policy_to_all(policy, xray, ct), sick, policy.kind)
     # sick: one of two sent and found; well: two of three sent, one of three called
-    assert [float(each[0]) for each in (found.sensitivity, found.sick_to_ct)] == [0.5, 0.5]
-    assert found.false_positive_rate[0] == pytest.approx(1 / 3)
-    assert found.well_to_ct[0] == pytest.approx(2 / 3)
+    assert [found.sensitivity, found.sick_to_ct] == [0.5, 0.5]
+    assert found.false_positive_rate == pytest.approx(1 / 3)
+    assert found.well_to_ct == pytest.approx(2 / 3)
 
 
 def test_values_out_of_range_are_refused() -> None:

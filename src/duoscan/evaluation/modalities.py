@@ -182,14 +182,14 @@ def benefits_and_drawbacks(
     alone = {"xray": f"{dose.xray_msv:g} mSv", "ct": f"{dose.ct_msv:g} mSv", "speaks for": lower}
     table.append({"aspect": "Radiation dose of one examination, as given", **alone})
     for each in policies:
-        share = each.figures["to_ct"].value
+        share = each.figures["to_ct"]
         # CT for all needs no X-ray: it decides nothing there.
         xray = 0.0 if each.policy.kind is PolicyKind.CT_FOR_ALL else dose.xray_msv * PER_DOSE
         table.append(
             {
                 "aspect": f"Dose to 1,000 patients under {each.policy.kind}",
                 "xray": f"{xray:.4g} mSv",
-                "ct": f"{dose.ct_msv * share * PER_DOSE:.4g} mSv",
+                "ct": _dose(share, dose.ct_msv * PER_DOSE),
                 "speaks for": "",
             }
         )
@@ -263,6 +263,13 @@ def _row(metric: str, xray: Estimate, ct: Estimate, difference: Estimate) -> Fai
     if difference.low is not None and difference.high is not None and not difference.low <= 0.0 <= difference.high:
         better = "ct" if sign * difference.value > 0 else "xray"
     return FairRow(metric, xray, ct, difference, better)
+
+
+def _dose(share: Estimate, of_everyone_msv: float) -> str:
+    value, low, high = (None if end is None else end * of_everyone_msv for end in (share.value, share.low, share.high))
+    if low is None or high is None or low == high:
+        return f"{value:.4g} mSv"
+    return f"{value:.4g} [{low:.4g}, {high:.4g}] mSv"
 
 
 def _spoken(estimate: Estimate) -> str:

@@ -1,25 +1,4 @@
-"""The operating table: every policy at thresholds of the calibration patients, measured on the test patients.
-
-``triage.json`` holds it:
-
-==================  ===============================================================================================
-``format``          ``duoscan-triage``; ``version`` 1
-``prevalence``      at which all figures hold; ``prevalence_origin`` is ``given`` or ``test patients``
-``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``
-``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
-``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words
-``test``            ``patients``, ``sick``, ``paired``
-``policies``        list; each with ``kind``, ``description``, ``policy`` (thresholds and certificate), ``refusal`` (why
-                    it is not certified, or empty), ``calibration`` and ``test``, each either measured (``basis``,
-                    ``patients``, ``sick``, ``figures`` by name: ``value``, ``low``, ``high``, ``n``, ``patients``) or
-                    bounded (``basis``, ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
-``chosen``          ``kind`` and ``why``; the policy itself stands in ``policies`` and in ``policy.toml``
-``comparison``      X-ray against CT on equal numbers, and ``benefits`` as a table
-``scores``          ``calibration`` and ``test``: ``sick`` (0 or 1), ``xray`` and ``ct`` (P(covid) or null), one entry a
-                    patient in no telling order of names, so that a reader can move thresholds
-``notes``           what a reader must know beside the numbers
-==================  ===============================================================================================
-"""
+"""The operating table: every policy at thresholds of the calibration patients, measured on the test patients."""
 
 from __future__ import annotations
 
@@ -39,8 +18,8 @@ from duoscan.triage.rule import PolicyKind
 if TYPE_CHECKING:
     from duoscan.triage.joint import PatientScores
 
-FORMAT = "duoscan-triage"
-VERSION = 1
+# Their X-ray threshold comes from the miss rate that is promised; the others keep the operating point.
+CERTIFIED_KINDS = (PolicyKind.RULE_OUT, PolicyKind.THREE_ZONES)
 # Three zones treat as positive from the score that so few of the well calibration patients reach.
 RULE_IN_FALSE_ALARMS = 0.02
 
@@ -138,7 +117,7 @@ def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tup
     base = {"xray_threshold": setting.xray_threshold, "ct_threshold": setting.ct_threshold}
     plain = {kind: Policy(kind=kind, **base) for kind in PolicyKind if kind is not PolicyKind.THREE_ZONES}
     # On the well alone, so that the sick, on whom the promise is made, have no part in it.
-    rule_in = _rule_in(calibration.xray[~calibration.sick])
+    rule_in = rule_in_threshold(calibration)
     zones = Policy(
         kind=PolicyKind.THREE_ZONES, xray_threshold=0.0, xray_rule_in=rule_in, ct_threshold=setting.ct_threshold
     )
@@ -177,28 +156,10 @@ def choose(offers: list[Offer], wanted: PolicyKind | None, given: Policy | None 
     return Choice(measured[id(best)], why)
 
 
-def scores_json(patients: PatientScores) -> dict[str, list[float | int | None]]:
-    """Probabilities by patient, ordered by value and not by name."""
-    order = np.lexsort((patients.ct, patients.xray, patients.sick))
-
-    def numbers(values: np.ndarray[Any, np.dtype[np.float64]]) -> list[float | int | None]:
-        return [None if np.isnan(value) else round(float(value), 6) for value in values[order]]
-
-    return {
-        "sick": [int(value) for value in patients.sick[order]],
-        "xray": numbers(patients.xray),
-        "ct": numbers(patients.ct),
-    }
-
-
-def group_json(patients: PatientScores) -> dict[str, int]:
-    """How many patients there are."""
-    return {"patients": len(patients), "sick": int(patients.sick.sum()), "paired": int(patients.is_paired.sum())}
-
-
 def _figures(policy: Policy, patients: PatientScores, setting: Setting) -> PolicyFigures | PolicyBounds:
-    measure = measure_policy if is_paired(patients) else bound_policy
-    return measure(policy, patients, prevalence=setting.prevalence, resamples=setting.resamples, seed=setting.seed)
+    if is_paired(patients):
+        return measure_policy(policy, patients, prevalence=setting.prevalence)
+    return bound_policy(policy, patients, prevalence=setting.prevalence, resamples=setting.resamples, seed=setting.seed)
 
 
 def is_paired(patients: PatientScores) -> bool:
@@ -218,8 +179,13 @@ def _certified(policy: Policy, calibration: PatientScores, setting: Setting) -> 
     return policy.model_copy(update={"xray_threshold": low, "xray_rule_in": rule_in}), refusal
 
 
-def _rule_in(well: np.ndarray[Any, np.dtype[np.float64]]) -> float:
-    """The lowest threshold that at most ``RULE_IN_FALSE_ALARMS`` of the well reach."""
+def rule_in_threshold(calibration: PatientScores) -> float:
+    """The lowest X-ray threshold that at most ``RULE_IN_FALSE_ALARMS`` of the well calibration patients reach.
+
+    Raises:
+        InputError: None of them has an X-ray answer.
+    """
+    well = calibration.xray[~calibration.sick]
     known = np.sort(well[~np.isnan(well)])
     if not len(known):
         raise InputError("no well calibration patient has an X-ray answer; both classes are needed")

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.answered import answered
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
-from duoscan.triage.joint import (
-    PER_MISSED,
-    JointRates,
-    Margins,
-    PatientScores,
-    bounded_rates,
-    copula_rates,
-    joint_rates,
-    margins,
-)
-from duoscan.triage.policy import apply_policy_to_all
+from duoscan.triage.joint import JointRates, Margins, PatientScores, bounded_rates, copula_rates, margins
 from duoscan.triage.rule import PolicyKind
 
 if TYPE_CHECKING:
@@ -41,7 +32,6 @@ FIGURES: dict[str, str] = {
 CORRELATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 PAIRED = "measured on paired patients"
 UNPAIRED = "not measured: X-ray and CT come from different patients, so only bounds are certain"
-_CT_ALWAYS = {PolicyKind.CT_FOR_ALL: 1.0, PolicyKind.XRAY_ONLY: 0.0}
 
 
 @dataclass(frozen=True)
@@ -102,45 +92,36 @@ class PolicyBounds:
         }
 
 
-def measure_policy(
-    policy: Policy,
-    patients: PatientScores,
-    *,
-    prevalence: float | None = None,
-    resamples: int = DEFAULT_RESAMPLES,
-    seed: int = 0,
-) -> PolicyFigures:
+def measure_policy(policy: Policy, patients: PatientScores, *, prevalence: float | None = None) -> PolicyFigures:
     """What a policy does to paired patients of whom nobody is asked for by the clinician.
 
-    The prevalence is taken as known; its own uncertainty is in no interval.
+    Each patient counts once, so the intervals are in closed form. The prevalence is taken as known; its own
+    uncertainty is in no interval.
 
     Args:
         policy: Resolved.
         patients: Who lack one of the two examinations are left out.
         prevalence: Share of the sick where the policy is to be used; that of these patients where ``None``.
-        resamples: Bootstrap resamples of patients.
-        seed: Makes the intervals repeatable.
 
     Raises:
-        InputError: No paired patients of both classes, or too few resamples.
+        InputError: No paired patients of both classes, or a prevalence out of range.
+        MissingExtraError: scipy is not installed.
+    """
+    paired = paired_patients(patients)
+    at = float(paired.sick.mean()) if prevalence is None else _checked(prevalence)
+    figures = answered(policy, paired).figures(at)
+    return PolicyFigures(policy, at, {name: figures[name] for name in FIGURES}, len(paired), int(paired.sick.sum()))
+
+
+def paired_patients(patients: PatientScores) -> PatientScores:
+    """Who have both examinations.
+
+    Raises:
+        InputError: They are not of both classes.
     """
     paired = patients.where(patients.is_paired)
     _check_classes(paired, "paired patients")
-    at = float(paired.sick.mean()) if prevalence is None else _checked(prevalence)
-    metrics = _Paired(policy, paired, at)
-    estimates = bootstrap(metrics, paired.names, resamples=resamples, seed=seed)
-    missed = estimates.pop("missed")
-    # As a share it has the exact bound where nobody was missed; 1,000 patients only scale it.
-    estimates["missed_per_1000"] = _scaled(missed, PER_MISSED * at)
-    well = 1.0 - at
-    hits, cleared = estimates["sensitivity"], estimates["specificity"]
-    estimates["ppv"] = _of_no_error(estimates["ppv"], at * hits.value, well * (1.0 - (cleared.low or 0.0)))
-    estimates["npv"] = _of_no_error(estimates["npv"], well * cleared.value, at * (missed.high or 1.0))
-    always = _CT_ALWAYS.get(policy.kind)
-    if always is not None:
-        estimates["to_ct"] = _by_definition(estimates["to_ct"], always)
-        estimates["cts_avoided_per_100"] = _by_definition(estimates["cts_avoided_per_100"], 100.0 * (1.0 - always))
-    return PolicyFigures(policy, at, {name: estimates[name] for name in FIGURES}, len(paired), int(paired.sick.sum()))
+    return paired
 
 
 def bound_policy(
@@ -210,20 +191,6 @@ def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
     )
 
 
-class _Paired:
-    """Figures of one policy on paired patients, as a metric set."""
-
-    def __init__(self, policy: Policy, patients: PatientScores, prevalence: float) -> None:
-        self._outcome = apply_policy_to_all(policy, patients.xray, patients.ct)
-        self._sick, self._prevalence = patients.sick, prevalence
-
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        return vars(joint_rates(self._outcome, self._sick, self._prevalence, weights))
-
-    def denominators(self) -> dict[str, BoolArray]:
-        return {"sensitivity": self._sick, "specificity": ~self._sick, "missed": self._sick}
-
-
 class _Bounds:
     """Fréchet bounds of one policy's figures, as a metric set."""
 
@@ -254,29 +221,6 @@ def _figures(rates: JointRates) -> dict[str, float]:
 
 def _defined(figures: dict[str, float]) -> dict[str, float | None]:
     return {name: None if np.isnan(value) else value for name, value in figures.items()}
-
-
-def _scaled(estimate: Estimate, factor: float) -> Estimate:
-    low = None if estimate.low is None else estimate.low * factor
-    high = None if estimate.high is None else estimate.high * factor
-    return replace(estimate, value=estimate.value * factor, low=low, high=high)
-
-
-def _of_no_error(estimate: Estimate, right: float, wrong: float) -> Estimate:
-    """A predictive value of 1 varies in no resample; its lower end follows from the exact bound on the errors.
-
-    Args:
-        estimate: Predictive value.
-        right: Share of all patients rightly answered so.
-        wrong: Largest share of all patients wrongly answered so.
-    """
-    if estimate.value != 1.0 or estimate.low is not None:
-        return estimate
-    return replace(estimate, low=right / (right + wrong), high=1.0, note="from the exact bound on the errors")
-
-
-def _by_definition(estimate: Estimate, value: float) -> Estimate:
-    return replace(estimate, value=value, low=value, high=value, note="by the policy's definition")
 
 
 def _checked(prevalence: float) -> float:

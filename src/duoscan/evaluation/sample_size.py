@@ -13,7 +13,7 @@ import numpy as np
 
 from duoscan.errors import InputError, MissingExtraError
 from duoscan.evaluation.delong import Z
-from duoscan.evaluation.intervals import TAIL
+from duoscan.evaluation.proportions import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +54,7 @@ def mean_width(expected: float, patients: int, *, method: Method = "exact") -> f
     hits = np.arange(max(0, math.floor(middle - spread)), min(patients, math.ceil(middle + spread)) + 1)
     chance = stats.binom.pmf(hits, patients, expected)
     if method == "exact":
-        low = np.where(hits > 0, stats.beta.ppf(TAIL, np.maximum(hits, 1), patients - hits + 1), 0.0)
-        high = np.where(hits < patients, stats.beta.ppf(1 - TAIL, hits + 1, np.maximum(patients - hits, 1)), 1.0)
+        low, high = clopper_pearson(hits, patients)
         return float(np.sum(chance * (high - low)))
     share = hits / patients
     reach = Z * np.sqrt(share * (1 - share) / patients + Z**2 / (4 * patients**2)) / (1 + Z**2 / patients)

@@ -2,69 +2,185 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.answered import Answered, answered
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
-from duoscan.triage.policy import apply_policy_to_all
-from duoscan.triage.worth import Costs, class_shares, expected_cost, net_benefit
+from duoscan.evaluation.policies import paired_patients
+from duoscan.triage.assumptions import HOW_COSTS, HOW_DEPARTMENT
+from duoscan.triage.queueing import Department, Flow, at_prevalence, replicate
+from duoscan.triage.worth import (
+    ClassShares,
+    Costs,
+    cheapest,
+    cost_weights,
+    net_benefit_weights,
+    treat_all,
+    xray_share,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
+    from duoscan.triage.assumptions import Assumptions
     from duoscan.triage.joint import PatientScores
     from duoscan.triage.policy import Policy
 
+THRESHOLDS = tuple(round(step * 0.02, 2) for step in range(1, 31))
+"""Threshold probabilities of the decision curves, 0.02 to 0.6."""
 
-def net_benefit_curve(
-    policy: Policy,
-    patients: PatientScores,
-    thresholds: Sequence[float],
-    *,
-    prevalence: float,
-    ct_harm: float = 0.0,
-    resamples: int = DEFAULT_RESAMPLES,
-    seed: int = 0,
-) -> list[Estimate]:
-    """Net benefit at each threshold probability, the prevalence taken as known.
+PREVALENCES = tuple(round(step * 0.02, 2) for step in range(1, 41))
+"""Of the curves over prevalence, 0.02 to 0.8."""
+
+REPLICATIONS = 20
+Triple = list[float | None]
+
+
+@dataclass(frozen=True)
+class MeasuredPolicy:
+    """A policy on calibration and test patients.
+
+    Attributes:
+        policy: Resolved.
+        calibration: Its shares there, for choosing.
+        test: Its answers there, for measuring.
+    """
+
+    policy: Policy
+    calibration: ClassShares
+    test: Answered
+
+
+def measured_policies(
+    policies: Sequence[Policy], calibration: PatientScores, test: PatientScores
+) -> list[MeasuredPolicy]:
+    """Apply each policy to the paired patients of both groups.
+
+    Raises:
+        InputError: A group has no paired patients of both classes.
+    """
+    chosen_on, measured_on = paired_patients(calibration), paired_patients(test)
+    return [
+        MeasuredPolicy(policy, answered(policy, chosen_on).shares, answered(policy, measured_on)) for policy in policies
+    ]
+
+
+def worth_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
+    """Net benefit and cost of every policy as in ``triage.json``; each estimate is ``[value, low, high]``.
 
     Args:
-        policy: Resolved.
-        patients: Who lack one of the two examinations are left out.
-        thresholds: Threshold probabilities.
-        prevalence: Share of the sick.
-        ct_harm: Harm of a CT in true positives.
-        resamples: Bootstrap resamples of patients.
-        seed: Makes the intervals repeatable.
-
-    Raises:
-        InputError: No paired patients of both classes, or a value out of range.
+        measured: In the order of the operating table.
+        prevalence: Where the policies are to be used; taken as known.
+        assumptions: The user's.
     """
-    paired = _paired(patients)
-    metrics = _Worth(policy, paired, thresholds=thresholds, prevalence=prevalence, ct_harm=ct_harm)
-    return list(bootstrap(metrics, paired.names, resamples=resamples, seed=seed).values())
+    harm, treat_from = assumptions.ct_harm, assumptions.treat_from
+    return {
+        "ct_harm": harm,
+        "treat_from": treat_from,
+        "thresholds": list(THRESHOLDS),
+        "prevalences": list(PREVALENCES),
+        "net_benefit": {
+            "at": [_triple(each.test.worth(net_benefit_weights(prevalence, treat_from, harm))) for each in measured],
+            "over_thresholds": [
+                [_triple(each.test.worth(net_benefit_weights(prevalence, t, harm))) for t in THRESHOLDS]
+                for each in measured
+            ],
+            "treat_all_over_thresholds": [treat_all(prevalence, t) for t in THRESHOLDS],
+            "over_prevalence": [
+                [_triple(each.test.worth(net_benefit_weights(p, treat_from, harm))) for p in PREVALENCES]
+                for each in measured
+            ],
+            "treat_all_over_prevalence": [treat_all(p, treat_from) for p in PREVALENCES],
+            "treat_none": 0.0,
+        },
+        "cost": _costs_json(measured, prevalence, assumptions),
+    }
 
 
-def cost_curve(
-    policy: Policy,
-    patients: PatientScores,
-    prevalences: Sequence[float],
-    costs: Costs,
+def cost(of: Answered, policy: Policy, prevalence: float, costs: Costs) -> Estimate:
+    """Expected cost of a patient under a policy."""
+    return of.worth(cost_weights(prevalence, costs, xray_share(policy.kind)))
+
+
+def cheapest_policy(
+    measured: Sequence[MeasuredPolicy], prevalence: float, costs: Costs, target_sensitivity: float
+) -> int | None:
+    """Place of the cheapest policy that keeps the target on the calibration patients; ``None`` where none does."""
+    by_place = {str(place): each.calibration for place, each in enumerate(measured)}
+    found = cheapest(by_place, prevalence, costs, target_sensitivity)
+    return None if found is None else int(found)
+
+
+def _costs_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptions: Assumptions) -> dict[str, Any]:
+    costs, target = assumptions.costs, assumptions.target_sensitivity
+    if costs is None:
+        return {"refusal": f"no costs are given and none is assumed; {HOW_COSTS}"}
+    chosen = cheapest_policy(measured, prevalence, costs, target)
+    return {
+        "costs": dict(vars(costs)),
+        "at": [_triple(cost(each.test, each.policy, prevalence, costs)) for each in measured],
+        "over_prevalence": [
+            [_triple(cost(each.test, each.policy, p, costs)) for p in PREVALENCES] for each in measured
+        ],
+        "target_sensitivity": target,
+        "cheapest": chosen,
+        "cheapest_over_prevalence": [cheapest_policy(measured, p, costs, target) for p in PREVALENCES],
+    }
+
+
+def waiting_json(
+    measured: Sequence[MeasuredPolicy],
+    test: PatientScores,
+    prevalence: float,
+    department: Department | None,
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
-) -> list[Estimate]:
-    """Expected cost of a patient at each prevalence; arguments as in :func:`net_benefit_curve`.
+) -> dict[str, Any]:
+    """Simulated waiting under every policy as in ``triage.json``, first come first served and sick first.
 
-    Raises:
-        InputError: No paired patients of both classes, or a prevalence out of range.
+    The interval is over replications of the simulation: of its chance, not of the patients' scores.
+
+    Args:
+        measured: In the order of the operating table.
+        test: Patients to draw from.
+        prevalence: Of the patients who arrive.
+        department: As the user states it; ``None`` simulates nothing.
+        resamples: Bootstrap resamples of replications.
+        seed: Of all chance.
     """
-    paired = _paired(patients)
-    metrics = _Cost(policy, paired, prevalences, costs)
-    return list(bootstrap(metrics, paired.names, resamples=resamples, seed=seed).values())
+    if department is None:
+        return {"refusal": f"no department is given and none is assumed; {HOW_DEPARTMENT}"}
+    paired = paired_patients(test)
+    weights = at_prevalence(paired.sick, prevalence)
+    rows: list[dict[str, Any]] = []
+    for each in measured:
+        reads_xray = xray_share(each.policy.kind) > 0.0
+        first = (paired.xray >= (each.policy.xray_threshold or 0.0)) & reads_xray
+        flow = Flow(paired.sick, first, each.test.outcome.to_ct, weights, reads_xray)
+        try:
+            orders = {
+                name: replicate(department, flow, sick_first=sick_first, replications=REPLICATIONS, seed=seed)
+                for name, sick_first in (("first_come", False), ("sick_first", True))
+            }
+        except InputError as error:  # a station cannot keep up with what this policy sends
+            rows.append({"refusal": str(error)})
+            continue
+        rows.append(
+            {
+                name: {
+                    figure: _triple(estimate)
+                    for figure, estimate in waiting_times(runs, resamples=resamples, seed=seed).items()
+                }
+                for name, runs in orders.items()
+            }
+        )
+    return {"department": dict(vars(department)), "replications": REPLICATIONS, "policies": rows}
 
 
 def waiting_times(
@@ -81,40 +197,6 @@ def waiting_times(
     return bootstrap(_Mean(replications), [str(each) for each in range(count)], resamples=resamples, seed=seed)
 
 
-class _Worth:
-    """Net benefit of one policy over threshold probabilities, as a metric set."""
-
-    def __init__(
-        self, policy: Policy, patients: PatientScores, *, thresholds: Sequence[float], prevalence: float, ct_harm: float
-    ) -> None:
-        self._outcome = apply_policy_to_all(policy, patients.xray, patients.ct)
-        self._kind, self._sick = policy.kind, patients.sick
-        self._thresholds, self._prevalence, self._harm = thresholds, prevalence, ct_harm
-
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        shares = class_shares(self._outcome, self._sick, self._kind, weights)
-        return {str(t): net_benefit(shares, self._prevalence, t, self._harm) for t in self._thresholds}
-
-    def denominators(self) -> dict[str, BoolArray]:
-        return {}
-
-
-class _Cost:
-    """Expected cost of one policy over prevalences, as a metric set."""
-
-    def __init__(self, policy: Policy, patients: PatientScores, prevalences: Sequence[float], costs: Costs) -> None:
-        self._outcome = apply_policy_to_all(policy, patients.xray, patients.ct)
-        self._kind, self._sick = policy.kind, patients.sick
-        self._prevalences, self._costs = prevalences, costs
-
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        shares = class_shares(self._outcome, self._sick, self._kind, weights)
-        return {str(p): expected_cost(shares, p, self._costs) for p in self._prevalences}
-
-    def denominators(self) -> dict[str, BoolArray]:
-        return {}
-
-
 class _Mean:
     """Means of columns, as a metric set."""
 
@@ -129,8 +211,6 @@ class _Mean:
         return {}
 
 
-def _paired(patients: PatientScores) -> PatientScores:
-    paired = patients.where(patients.is_paired)
-    if int(paired.sick.sum()) in {0, len(paired)}:
-        raise InputError("both sick and well patients with X-ray and CT are needed; check patient_id and labels")
-    return paired
+def _triple(estimate: Estimate) -> Triple:
+    value = None if np.isnan(estimate.value) else estimate.value
+    return [value, estimate.low, estimate.high]

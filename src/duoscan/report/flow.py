@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord
 
 _STATES = (*Decision, ABSENT, UNCERTAIN)
-_DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawing shows these moves
+_DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawing shows these moves; others get a table
 
 
 class _Read(BaseModel):
@@ -82,6 +82,7 @@ class Models(_Read):
 
 class _Policy(_Read):
     kind: PolicyKind = PolicyKind.CONFIRM_POSITIVES
+    name: str = ""
 
 
 class _Document(_Read):
@@ -96,9 +97,12 @@ class Flow:
 
     Attributes:
         models: Both phases' models.
+        kind: Of the policy that was obeyed.
+        policy: Its name.
         cases: One a patient, without images.
         fingerprint: SHA-256 of the file.
         counts: Patients on each arrow of the diagram.
+        ways: Patients by X-ray state: all of them, sent to CT, answered positive and answered negative.
         answers: Patients by answer.
         to_ct: Share of patients that the rule sends to CT.
         labels: Reference by patient, where a run of the report knows it.
@@ -106,13 +110,21 @@ class Flow:
     """
 
     models: Models
+    kind: PolicyKind
+    policy: str
     cases: tuple[CaseAnswer, ...]
     fingerprint: str
     counts: dict[str, int]
+    ways: dict[str, tuple[int, int, int, int]]
     answers: dict[str, int]
     to_ct: Estimate
     labels: dict[str, Finding]
     outcome: TwoPhaseOutcome | None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether system 1's drawing shows the policy's moves."""
+        return self.kind in _DRAWN
 
 
 def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: int) -> Flow:
@@ -140,30 +152,29 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         raise InputError(
             f"{path}: not the answers of 'duoscan screen --json' ({where}: {first['msg']}); screen again with --json"
         ) from error
-    if document.policy.kind not in _DRAWN:
-        raise InputError(
-            f"{path}: screened under the policy '{document.policy.kind}', whose moves the drawing does not show; "
-            "screen again with --policy confirm-positives or leave --screening out"
-        )
+    kind = document.policy.kind
     cases = tuple(patient.case() for patient in document.patients)
     names = [case.patient_id for case in cases]
     labels = _labels(names, records)
     answered = Counter(case.answer for case in cases)
     return Flow(
         models=document.models,
+        kind=kind,
+        policy=document.policy.name or kind.value,
         cases=cases,
         fingerprint=hashlib.sha256(content).hexdigest(),
-        counts=count_arrows(cases),
+        counts=count_arrows(cases, kind),
+        ways=count_ways(cases, kind),
         answers={answer: answered[answer] for answer in Answer if answered[answer]},
-        to_ct=bootstrap(Share(np.array([_goes_to_ct(case) for case in cases])), names, seed=seed)["share"],
+        to_ct=bootstrap(Share(np.array([_goes_to_ct(case, kind) for case in cases])), names, seed=seed)["share"],
         labels=labels,
         outcome=two_phase_outcome(cases, labels) if labels else None,
     )
 
 
-def count_arrows(cases: Sequence[CaseAnswer]) -> dict[str, int]:
+def count_arrows(cases: Sequence[CaseAnswer], kind: PolicyKind = PolicyKind.CONFIRM_POSITIVES) -> dict[str, int]:
     """Patients on each arrow of system 1's drawing; every patient leaves by exactly one end."""
-    to_ct = [case for case in cases if _goes_to_ct(case)]
+    to_ct = [case for case in cases if _goes_to_ct(case, kind)]
     xray = Counter(case.xray.state for case in cases)
     ct = Counter(case.ct.state for case in to_ct)
     return {
@@ -180,8 +191,20 @@ def count_arrows(cases: Sequence[CaseAnswer]) -> dict[str, int]:
     }
 
 
-def _goes_to_ct(case: CaseAnswer) -> bool:
-    return after_xray(case.xray.state, need_ct=case.need_ct)[0] is Step.TO_CT
+def count_ways(cases: Sequence[CaseAnswer], kind: PolicyKind) -> dict[str, tuple[int, int, int, int]]:
+    """By X-ray state: patients, those sent to CT, those answered positive, those answered negative."""
+    ways = {}
+    for state in _STATES:
+        own = [case for case in cases if case.xray.state == state]
+        if own:
+            answers = Counter(case.answer for case in own)
+            sent = sum(_goes_to_ct(case, kind) for case in own)
+            ways[str(state)] = (len(own), sent, answers[Answer.POSITIVE], answers[Answer.NEGATIVE])
+    return ways
+
+
+def _goes_to_ct(case: CaseAnswer, kind: PolicyKind) -> bool:
+    return after_xray(case.xray.state, need_ct=case.need_ct, kind=kind)[0] is Step.TO_CT
 
 
 def _labels(names: Sequence[str], records: Mapping[str, Sequence[ImageRecord]]) -> dict[str, Finding]:

@@ -14,6 +14,7 @@ from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.figures import draw_figures
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import sample_of
+from duoscan.evaluation.triage_document import read_triage
 from duoscan.report.charts import (
     Counts,
     class_counts,
@@ -26,6 +27,8 @@ from duoscan.report.flow import read_flow
 from duoscan.report.patients import evaluate_patients, how
 from duoscan.report.pictures import Pictures, make_pictures
 from duoscan.report.subject import OnImage, Subject, read_subjects, records_by_patient
+from duoscan.report.triage_section import GLOBALS as TRIAGE_GLOBALS
+from duoscan.report.triage_section import TriageSection, triage_section
 from duoscan.report.verdicts import Judgement, judge_subject
 from duoscan.report.versus import compare_all
 from duoscan.report.wording import (
@@ -40,6 +43,7 @@ from duoscan.report.wording import (
     tested_part,
 )
 from duoscan.terms import POSITIVE
+from duoscan.triage.policy import DESCRIPTIONS
 from duoscan.triage.rule import Answer
 
 if TYPE_CHECKING:
@@ -69,6 +73,7 @@ class Request:
         with_images: Whether images are shown; ``None`` shows them only where all are phantoms.
         command: What was typed.
         audits: Folders of ``duoscan audit``; without any, the newest evidence that each run holds.
+        triage: Folder of ``duoscan triage``.
     """
 
     targets: tuple[Path, ...]
@@ -78,6 +83,7 @@ class Request:
     with_images: bool | None = None
     command: str = "duoscan report"
     audits: tuple[Path, ...] = ()
+    triage: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -126,11 +132,12 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
     flow = None
     if request.screening is not None:
         flow = read_flow(request.screening, records_by_patient(subjects), request.seed)
-    page = _environment().get_template("page.html")
+    page = environment().get_template("page.html")
     return page.render(
         chapters=chapters,
         versuses=compare_all([(one.subject, one.evaluation) for one in chapters], request.seed),
         flow=flow,
+        triage=None if request.triage is None else _triage(request.triage, chapters),
         graphs={part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts},
         request=request,
         version=duoscan.__version__,
@@ -156,6 +163,18 @@ def _chapter(subject: Subject, anchor: str, request: Request, audits: Sequence[A
         pictures=make_pictures(subject, evaluation, request.seed, wanted=request.with_images),
         judgement=judge_subject(subject, evaluation, audits),
     )
+
+
+def _triage(folder: Path, chapters: Sequence[Chapter]) -> TriageSection:
+    """The policies, under the verdicts of this report's chapters where they are of the same models."""
+    document = read_triage(folder)
+    verdicts = {
+        phase: chapter.judgement.verdict
+        for phase, model in document["models"].items()
+        for chapter in chapters
+        if chapter.subject.making and chapter.subject.making.info.graph_sha256 == model["graph_sha256"]
+    }
+    return triage_section(document, verdicts)
 
 
 def _figures(subject: Subject, evaluation: Evaluation, counts: Counts, anchor: str) -> dict[str, Markup]:
@@ -186,16 +205,17 @@ def _labels(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates of all pages, with what they know beside a page's own values."""
+    templates = Environment(
         loader=PackageLoader("duoscan.report"),
         autoescape=True,
         undefined=StrictUndefined,  # a name that a template misspells is an error, not a gap
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "interval": interval, "contract_steps": contract_steps}
-    environment.globals |= {
+    templates.filters |= {"number": number, "interval": interval, "contract_steps": contract_steps}
+    templates.globals |= {
         "METRIC_NAMES": METRIC_NAMES,
         "MOST_ROWS": MOST_ROWS,
         "NINE_METRICS": NINE_METRICS,
@@ -203,8 +223,10 @@ def _environment() -> Environment:
         "ANSWERS": tuple(Answer),
         "POSITIVE": POSITIVE,
         "how": how,
+        "DESCRIPTIONS": DESCRIPTIONS,
         "question": question,
         "operating_point": operating_point,
         "tested_part": tested_part,
+        **TRIAGE_GLOBALS,
     }
-    return environment
+    return templates

@@ -168,7 +168,7 @@ def certify(policy: Policy, patients: PatientScores, promise: Promise, models: M
     if union:
         ct_scores = patients.ct[patients.sick & ~np.isnan(patients.ct)]
         ct_threshold = _threshold(ct_scores, alpha, delta, promise.method)
-    scores = _leaving_scores(policy, patients, promise.scope)
+    scores = leaving_scores(policy, patients, promise.scope)
     low = min(_threshold(scores, alpha, delta, promise.method), 1.0)
     rule_in = None if policy.xray_rule_in is None else max(low, policy.xray_rule_in)
     moved = {"xray_threshold": low, "xray_rule_in": rule_in, "ct_threshold": ct_threshold, "certificate": None}
@@ -212,7 +212,7 @@ def fingerprint_of(rows: list[tuple[str, bool, float | None, float | None]]) -> 
     return hashlib.sha256(json.dumps(sorted(rows, key=lambda row: row[0])).encode()).hexdigest()
 
 
-def _leaving_scores(policy: Policy, patients: PatientScores, scope: Scope) -> FloatArray:
+def leaving_scores(policy: Policy, patients: PatientScores, scope: Scope) -> FloatArray:
     """Per sick patient, the X-ray threshold up to which the patient does not leave; ``-inf`` if the CT lets go.
 
     Where the X-ray lets nobody leave, a sick patient answered negative is one whom the CT misses.

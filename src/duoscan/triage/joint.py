@@ -118,24 +118,17 @@ class JointRates:
     npv: FloatArray
 
 
-def joint_rates(outcome: Outcome, sick: BoolArray, prevalence: float, weights: FloatArray | None = None) -> JointRates:
-    """Figures of paired patients, measured.
+def joint_rates(outcome: Outcome, sick: BoolArray, prevalence: float) -> JointRates:
+    """Figures of paired patients of both classes, measured; R is 1.
 
     Args:
         outcome: What the policy says of N patients.
         sick: shape (N,).
         prevalence: Share of the sick where the policy is to be used, from 0 to 1.
-        weights: shape (R, N); how often each patient counts. Once each where ``None``, and then R is 1.
     """
-    counted = np.ones((1, len(sick))) if weights is None else weights
-    columns = np.column_stack([outcome.positive, outcome.negative, outcome.to_ct, np.ones_like(sick)])
-    of_sick = counted @ (columns & sick[:, None]).astype(np.float64)
-    of_well = counted @ (columns & ~sick[:, None]).astype(np.float64)
-    return rates_at(
-        _shares(of_sick[:, :3], of_sick[:, 3:]),
-        _shares(of_well[:, :3], of_well[:, 3:]),
-        prevalence,
-    )
+    columns = np.column_stack([outcome.positive, outcome.negative, outcome.to_ct])
+    of_sick, of_well = (columns[chosen].mean(axis=0, keepdims=True) for chosen in (sick, ~sick))
+    return rates_at(of_sick, of_well, prevalence)
 
 
 def rates_at(of_sick: FloatArray, of_well: FloatArray, prevalence: float) -> JointRates:
@@ -186,7 +179,7 @@ def margins(policy: Policy, patients: PatientScores, *, of_sick: bool, weights: 
         policy: Resolved.
         patients: With either score missing where that examination was not made.
         of_sick: The sick, or the well.
-        weights: shape (R, N); as in :func:`joint_rates`.
+        weights: shape (R, N); how often each patient counts. Once each where ``None``, and then R is 1.
     """
     counted = np.ones((1, len(patients))) if weights is None else weights
     chosen = patients.sick == of_sick

@@ -1,6 +1,7 @@
 """How long patients wait for the X-ray to be read and for a CT, by simulation.
 
 Patients arrive at random (Poisson) and wait for one of c readers; those whom the policy sends then wait for a scanner.
+Where nobody's X-ray is needed, they go to the scanner at once.
 Reading and scanning take exponential times. Sick-first takes patients with a positive X-ray answer before the others
 at both stations, without interrupting anyone; within each group, and in first-come altogether, who came first is
 first. One replication is one run from an empty department; its first patients are not counted.
@@ -44,14 +45,18 @@ class Department:
             if not 0 < value < np.inf:
                 raise InputError(f"{name.replace('_', ' ')} {value} is out of range; give a number above 0")
 
-    def check_load(self, share_to_ct: float) -> None:
+    def check_load(self, share_to_ct: float, *, reads_xray: bool = True) -> None:
         """Refuses a station that cannot keep up.
+
+        Args:
+            share_to_ct: Of the patients.
+            reads_xray: Whether their X-rays are read.
 
         Raises:
             InputError: Work arrives as fast as it is done, or faster, so that waiting grows for ever.
         """
         for name, rate, minutes, servers in (
-            ("readers", self.arrivals_per_hour, self.read_minutes, self.readers),
+            ("readers", self.arrivals_per_hour * reads_xray, self.read_minutes, self.readers),
             ("scanners", self.arrivals_per_hour * share_to_ct, self.scan_minutes, self.scanners),
         ):
             load = rate * minutes / 60.0 / servers
@@ -68,12 +73,14 @@ class Flow:
         first: Whether sick-first takes them first: the X-ray answered positive.
         to_ct: Whether the policy sends them to CT.
         weights: Chance of each to arrive, sum 1; sets the prevalence.
+        reads_xray: Whether the policy needs an X-ray at all.
     """
 
     sick: BoolArray
     first: BoolArray
     to_ct: BoolArray
     weights: FloatArray
+    reads_xray: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Waits:
     """Waiting of the counted patients of one replication; each shape (M,).
 
     Attributes:
-        read_minutes: Wait for the reader.
+        read_minutes: Wait for the reader; 0 where no X-ray is read.
         ct_minutes: Wait for the scanner; ``nan`` where not sent.
         sick: By the reference.
         first: Whether taken first under sick-first.
@@ -123,18 +130,19 @@ def simulate(
         import simpy
     except ImportError as error:
         raise MissingExtraError("evaluate", "simulating waiting times") from error
-    department.check_load(float(flow.weights @ flow.to_ct))
+    department.check_load(float(flow.weights @ flow.to_ct), reads_xray=flow.reads_xray)
     rng, total = np.random.default_rng(seed), patients + warm_up
     who = rng.choice(len(flow.sick), size=total, p=flow.weights)
     gaps = rng.exponential(60.0 / department.arrivals_per_hour, total)
     services = rng.exponential(1.0, (total, 2)) * [department.read_minutes, department.scan_minutes]
     waits = np.full((total, 2), np.nan)
+    waits[:, 0] = 0.0
     environment = simpy.Environment()
     stations = [simpy.PriorityResource(environment, each) for each in (department.readers, department.scanners)]
 
     def patient(number: int) -> Iterator[Any]:
         priority = 0 if sick_first and flow.first[who[number]] else 1
-        for place in range(1 + int(flow.to_ct[who[number]])):
+        for place in range(0 if flow.reads_xray else 1, 1 + int(flow.to_ct[who[number]])):
             came = environment.now
             with stations[place].request(priority=priority) as turn:
                 yield turn

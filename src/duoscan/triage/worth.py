@@ -7,7 +7,8 @@ p_t at which one would treat (Vickers and Elkin, Medical Decision Making 2006):
 
 π is the prevalence, and ``harm`` what one CT costs in true positives: 0.01 means that 100 CTs are worth one found case.
 The expected cost of a patient uses costs that the user states; none is shipped. Sensitivity, false-positive rate and
-share sent to CT are taken within the sick and within the well, so that both hold at any prevalence.
+share sent to CT are taken within the sick and within the well, so that both hold at any prevalence. Both are weighted
+sums of these four shares: :class:`Weights` says with which weights.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from duoscan.triage.rule import PolicyKind
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from duoscan.triage.policy import BoolArray, FloatArray, Outcome
+    from duoscan.triage.policy import BoolArray, Outcome
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class ClassShares:
-    """A policy within the sick and within the well; each shape (R,) for R resamples.
+    """A policy within the sick and within the well.
 
     Attributes:
         sensitivity: Share of the sick answered positive.
@@ -60,50 +61,68 @@ class ClassShares:
         xray: Share who have an X-ray: 0 under CT for all, otherwise 1.
     """
 
-    sensitivity: FloatArray
-    false_positive_rate: FloatArray
-    sick_to_ct: FloatArray
-    well_to_ct: FloatArray
+    sensitivity: float
+    false_positive_rate: float
+    sick_to_ct: float
+    well_to_ct: float
     xray: float = 1.0
 
-    def to_ct(self, prevalence: float) -> FloatArray:
-        """Share of all patients sent to CT at a prevalence, shape (R,)."""
+    def to_ct(self, prevalence: float) -> float:
+        """Share of all patients sent to CT at a prevalence."""
         return prevalence * self.sick_to_ct + (1.0 - prevalence) * self.well_to_ct
 
 
-def class_shares(outcome: Outcome, sick: BoolArray, kind: PolicyKind, weights: FloatArray | None = None) -> ClassShares:
-    """The shares of paired patients.
+@dataclass(frozen=True)
+class Weights:
+    """A worth as a weighted sum of the shares of a policy; attributes as in :class:`ClassShares`."""
+
+    sensitivity: float
+    false_positive_rate: float
+    sick_to_ct: float
+    well_to_ct: float
+    constant: float = 0.0
+
+    def of(self, shares: ClassShares) -> float:
+        """The worth."""
+        return (
+            self.constant
+            + self.sensitivity * shares.sensitivity
+            + self.false_positive_rate * shares.false_positive_rate
+            + self.sick_to_ct * shares.sick_to_ct
+            + self.well_to_ct * shares.well_to_ct
+        )
+
+
+def class_shares(outcome: Outcome, sick: BoolArray, kind: PolicyKind) -> ClassShares:
+    """The shares of paired patients, ``nan`` of a class that is not there.
 
     Args:
         outcome: What the policy says of N patients.
         sick: shape (N,).
         kind: Of the policy.
-        weights: shape (R, N); how often each patient counts. Once each where ``None``, and then R is 1.
     """
-    counted = np.ones((1, len(sick))) if weights is None else weights
 
-    def share(of: BoolArray, among: BoolArray) -> FloatArray:
-        total = counted @ among.astype(np.float64)
-        out = np.full(total.shape, np.nan)
-        np.divide(counted @ (of & among).astype(np.float64), total, out=out, where=total > 0)
-        return out
+    def share(of: BoolArray, among: BoolArray) -> float:
+        return float(of[among].mean()) if among.any() else np.nan
 
     return ClassShares(
         share(outcome.positive, sick),
         share(outcome.positive, ~sick),
         share(outcome.to_ct, sick),
         share(outcome.to_ct, ~sick),
-        0.0 if kind is PolicyKind.CT_FOR_ALL else 1.0,
+        xray_share(kind),
     )
 
 
-def net_benefit(
-    shares: ClassShares, prevalence: float, threshold_probability: float, ct_harm: float = 0.0
-) -> FloatArray:
-    """Net benefit in true positives a patient, shape (R,).
+def xray_share(kind: PolicyKind) -> float:
+    """Share of patients whose X-ray a policy needs: none under CT for all, everyone's under the others."""
+    return 0.0 if kind is PolicyKind.CT_FOR_ALL else 1.0
+
+
+def net_benefit_weights(prevalence: float, threshold_probability: float, ct_harm: float = 0.0) -> Weights:
+    """Net benefit in true positives a patient.
 
     Args:
-        shares: Of the policy.
         prevalence: Share of the sick, from 0 to 1.
         threshold_probability: P(covid) from which on one would treat.
         ct_harm: Harm of a CT in true positives.
@@ -115,8 +134,12 @@ def net_benefit(
     if not 0.0 <= ct_harm < np.inf:
         raise InputError(f"harm of a CT {ct_harm} is out of range; give 0 or more, in true positives a CT")
     p = _share(prevalence)
-    found, wrong = p * shares.sensitivity, (1.0 - p) * shares.false_positive_rate
-    return np.asarray(found - wrong * odds - ct_harm * shares.to_ct(p))
+    return Weights(p, -(1.0 - p) * odds, -ct_harm * p, -ct_harm * (1.0 - p))
+
+
+def net_benefit(shares: ClassShares, prevalence: float, threshold_probability: float, ct_harm: float = 0.0) -> float:
+    """Net benefit of a policy; arguments as in :func:`net_benefit_weights`."""
+    return net_benefit_weights(prevalence, threshold_probability, ct_harm).of(shares)
 
 
 def treat_all(prevalence: float, threshold_probability: float) -> float:
@@ -129,38 +152,30 @@ def treat_all(prevalence: float, threshold_probability: float) -> float:
     return p - (1.0 - p) * _odds(threshold_probability)
 
 
-def decision_curves(
-    policies: Mapping[str, ClassShares], prevalence: float, threshold_probabilities: FloatArray, ct_harm: float = 0.0
-) -> dict[str, FloatArray]:
-    """Name → net benefit over the threshold probabilities, shape (T,), with ``treat all`` and ``treat none``.
+def cost_weights(prevalence: float, costs: Costs, xray: float = 1.0) -> Weights:
+    """Expected cost of a patient in the unit of ``costs``.
 
     Args:
-        policies: With R = 1.
-        prevalence: Share of the sick.
-        threshold_probabilities: shape (T,).
-        ct_harm: As in :func:`net_benefit`.
-
-    Raises:
-        InputError: A share out of range, or a harm below 0.
-    """
-    curves = {
-        name: np.array([net_benefit(each, prevalence, float(t), ct_harm)[0] for t in threshold_probabilities])
-        for name, each in policies.items()
-    }
-    curves["treat all"] = np.array([treat_all(prevalence, float(t)) for t in threshold_probabilities])
-    curves["treat none"] = np.zeros(len(threshold_probabilities))
-    return curves
-
-
-def expected_cost(shares: ClassShares, prevalence: float, costs: Costs) -> FloatArray:
-    """Expected cost of a patient in the unit of ``costs``, shape (R,).
+        prevalence: Share of the sick, from 0 to 1.
+        costs: Of the user.
+        xray: Share of patients who have an X-ray.
 
     Raises:
         InputError: The prevalence is no share.
     """
     p = _share(prevalence)
-    errors = p * (1.0 - shares.sensitivity) * costs.miss + (1.0 - p) * shares.false_positive_rate * costs.false_positive
-    return np.asarray(errors + shares.xray * costs.xray + shares.to_ct(p) * costs.ct)
+    return Weights(
+        -p * costs.miss,
+        (1.0 - p) * costs.false_positive,
+        p * costs.ct,
+        (1.0 - p) * costs.ct,
+        p * costs.miss + xray * costs.xray,
+    )
+
+
+def expected_cost(shares: ClassShares, prevalence: float, costs: Costs) -> float:
+    """Expected cost of a patient under a policy; arguments as in :func:`cost_weights`."""
+    return cost_weights(prevalence, costs, shares.xray).of(shares)
 
 
 def cheapest(
@@ -171,7 +186,7 @@ def cheapest(
     Choose on calibration patients only. Of equally cheap ones, the more sensitive.
 
     Args:
-        policies: With R = 1.
+        policies: By name.
         prevalence: Share of the sick.
         costs: Of the user.
         target_sensitivity: From 0 to 1.
@@ -180,10 +195,10 @@ def cheapest(
         InputError: A share out of range.
     """
     target = _share(target_sensitivity)
-    keeping = {name: each for name, each in policies.items() if each.sensitivity[0] >= target}
+    keeping = {name: each for name, each in policies.items() if each.sensitivity >= target}
     return min(
         keeping,
-        key=lambda name: (float(expected_cost(keeping[name], prevalence, costs)[0]), -keeping[name].sensitivity[0]),
+        key=lambda name: (expected_cost(keeping[name], prevalence, costs), -keeping[name].sensitivity),
         default=None,
     )
 

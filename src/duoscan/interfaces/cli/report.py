@@ -26,6 +26,11 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of 'duoscan audit', once a modality; left out: the newest evidence that each run holds.",
 )
+@click.option(
+    "--triage",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of 'duoscan triage', shown as policies with sliders.",
+)
 @click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of resamples and drawn images.")
 @click.option(
@@ -39,6 +44,7 @@ def report_command(
     manifest: Path | None,
     screening: Path | None,
     audits: tuple[Path, ...],
+    triage: Path | None,
     out: Path,
     seed: int,
     with_images: bool | None,
@@ -48,13 +54,11 @@ def report_command(
     A RUN is a folder of 'duoscan train', or a predictions table of any model, of which less is known. With runs of
     both modalities the X-ray is compared with the CT.
     """
-    for package in ("jinja2", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("evaluate", "duoscan report")
+    check_can_write_pages("duoscan report")
     from duoscan.report.page import Request, build_report
 
     command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    request = Request(runs, manifest, screening, seed, with_images, command, audits)
+    request = Request(runs, manifest, screening, seed, with_images, command, audits, triage)
     with click.progressbar(length=0, label="Answering images", file=sys.stderr) as bar:
 
         def on_image(total: int) -> None:
@@ -65,3 +69,14 @@ def report_command(
         page = build_report(request, on_image)
     write_text(out, page)
     click.echo(f"Written to {out}")
+
+
+def check_can_write_pages(what: str) -> None:
+    """Refuse early where what draws and fills pages is not installed.
+
+    Raises:
+        MissingExtraError: It is not.
+    """
+    for package in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingExtraError("evaluate", what)

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
-import numpy as np
 
+from duoscan.audit.storage import read_audit
 from duoscan.errors import InputError
-from duoscan.evaluation.figures import check_can_draw, render
-from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
-from duoscan.evaluation.modalities import Dose, benefits_and_drawbacks, compare_modalities
-from duoscan.evaluation.operating import (
-    FORMAT,
-    VERSION,
-    Choice,
-    Offer,
-    Setting,
-    choose,
-    group_json,
-    is_paired,
-    operating_table,
-    scores_json,
-)
-from duoscan.evaluation.policies import FIGURES, PolicyFigures
+from duoscan.evaluation.abstention import DEFAULT_SET_ERROR
+from duoscan.evaluation.figures import render
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
+from duoscan.evaluation.modalities import Dose
+from duoscan.evaluation.operating import Choice, Offer, Setting, choose, operating_table
+from duoscan.evaluation.policies import PolicyFigures
 from duoscan.evaluation.policy_figure import policy_figure
-from duoscan.evaluation.thresholds import youden_threshold
+from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, triage_document
 from duoscan.files import write_bytes, write_text
-from duoscan.inference.bundle import SUFFIX, Bundle, read_bundle
-from duoscan.inference.predictor import predict_manifest
-from duoscan.manifest.table import read_manifest
-from duoscan.predictions import Prediction, read_predictions, write_predictions
+from duoscan.inference.bundle import SUFFIX
+from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.interfaces.cli.report import check_can_write_pages
+from duoscan.interfaces.cli.triage_phases import (
+    Phase,
+    counted_in,
+    judged,
+    operating_point,
+    phase_patients,
+    read_phase,
+    sources_of,
+)
+from duoscan.interfaces.cli.triage_shown import show_triage
+from duoscan.predictions import write_predictions
 from duoscan.terms import Modality, Split
+from duoscan.triage.assumptions import read_assumptions
 from duoscan.triage.certify import Method, Models, Promise, Scope
-from duoscan.triage.joint import PatientScores, patient_scores
 from duoscan.triage.policy import Policy, policy_toml, read_policy
 from duoscan.triage.rule import PolicyKind
 from duoscan.triage.stored import store_policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-RUN_BUNDLE = "model.duoscan"
-PIPED_WIDTH = 170  # characters, where no terminal says how wide it is
+    from duoscan.evaluation.abstention import Abstention
+
 _FILE = click.Path(exists=True, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _MADE_HERE = (
     "These patients are the validation part the models were trained with, which chose the training epoch and the "
@@ -57,23 +59,6 @@ _CHOSEN_HERE = (
     "The CT threshold was chosen on the calibration patients themselves, which weakens a joint promise; give "
     "--ct-threshold."
 )
-
-
-@dataclass(frozen=True)
-class _Phase:
-    """One phase: its answers and, unless they came as a table, its bundle."""
-
-    name: str
-    rows: list[Prediction]
-    bundle: Bundle | None
-
-    @property
-    def digest(self) -> str:
-        return self.bundle.digest if self.bundle else ""
-
-    @property
-    def study_digest(self) -> str:
-        return self.bundle.study_digest if self.bundle else ""
 
 
 @click.command("triage")
@@ -96,9 +81,23 @@ class _Phase:
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--dose-msv", nargs=2, type=click.FloatRange(0), help="Dose of one X-ray and of one CT, in mSv.")
+@click.option("--ct-harm", type=click.FloatRange(0, 1, max_open=True), help="Harm of a CT, in true positives.")
+@click.option("--assumptions", type=_TABLE, help="TOML file of your costs and department; none are assumed.")
+@click.option(
+    "--set-error",
+    default=DEFAULT_SET_ERROR,
+    show_default=True,
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Largest share of each class whose prediction set lacks it.",
+)
+@click.option("--audit", "audits", multiple=True, type=_FOLDER, help="Folder of 'duoscan audit', once a modality.")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
+@click.option(
+    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
+)
+@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def triage_command(
     xray: Path,
@@ -115,9 +114,15 @@ def triage_command(
     xray_threshold: float | None,
     ct_threshold: float | None,
     dose_msv: tuple[float, float] | None,
+    ct_harm: float | None,
+    assumptions: Path | None,
+    set_error: float,
+    audits: tuple[Path, ...],
     out: Path,
     resamples: int,
     seed: int,
+    ledger: Path | None,
+    new_test_set: bool,
     force: bool,
 ) -> None:
     """Compare all policies, certify a threshold, choose a policy and store it.
@@ -126,38 +131,59 @@ def triage_command(
     column split says val for calibration patients and test for the others.
 
     \b
-    Writes into --out: policy.toml, triage.json, the answers as cxr-predictions.csv and ct-predictions.csv (give them
-    for RUN_XRAY and RUN_CT to try other wishes at once), the figure policies.svg, and copies of the bundles
-    that carry the policy.
+    Writes into --out: report.html (all of it, with sliders), policy.toml, triage.json, the answers as
+    cxr-predictions.csv and ct-predictions.csv (give them for RUN_XRAY and RUN_CT to try other wishes at once),
+    referred.csv (patients for a person to answer), the figure policies.svg, and copies of the bundles that carry
+    the policy.
     """
     check_resamples(resamples)
-    check_can_draw()
+    check_can_write_pages("duoscan triage")
+    stated = read_assumptions(assumptions, ct_harm)
     promise = Promise(miss_rate, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
-    phases = _phase(xray, Modality.CXR, manifest, calibration), _phase(ct, Modality.CT, manifest, calibration)
-    calibrating, test = (_patients(phases, part) for part in (Split.VAL, Split.TEST))
+    command = command_line()
+    book_at = counted_in(ledger, command, replaces=new_test_set)
+    phases = (
+        read_phase(xray, Modality.CXR, manifest, calibration, book_at),
+        read_phase(ct, Modality.CT, manifest, calibration, book_at),
+    )
+    calibrating, test = (phase_patients(phases, part) for part in (Split.VAL, Split.TEST))
     notes = [] if calibration or not any(phase.bundle for phase in phases) else [_MADE_HERE]
     if promise.scope == "joint" and ct_threshold is None and phases[1].bundle is None:
         notes.append(_CHOSEN_HERE)
     setting = Setting(
-        _operating_point(phases[0], calibrating, xray_threshold),
-        _operating_point(phases[1], calibrating, ct_threshold),
+        operating_point(phases[0], calibrating, xray_threshold),
+        operating_point(phases[1], calibrating, ct_threshold),
         replace(promise, caveat=" ".join(notes)),
         Models(phases[0].study_digest, phases[1].study_digest),
         prevalence,
         resamples,
         seed,
     )
+    points = setting.xray_threshold, setting.ct_threshold
+    models = {
+        key: {"name": phase.name, "graph_sha256": phase.digest, "threshold": point}
+        for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
+    }
+    origin = f"all of {calibration.name}" if calibration else "val rows"
+    ground = Ground(calibrating, test, sources_of(phases), models, origin, tuple(notes), command)
+    extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
     choice = choose(offers, kind, given)
-    document = _document(offers, choice, setting, (calibrating, test), phases, notes)
-    document["comparison"] = _comparison(test, setting, offers, Dose(*dose_msv) if dose_msv else None)
-    document["calibration"]["origin"] = f"all of {calibration.name}" if calibration else "val rows"
-    _write(out, document, choice, phases)
+    abstaining = abstentions(ground, setting, extras)
+    document = triage_document(offers, choice, setting, ground, extras, abstaining)
+    audited = [read_audit(folder) for folder in audits]
+    document["verdicts"] = {
+        key: judged(phase, point, audited, setting)
+        for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
+    }
+    _write(out, document, choice, phases, abstaining)
     _draw(out, offers, choice)
-    _show(offers, choice, document)
-    click.echo(f"Written to {out}: duoscan screen --policy {out / 'policy.toml'} obeys it")
+    show_triage(offers, choice, document)
+    for phase in phases:
+        click.echo(f"{phase.modality.spoken}: {phase.count.spoken}")
+    click.echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, Policy | None]:
@@ -177,98 +203,35 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise InputError(f"{out}: the folder is not empty; give another one or write over it with --force")
 
 
-def _phase(target: Path, modality: Modality, manifest: Path | None, calibration: Path | None) -> _Phase:
-    if not target.is_dir() and target.suffix != SUFFIX:
-        if calibration:
-            raise InputError("--calibration goes with runs and bundles; in a table, call calibration rows 'val'")
-        rows = [replace(row, modality=row.modality or modality) for row in read_predictions(target)]
-        return _Phase(target.name, [row for row in rows if row.modality is modality], None)
-    if manifest is None:
-        raise InputError(f"{target} is a model; name the images it shall answer with --manifest")
-    bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
-    if bundle.info.modality is not modality:
-        raise InputError(f"{target} answers {bundle.info.modality.spoken}; here a {modality.spoken} model is needed")
-    tables = {
-        Split.VAL: read_manifest(calibration) if calibration else read_manifest(manifest).where(split=Split.VAL),
-        Split.TEST: read_manifest(manifest).where(split=Split.TEST),
-    }
-    rows = []
-    for counts_as, everything in tables.items():
-        table = everything.where(modality=modality)
-        with click.progressbar(length=len(table), label=f"{modality.spoken}, {counts_as}", file=sys.stderr) as bar:
-            answered = predict_manifest(bundle, table, on_image=lambda: bar.update(1))
-        rows += [replace(row, split=counts_as) for row in answered]
-    return _Phase(bundle.info.name, rows, bundle)
-
-
-def _patients(phases: Sequence[_Phase], part: Split) -> PatientScores:
-    rows = [row for phase in phases for row in phase.rows if row.split is part]
-    if not rows:
-        called = "calibration" if part is Split.VAL else "test"
-        raise InputError(f"no {called} rows: none has the split '{part}'; state it in the column split")
-    return patient_scores(rows)
-
-
-def _operating_point(phase: _Phase, patients: PatientScores, given: float | None) -> float:
-    """As given, else the bundle's for studies, else Youden's on the calibration patients."""
-    if given is not None:
-        return given
-    if phase.bundle:
-        return phase.bundle.info.study_threshold
-    modality = phase.rows[0].modality
-    scores = patients.xray if modality is Modality.CXR else patients.ct
-    known = ~np.isnan(scores)
-    return youden_threshold(patients.sick[known], scores[known])
-
-
-def _document(
-    offers: Sequence[Offer],
+def _write(
+    out: Path,
+    document: dict[str, Any],
     choice: Choice,
-    setting: Setting,
-    groups: tuple[PatientScores, PatientScores],
-    phases: tuple[_Phase, _Phase],
-    notes: list[str],
-) -> dict[str, Any]:
-    calibrating, test = groups
-    points = setting.xray_threshold, setting.ct_threshold
-    promise = {name: value for name, value in vars(setting.promise).items() if name != "caveat"}
-    if not is_paired(test):
-        notes = [*notes, "X-ray and CT come from different patients: joint figures are bounds, not measurements."]
-    return {
-        "format": FORMAT,
-        "version": VERSION,
-        "prevalence": offers[0].test.prevalence,
-        "prevalence_origin": "test patients" if setting.prevalence is None else "given",
-        "promise": promise,
-        "models": {
-            key: {"name": phase.name, "graph_sha256": phase.digest, "threshold": point}
-            for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
-        },
-        "calibration": group_json(calibrating) | {"fingerprint": calibrating.fingerprint()},
-        "test": group_json(test),
-        "policies": [offer.to_json() for offer in offers],
-        "chosen": {"kind": choice.offer.policy.kind.value, "name": choice.offer.policy.name, "why": choice.why},
-        "scores": {"calibration": scores_json(calibrating), "test": scores_json(test)},
-        "notes": notes,
-    }
+    phases: tuple[Phase, Phase],
+    abstaining: Mapping[str, Abstention],
+) -> None:
+    from duoscan.report.triage_page import build_triage_page
 
-
-def _comparison(test: PatientScores, setting: Setting, offers: Sequence[Offer], dose: Dose | None) -> dict[str, Any]:
-    comparison = compare_modalities(
-        test, setting.xray_threshold, setting.ct_threshold, resamples=setting.resamples, seed=setting.seed
-    )
-    measured = [offer.test for offer in offers if isinstance(offer.test, PolicyFigures)]
-    return comparison.to_json() | {"benefits": benefits_and_drawbacks(comparison, measured, dose)}
-
-
-def _write(out: Path, document: dict[str, Any], choice: Choice, phases: tuple[_Phase, _Phase]) -> None:
     policy = choice.offer.policy
     write_text(out / "policy.toml", policy_toml(policy))
     for key, phase in zip(Modality, phases, strict=True):
         write_predictions(phase.rows, out / f"{key}-predictions.csv")
         if phase.bundle:
             store_policy(phase.bundle, policy, out / f"{key}{SUFFIX}")
-    write_text(out / "triage.json", json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / "referred.csv", _referred_csv(abstaining, sources_of(phases)))
+    write_text(out / FILE_NAME, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / "report.html", build_triage_page(document))
+
+
+def _referred_csv(abstaining: Mapping[str, Abstention], sources: Mapping[str, str]) -> str:
+    """One row a test patient and phase that a person should answer."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["patient_id", "phase", "set", "probability", "source"])
+    for phase, each in abstaining.items():
+        for name, probability, kind in each.referred():
+            writer.writerow([name, phase, kind, f"{probability:.6f}", sources.get(name, "")])
+    return buffer.getvalue()
 
 
 def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
@@ -278,50 +241,3 @@ def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
         chosen = choice.offer.test if isinstance(choice.offer.test, PolicyFigures) else None
         for name, content in render({"policies": policy_figure(measured, chosen)}).items():
             write_bytes(out / name, content)
-
-
-def _show(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    group, at = document["test"], document["prevalence"]
-    table = Table(
-        "policy",
-        *FIGURES.values(),
-        title=f"On {group['patients']} test patients, {group['sick']} sick, at prevalence {at:.3f}",
-        title_justify="left",
-    )
-    for offer in offers:
-        chosen = " ← chosen" if offer is choice.offer else ""
-        table.add_row(f"{offer.policy.name}{chosen}", *(_cell(offer, name) for name in FIGURES))
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
-    with console.capture() as capture:
-        console.print(table)
-    click.echo(capture.get(), nl=False)
-    click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
-    if choice.offer.policy.certificate:
-        click.echo(f"Promise: {choice.offer.policy.certificate.promise}")
-    for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
-        click.echo(f"Not certified: {refusal}")
-    for note in document["notes"]:
-        click.echo(f"Note: {note}")
-
-
-def _cell(offer: Offer, name: str) -> str:
-    """``value [low, high]``, or the range the margins allow with the intervals of its ends."""
-    digits = 1 if name in {"missed_per_1000", "cts_avoided_per_100"} else 3
-    if isinstance(offer.test, PolicyFigures):
-        return _interval(offer.test.figures[name], digits)
-    low, high = offer.test.low[name], offer.test.high[name]
-    ends = f"{low.value:.{digits}f}", f"{high.value:.{digits}f}"
-    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
-
-
-def _interval(estimate: Estimate, digits: int) -> str:
-    if np.isnan(estimate.value):
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} \\[{estimate.low:.{digits}f}, {estimate.high:.{digits}f}]"

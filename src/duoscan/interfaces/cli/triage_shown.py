@@ -1,0 +1,196 @@
+"""What ``duoscan triage`` prints: the operating table and what the policies are worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from duoscan.audit.gate import Verdict
+from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.evaluation.policies import FIGURES, PolicyFigures
+from duoscan.evaluation.worth import PREVALENCES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from duoscan.evaluation.intervals import Estimate
+    from duoscan.evaluation.operating import Choice, Offer
+
+PIPED_WIDTH = 170  # characters, where no terminal says how wide it is
+DASH = "–"
+_ONE_DIGIT = {"missed_per_1000", "cts_avoided_per_100"}
+
+
+def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
+    """Print everything that is to be read before a policy is obeyed."""
+    _show_policies(offers, choice, document)
+    click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
+    if choice.offer.policy.certificate:
+        click.echo(f"Promise: {choice.offer.policy.certificate.promise}")
+    for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
+        click.echo(f"Not certified: {refusal}")
+    names = [offer.policy.name for offer in offers]
+    _show_worth(document["worth"], names)
+    _show_waiting(document["waiting"], names)
+    _show_comparison(document["comparison"])
+    _show_abstention(document["abstention"])
+    for phase, verdict in document["verdicts"].items():
+        said = Verdict.from_json(verdict)
+        not_run = (f"not run: {', '.join(said.not_run)}",) if said.not_run else ()
+        click.echo(f"Verdict on the {_PHASES[phase]}: {'; '.join((said.level, *said.reasons, *not_run))}")
+    for note in document["notes"]:
+        click.echo(f"Note: {note}")
+
+
+_PHASES = {"xray": "X-ray model", "ct": "CT model"}
+
+
+def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
+    group, at = document["test"], document["prevalence"]
+    rows = [
+        (
+            f"{offer.policy.name}{' ← chosen' if offer is choice.offer else ''}",
+            *(_cell(offer, name) for name in FIGURES),
+        )
+        for offer in offers
+    ]
+    title = f"On {group['patients']} test patients, {group['sick']} sick, at prevalence {at:.3f}"
+    _print(title, ("policy", *FIGURES.values()), rows)
+
+
+def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
+    if "refusal" in worth:
+        click.echo(f"No worth: {worth['refusal']}")
+        return
+    cost = worth["cost"]
+    has_costs = "refusal" not in cost
+    head = ["policy", f"Net benefit at p_t {worth['treat_from']:g}, harm of a CT {worth['ct_harm']:g}"]
+    rows = [[name, _spoken(net)] for name, net in zip(names, worth["net_benefit"]["at"], strict=True)]
+    if has_costs:
+        head.append("Expected cost a patient")
+        rows = [[*row, _spoken(each)] for row, each in zip(rows, cost["at"], strict=True)]
+    _print("Worth at the same prevalence; over threshold probability and prevalence in the page", head, rows)
+    if not has_costs:
+        click.echo(f"No cost: {cost['refusal']}")
+        return
+    wish = f"a sensitivity of at least {cost['target_sensitivity']:g} on the calibration patients"
+    if cost["cheapest"] is None:
+        click.echo(f"Cheapest: no policy has {wish}")
+        return
+    click.echo(f"Cheapest with {wish}: {names[cost['cheapest']]}, {_spoken(cost['at'][cost['cheapest']])} a patient")
+    click.echo(f"Cheapest over prevalence: {_stretches(cost['cheapest_over_prevalence'], names)}")
+
+
+def _stretches(places: Sequence[int | None], names: Sequence[str]) -> str:
+    """Runs of equal policies over the prevalences: ``0.02 to 0.1 rule-out; 0.12 to 0.8 ct-for-all``."""
+    found: list[list[Any]] = []
+    for prevalence, place in zip(PREVALENCES, places, strict=True):
+        if found and found[-1][2] == place:
+            found[-1][1] = prevalence
+        else:
+            found.append([prevalence, prevalence, place])
+    return "; ".join(f"{low:g} to {high:g} {'none' if at is None else names[at]}" for low, high, at in found)
+
+
+def _show_waiting(waiting: dict[str, Any], names: Sequence[str]) -> None:
+    if "refusal" in waiting:
+        click.echo(f"No waiting time: {waiting['refusal']}")
+        return
+    shown = {"sick median": "Sick, median", "sick p95": "Sick, 95 %", "others p95": "Others, 95 %"}
+    orders = {"first_come": "first come", "sick_first": "sick first"}
+    rows = [
+        [name, *(DASH if "refusal" in row else _spoken(row[order][key], 1) for order in orders for key in shown)]
+        for name, row in zip(names, waiting["policies"], strict=True)
+    ]
+    head = ["policy", *(f"{text} ({order})" for order in orders.values() for text in shown.values())]
+    stated = waiting["department"]
+    _print(
+        f"Minutes until X-ray and CT are read, simulated {waiting['replications']} times at "
+        f"{stated['arrivals_per_hour']:g} arrivals an hour",
+        head,
+        rows,
+    )
+    for name, row in zip(names, waiting["policies"], strict=True):
+        if "refusal" in row:
+            click.echo(f"No waiting time of {name}: {row['refusal']}")
+
+
+def _show_comparison(comparison: dict[str, Any]) -> None:
+    rows = [
+        (METRIC_NAMES[row["metric"]], *(_estimate(row[side]) for side in ("xray", "ct", "ct_minus_xray")))
+        for row in comparison["rows"]
+    ]
+    title = f"X-ray against CT, {comparison['sick_each']} sick and {comparison['well_each']} well each"
+    _print(title, ("", "X-ray", "CT", "CT − X-ray"), rows)
+    click.echo(comparison["note"])
+    doses = [row for row in comparison["benefits"] if "ose" in row["aspect"]]
+    for row in doses:
+        if row["xray"] == "not given":
+            click.echo("Radiation dose: not given and none is assumed; give it with --dose-msv XRAY CT")
+        else:
+            click.echo(f"{row['aspect']}: X-ray {row['xray']}, CT {row['ct']}")
+
+
+def _show_abstention(abstention: dict[str, Any]) -> None:
+    rows = []
+    for phase, title in _PHASES.items():
+        of = abstention[phase]
+        half = of["coverage"].index(0.5)
+        rows.append(
+            (
+                title,
+                _spoken(of["risk"][-1]),
+                _spoken(of["risk"][half]),
+                *(str(sum(of["sets"][name].values())) for name in ("covid", "not covid", "both", "none")),
+                _spoken(of["referred"]["share"]),
+            )
+        )
+    head = ("", "Error, all answered", "Error, surest half", "covid", "not covid", "both", "none", "Referred")
+    _print(
+        f"Prediction sets at an error of {abstention['error']:g} in each class; both and none are referred", head, rows
+    )
+    for phase, title in _PHASES.items():
+        sources = abstention[phase]["referred_by_source"]
+        if len(sources) > 1:
+            said = "; ".join(f"{name} {row['referred']} of {row['patients']}" for name, row in sources.items())
+            click.echo(f"Referred by source, {title}: {said}")
+
+
+def _print(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head, title=title, title_justify="left")
+    for row in rows:
+        table.add_row(*(cell.replace("[", "\\[") for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = PIPED_WIDTH
+    with console.capture() as capture:
+        console.print(table)
+    click.echo(capture.get(), nl=False)
+
+
+def _cell(offer: Offer, name: str) -> str:
+    """``value [low, high]``, or the range the margins allow."""
+    digits = 1 if name in _ONE_DIGIT else 3
+    if isinstance(offer.test, PolicyFigures):
+        estimate: Estimate = offer.test.figures[name]
+        return estimate.spoken(digits)
+    low, high = offer.test.low[name], offer.test.high[name]
+    ends = f"{low.value:.{digits}f}", f"{high.value:.{digits}f}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+def _estimate(stated: dict[str, Any]) -> str:
+    return _spoken([stated["value"], stated["low"], stated["high"]])
+
+
+def _spoken(triple: Sequence[float | None], digits: int = 3) -> str:
+    value, low, high = triple
+    if value is None:
+        return DASH
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -1,0 +1,21 @@
+"""What ``duoscan triage`` found as one HTML file of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duoscan
+from duoscan.report.page import environment
+from duoscan.report.triage_section import triage_section
+
+
+def build_triage_page(document: dict[str, Any]) -> str:
+    """Write the page.
+
+    Equal documents give equal text: nothing in it depends on time or machine.
+
+    Args:
+        document: Of ``triage.json``.
+    """
+    page = environment().get_template("triage_page.html")
+    return page.render(triage=triage_section(document), version=duoscan.__version__)
