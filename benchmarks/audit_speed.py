@@ -4,8 +4,9 @@
     python benchmarks/audit_speed.py --invent 3500
     python benchmarks/audit_speed.py --invent 35000 2> stages.txt    # the bars say how long each stage took
 
-Invented images are smooth random fields with a rim, no two alike, as JPEG of 512 × 512 pixels: they cost what
-radiographs cost to read and to compare. Peak memory is that of the largest process.
+Invented images are smooth random fields, no two alike, as JPEG of 512 × 512 pixels: they cost what radiographs cost to
+read and to compare. With ``--size 128`` reading costs little, and what does not grow linearly shows all the more. Peak
+memory is that of the largest process.
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIZE = 512
+FINEST = 21  # pixels between two values of a field
 
 
-def draw(number: int, folder: Path) -> None:
+def draw(number: int, folder: Path, size: int) -> None:
     """Write one image, which its number decides."""
     rng = np.random.default_rng(number)
-    coarse = rng.uniform(0, 255, (24, 24)).astype(np.float32)
-    field = np.asarray(Image.fromarray(coarse).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
+    coarse = rng.uniform(0, 255, (size // FINEST, size // FINEST)).astype(np.float32)
+    field = np.asarray(Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC))
     field = field + rng.normal(0, 6, field.shape)
     Image.fromarray(field.clip(0, 255).astype(np.uint8)).save(folder / f"{number:06d}.jpg", quality=90)
 
 
-def invent(folder: Path, count: int) -> Path:
+def invent(folder: Path, count: int, size: int) -> Path:
     """Write ``count`` images of as many patients, half of them covid, and their manifest."""
     with ProcessPoolExecutor() as pool:
-        deque(pool.map(partial(draw, folder=folder), range(count), chunksize=64), maxlen=0)
+        deque(pool.map(partial(draw, folder=folder, size=size), range(count), chunksize=64), maxlen=0)
     with (folder / "manifest.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "modality", "label", "source", "patient_id", "split"])
@@ -79,12 +80,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", nargs="?", type=Path)
     parser.add_argument("--invent", type=int, help="how many images to make")
+    parser.add_argument("--size", type=int, default=512, help="pixels a side of these")
     asked = parser.parse_args()
     if asked.manifest:
         measure(asked.manifest)
     if asked.invent:
         with tempfile.TemporaryDirectory() as folder:
-            measure(invent(Path(folder), asked.invent))
+            measure(invent(Path(folder), asked.invent, asked.size))
 
 
 if __name__ == "__main__":

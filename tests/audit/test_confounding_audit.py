@@ -52,7 +52,9 @@ def _draw(pool: Manifest, seed: int) -> Manifest:
 
 def test_no_alarm_on_clean_cohorts(clean: Manifest) -> None:
     # Eight against eight patients can raise one: a perfect split of them has p = 1 / C(16, 8) ≈ 0.00008.
-    results = [audit_confounding(_draw(clean, seed)) for seed in range(_COHORTS)]
+    cohorts = [_draw(clean, seed) for seed in range(_COHORTS)]
+    assert [audit_patients(cohort).level for cohort in cohorts] == [Level.PASS] * _COHORTS
+    results = [audit_confounding(cohort) for cohort in cohorts]
     assert [result.level for result in results] == [Level.PASS] * _COHORTS
     assert all(len(result.reasons) == 3 for result in results)
 

@@ -19,7 +19,6 @@ from duoscan.evaluation.sample import Sample, measurable, sample_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from duoscan.evaluation.intervals import Estimate
     from duoscan.predictions import Prediction
 
 NAME, TITLE = "calibration", "Calibration of P(covid)"
@@ -125,17 +124,17 @@ def _gross(found: CalibrationResult) -> Iterator[str]:
     slope, intercept, ece = (found.metrics[name] for name in ("slope", "intercept", "ece"))
     flattest, steepest = GROSS_SLOPES
     if slope.low is not None and slope.high is not None and (slope.high < flattest or slope.low > steepest):
-        yield f"the slope is {_spoken(slope)}, all of it outside {flattest:g} to {steepest:g}; show no probabilities"
+        yield f"the slope is {slope.spoken()}, all of it outside {flattest:g} to {steepest:g}; show no probabilities"
     if intercept.low is not None and intercept.high is not None:
         nearest = max(intercept.low, -intercept.high)
         if nearest > GROSS_INTERCEPT:
             side = "low" if intercept.low > 0 else "high"
             yield (
-                f"the intercept is {_spoken(intercept)}, so P(covid) is far too {side}; "
+                f"the intercept is {intercept.spoken()}, so P(covid) is far too {side}; "
                 "is covid as common here as in validation?"
             )
     if ece.low is not None and ece.low > GROSS_ECE:
-        yield f"the calibration error is {_spoken(ece)}, all of it above {GROSS_ECE:g}; do not show probabilities"
+        yield f"the calibration error is {ece.spoken()}, all of it above {GROSS_ECE:g}; do not show probabilities"
 
 
 def _off(found: CalibrationResult) -> Iterator[str]:
@@ -150,11 +149,11 @@ def _off(found: CalibrationResult) -> Iterator[str]:
         if estimate.low is None or estimate.high is None:
             yield f"the {spoken} has no interval ({estimate.note}); test on more patients"
         elif not estimate.low <= ideal <= estimate.high and abs(estimate.value - ideal) >= _SMALL[name]:
-            yield f"the {spoken} is {_spoken(estimate)} and should be {ideal:g}: {advice[name]}"
+            yield f"the {spoken} is {estimate.spoken()} and should be {ideal:g}: {advice[name]}"
     ece = found.metrics["ece"].value
     if not math.isnan(found.ece_by_chance) and ece > found.ece_by_chance + MOST_ECE:
         yield (
-            f"the calibration error is {_spoken(found.metrics['ece'])}, more than {MOST_ECE:g} above the "
+            f"the calibration error is {found.metrics['ece'].spoken()}, more than {MOST_ECE:g} above the "
             f"{found.ece_by_chance:.3f} that chance alone gives; show probabilities only with this beside them"
         )
 
@@ -167,7 +166,7 @@ def _tables(choice: CalibratorChoice, measured: Sequence[_Measured]) -> tuple[Au
             str(len(one.sample)),
             str(one.sample.patients),
             when,
-            *(_spoken(found.metrics[name]) for name in names),
+            *(found.metrics[name].spoken() for name in names),
             f"{found.ece_by_chance:.3f}",
         )
         for one in measured
@@ -181,11 +180,3 @@ def _tables(choice: CalibratorChoice, measured: Sequence[_Measured]) -> tuple[Au
             "Calibrators on validation patients left out of their fit", ("calibrator", "log loss", "Brier"), tried
         ),
     )
-
-
-def _spoken(estimate: Estimate) -> str:
-    if math.isnan(estimate.value):
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -151,21 +151,21 @@ def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, se
 def _of_control(auroc: Estimate) -> tuple[Level, str]:
     # It may lie a little above 0.5 by chance, once in forty.
     if (auroc.value if auroc.low is None else auroc.low) > LEAST_SKILL:
-        text = f"the control with random labels has AUROC {_spoken(auroc)}, not chance: images leak between parts"
+        text = f"the control with random labels has AUROC {auroc.spoken()}, not chance: images leak between parts"
         return Level.FAIL, text
     return Level.PASS, ""
 
 
 def _of_whole(auroc: Estimate) -> tuple[Level, str]:
     if auroc.value < LEAST_SKILL:
-        return Level.WARN, f"whole images give AUROC {_spoken(auroc)}: there is no skill that a probe could retain"
+        return Level.WARN, f"whole images give AUROC {auroc.spoken()}: there is no skill that a probe could retain"
     return Level.PASS, ""
 
 
 def _of_probe(name: str, measured: Mapping[str, Estimate]) -> tuple[Level, str]:
     retained = measured["retained"]
     low = retained.low if retained.low is not None else retained.value
-    text = f"{SPOKEN[name]}: {_spoken(retained)} of the skill is left (AUROC {_spoken(measured['auroc'])})"
+    text = f"{SPOKEN[name]}: {retained.spoken()} of the skill is left (AUROC {measured['auroc'].spoken()})"
     if low > FAIL_RETAINED and name in _NO_LUNG:
         return Level.FAIL, f"{text}; the classes can be told without any lung, so the figure is no evidence of disease"
     if low > WARN_RETAINED:
@@ -174,17 +174,17 @@ def _of_probe(name: str, measured: Mapping[str, Estimate]) -> tuple[Level, str]:
 
 
 def _fine(measured: Mapping[str, Mapping[str, Estimate]]) -> str:
-    left = [f"{SPOKEN[name]} {_spoken(measured[name]['retained'])}" for name in _NO_LUNG if name in measured]
+    left = [f"{SPOKEN[name]} {measured[name]['retained'].spoken()}" for name in _NO_LUNG if name in measured]
     return f"retained skill where no lung is seen: {'; '.join(left)}"
 
 
 def _probe_table(measured: Mapping[str, Mapping[str, Estimate]], control: Estimate, scores: Scores) -> AuditTable:
     rows = [
-        (SPOKEN[name], _spoken(measured[name]["auroc"]), "–" if name == WHOLE else _spoken(measured[name]["retained"]))
+        (SPOKEN[name], measured[name]["auroc"].spoken(), "–" if name == WHOLE else measured[name]["retained"].spoken())
         for name in SPOKEN
         if name in measured
     ]
-    rows.append(("whole image, random labels learned and asked", _spoken(control), "–"))
+    rows.append(("whole image, random labels learned and asked", control.spoken(), "–"))
     title = f"Skill by what is shown: {len(scores.records)} images, {scores.how}"
     return AuditTable(title, ("shown", "AUROC", "retained skill"), tuple(rows))
 
@@ -208,8 +208,8 @@ def _split_by_image(features: ProbeFeatures, seed: int) -> tuple[AuditTable, dic
     metrics = {name: Auroc(reference, score) for name, score in by_group.items()}
     alone = {name: bootstrap(one, units, seed=seed)["auroc"] for name, one in metrics.items()}
     added = paired_difference((metrics["by image"], units), (metrics["by patient"], units), seed=seed)["auroc"]
-    rows = [(name, _spoken(one)) for name, one in alone.items()]
-    rows.append(("by image minus by patient", _spoken(added)))
+    rows = [(name, one.spoken()) for name, one in alone.items()]
+    rows.append(("by image minus by patient", added.spoken()))
     table = AuditTable("What a split by image adds (five folds, same images)", ("folds", "AUROC"), tuple(rows))
     return table, {name.replace(" ", "_"): one.to_json() for name, one in (*alone.items(), ("added", added))}
 
@@ -229,8 +229,8 @@ def _between_sources(
         for train in sources:
             matrix[train, test] = _across(features, {train}, test, seed)
         left_out[test] = _across(features, set(sources) - {test}, test, seed)
-    rows = [(train, *(_spoken(matrix[train, test]) for test in sources)) for train in sources]
-    rows.append(("all others", *(_spoken(left_out[test]) for test in sources)))
+    rows = [(train, *(matrix[train, test].spoken() for test in sources)) for train in sources]
+    rows.append(("all others", *(left_out[test].spoken() for test in sources)))
     figures: dict[str, object] = {
         "matrix": {train: {test: matrix[train, test].to_json() for test in sources} for train in sources},
         "leave_one_out": {test: left_out[test].to_json() for test in sources},
@@ -256,11 +256,3 @@ def _across(features: ProbeFeatures, train: set[str], test: str, seed: int) -> E
             return Estimate(float("nan"), None, None, len(tested), len(known), note=note)
         scores = learn_across(values[fitted], labels, values[inside])
     return bootstrap(Auroc(reference, scores), units, seed=seed)["auroc"]
-
-
-def _spoken(estimate: Estimate) -> str:
-    if np.isnan(estimate.value):
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
