@@ -11,6 +11,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.aggregation import AUTO
 from duoscan.interfaces.cli.train import check_can_train, show_choice, training_progress
 from duoscan.manifest.table import read_manifest
+from duoscan.settings import validated
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -68,15 +69,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
 
 def _recipe(bundle: Bundle, aggregation: str, seed: int | None) -> Recipe:
     """The recipe the bundle was trained by, with other wishes for studies."""
-    from pydantic import ValidationError
-
     from duoscan.training.recipe import Recipe
 
-    stated: dict[str, Any] = dict(bundle.info.provenance.recipe)
-    stated["study"] = {"aggregation": aggregation}
-    try:
-        return Recipe.model_validate(stated | ({} if seed is None else {"seed": seed}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{bundle.path}: its recipe is not understood at '{where}': {first['msg']}") from error
+    stated: dict[str, Any] = dict(bundle.info.provenance.recipe) | {"study": {"aggregation": aggregation}}
+    return validated(Recipe, stated | ({} if seed is None else {"seed": seed}), bundle.path, InputError)
