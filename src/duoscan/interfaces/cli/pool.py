@@ -10,6 +10,7 @@ import click
 from duoscan.errors import InputError
 from duoscan.evaluation.aggregation import AUTO
 from duoscan.interfaces.cli.train import check_can_train, show_choice, training_progress
+from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import read_manifest
 from duoscan.settings import validated
 from duoscan.terms import Split
@@ -50,6 +51,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
     recipe = _recipe(bundle, aggregation, seed)
     table = read_manifest(manifest)
+    check_no_patient_crosses(table)
     training, validation = (
         table.replace([record for record, _ in usable_records(table, recipe, part)])
         for part in (Split.TRAIN, Split.VAL)
