@@ -15,8 +15,11 @@ if TYPE_CHECKING:
 
 
 def how(rows: Sequence[Prediction], modality: Modality) -> str:
-    """How the images of a patient are joined, as a clause."""
-    return f"{aggregation_of(modality, rows).spoken} answers for the patient"
+    """How the images of a patient are joined, as a clause; the models of a cross-validation may each have their way."""
+    stated = {row.aggregation: row for row in rows if row.probability is not None}
+    ways = [aggregation_of(modality, [row]).spoken for _, row in sorted(stated.items())]
+    several = ", as the model of each fold chose" if len(ways) > 1 else ""
+    return f"{' or '.join(ways) or 'nothing'} answers for the patient{several}"
 
 
 def evaluate_patients(
