@@ -12,7 +12,7 @@ from duoscan.evaluation.aggregation import Candidate, _best, choose_aggregation,
 from duoscan.evaluation.calibrators import STUDY_FITS, choose_calibrator, fit_platt, log_loss
 from duoscan.evaluation.intervals import Estimate
 from duoscan.evaluation.sample import sample_of
-from duoscan.inference.aggregation import DEFAULTS, Aggregation
+from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibration import expit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding, Modality, Split
@@ -173,8 +173,3 @@ def test_platt_is_the_regression_on_smoothed_targets() -> None:
     )
     assert found.slope == pytest.approx(weighted.coef_[0, 0], rel=1e-3)
     assert found.intercept == pytest.approx(weighted.intercept_[0], abs=1e-3)
-
-
-def test_the_default_of_ct_is_among_the_candidates() -> None:
-    choice = choose_aggregation(few_diseased(40, 10), Modality.CT, resamples=100)
-    assert DEFAULTS[Modality.CT] in [one.aggregation for one in choice.candidates]

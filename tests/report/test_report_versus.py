@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.predictions import Prediction
-from duoscan.report.patients import evaluate_patients
+from duoscan.report.patients import evaluate_patients, how
 from duoscan.report.subject import Subject
 from duoscan.report.versus import compare_all, draw_patients
 from duoscan.terms import Decision, Finding, Modality
@@ -156,6 +156,18 @@ def test_a_patient_is_answered_as_in_screening() -> None:
     assert (b.probability, b.label) == (0.2, NORMAL)
     assert (nobody.probability, nobody.unit) == (0.7, "image:0.7.png")
     assert per_patient(table, Modality.CXR)[0].probability == 0.9
+
+
+def test_how_images_are_joined_is_said_of_every_fold() -> None:
+    table = rows(Modality.CT, 2, 2, images=2)
+    assert how(table, Modality.CT) == "the mean of the 3 highest P(covid) of the images answers for the patient"
+    folds = [replace(row, aggregation=name) for row, name in zip(table, ("mean", "mean", "max", "max"), strict=False)]
+    assert how(folds, Modality.CT) == (
+        "the highest P(covid) of the images or the mean P(covid) of the images answers for the patient, "
+        "as the model of each fold chose"
+    )
+    unreadable = replace(folds[0], aggregation="", probability=None)
+    assert how([*folds, unreadable], Modality.CT) == how(folds, Modality.CT)
 
 
 def test_patients_are_evaluated_only_where_that_is_another_number() -> None:

@@ -129,8 +129,8 @@ def graph_of(bundle: Bundle) -> onnx.GraphProto:
 def test_a_graph_without_global_average_is_refused() -> None:
     model = onnx.load_from_string(brightness_graph())
     assert pooled_names(model) == ["logits"]
-    flat = onnx.helper.make_node("Flatten", ["images"], ["logits"])
-    model.graph.node[2].CopyFrom(flat)
+    (maker,) = (node for node in model.graph.node if "logits" in node.output)
+    maker.CopyFrom(onnx.helper.make_node("Flatten", ["images"], ["logits"]))
     with pytest.raises(TrainingError, match="passes no global average"):
         pooled_names(model)
 

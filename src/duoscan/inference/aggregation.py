@@ -89,7 +89,7 @@ class Aggregation:
             AggregationKind.MEAN: "the mean P(covid) of the images",
             AggregationKind.TOP: f"the mean of the {self.k} highest P(covid) of the images",
             AggregationKind.NOISY_OR: "the noisy-or of the images' P(covid)",
-            AggregationKind.ATTENTION: "the images' P(covid), weighted by trained attention,",
+            AggregationKind.ATTENTION: "the mean logit of the images, weighted by trained attention,",
         }[self.kind]
 
     def apply(self, probability: Sequence[float], attention: Sequence[float] | None = None) -> float:

@@ -156,7 +156,7 @@ def _chapter(subject: Subject, anchor: str, request: Request, audits: Sequence[A
         anchor=anchor,
         subject=subject,
         evaluation=evaluation,
-        by_patient=evaluate_patients(evaluation, subject.predictions, subject.modality),
+        by_patient=evaluate_patients(evaluation, subject.predictions, subject.modality, subject.study_threshold),
         shares=class_shares(subject.predictions, evaluation),
         counts=counts,
         figures=_figures(subject, evaluation, counts, anchor),

@@ -15,14 +15,17 @@ if TYPE_CHECKING:
 
 
 def how(rows: Sequence[Prediction], modality: Modality) -> str:
-    """How the images of a patient are joined, as a clause."""
-    return f"{aggregation_of(modality, rows).spoken} answers for the patient"
+    """How the images of a patient are joined, as a clause; the models of a cross-validation may each have their way."""
+    stated = {row.aggregation: row for row in rows if row.probability is not None}
+    ways = [aggregation_of(modality, [row]).spoken for _, row in sorted(stated.items())]
+    several = ", as the model of each fold chose" if len(ways) > 1 else ""
+    return f"{' or '.join(ways) or 'nothing'} answers for the patient{several}"
 
 
 def evaluate_patients(
-    evaluation: Evaluation, rows: Sequence[Prediction], modality: Modality | None
+    evaluation: Evaluation, rows: Sequence[Prediction], modality: Modality | None, study_threshold: float | None = None
 ) -> Evaluation | None:
-    """The same evaluation with one answer a patient.
+    """The same evaluation with one answer a patient, at the operating point for studies where one is known.
 
     ``None`` where every patient has one image, where no modality says how to join images, or where the rows bring
     their own decisions, since no threshold is known then.
@@ -30,14 +33,14 @@ def evaluate_patients(
     one_each = evaluation.overall.patients == evaluation.overall.images
     if modality is None or evaluation.threshold is None or one_each:
         return None
-    return again(evaluation, per_patient(rows, modality))
+    return again(evaluation, per_patient(rows, modality), study_threshold)
 
 
-def again(evaluation: Evaluation, rows: Sequence[Prediction]) -> Evaluation:
-    """Other rows under the same operating point, resamples and seed."""
+def again(evaluation: Evaluation, rows: Sequence[Prediction], threshold: float | None = None) -> Evaluation:
+    """Other rows under the same resamples and seed, and the same operating point where no other is given."""
     return evaluate(
         rows,
-        threshold=evaluation.threshold,
+        threshold=evaluation.threshold if threshold is None else threshold,
         threshold_origin=evaluation.threshold_origin,
         resamples=evaluation.resamples,
         seed=evaluation.seed,

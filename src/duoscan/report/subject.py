@@ -98,6 +98,7 @@ class Subject:
         split: Which part the rows are; ``None`` where they are not split.
         threshold: Operating point; ``None`` where the rows bring their own decisions.
         threshold_origin: Where it comes from.
+        study_threshold: Operating point for patients; ``None`` where none is known but that of images.
         command: The command that prints the same numbers.
         fingerprint: SHA-256 of the evaluated data.
         making: ``None`` for a table.
@@ -119,6 +120,7 @@ class Subject:
     records: Manifest | None = None
     is_external: bool = False
     faults: tuple[str, ...] = ()
+    study_threshold: float | None = None
 
 
 def read_subjects(
@@ -209,6 +211,7 @@ def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage) ->
         fingerprint=tested.fingerprint(),
         making=_making(run, [run]),
         records=own,
+        study_threshold=None if threshold is None else bundle.info.study_threshold,
         is_external=manifest is not None,
         faults=tuple(faults),
     )

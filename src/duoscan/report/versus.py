@@ -145,17 +145,23 @@ def xray_against_ct(xray: Measured, ct: Measured, seed: int) -> Versus:
             f"As many patients on either side, {size}: the larger set was cut down by drawing patients at random "
             f"(seed {seed}) within covid and not covid."
         )
+    is_joined = _know_thresholds((xray, ct))
     one, other = (
-        Side(modality.spoken, again(measured[1], rows), rows)
+        Side(modality.spoken, again(measured[1], rows, measured[0].study_threshold if is_joined else None), rows)
         for modality, measured, rows in zip((Modality.CXR, Modality.CT), (xray, ct), sides, strict=True)
     )
     versus = _versus("Chest X-ray against chest CT", one, other, f"{sampling} {how}")
     return replace(versus, balances=tuple(_balance(versus.comparison, modality) for modality in Modality))
 
 
+def _know_thresholds(pair: tuple[Measured, Measured]) -> bool:
+    """Whether images can be joined: rows with their own decisions cannot."""
+    return all(evaluation.threshold is not None for _, evaluation in pair)
+
+
 def _answers(pair: tuple[Measured, Measured]) -> tuple[list[list[Prediction]], str]:
     """Rows of both sides, one a patient where thresholds are known, and how they came about."""
-    if any(evaluation.threshold is None for _, evaluation in pair):
+    if not _know_thresholds(pair):
         return [measurable(subject.predictions) for subject, _ in pair], "Numbers are per image."
     tables = [(modality, subject.predictions) for modality, (subject, _) in zip(Modality, pair, strict=True)]
     ways = "; ".join(f"of {modality.spoken}, {how(rows, modality)}" for modality, rows in tables)

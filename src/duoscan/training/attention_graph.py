@@ -88,6 +88,11 @@ def pooled_names(model: onnx.ModelProto) -> list[str]:
     return sorted(found)
 
 
+def gives_attention(graph: bytes) -> bool:
+    """Whether attention was added to a graph."""
+    return ATTENTION_NAME in {output.name for output in onnx.load_from_string(graph).graph.output}
+
+
 def with_attention(graph: bytes, scorer: GatedAttention, images: NDArray[np.float32]) -> bytes:
     """The graph with a third output, ``attention`` (N,); logits and activation stay what they were.
 
@@ -101,10 +106,10 @@ def with_attention(graph: bytes, scorer: GatedAttention, images: NDArray[np.floa
     Raises:
         TrainingError: The graph gives attention already, or the new one disagrees with the old one and torch.
     """
-    model = onnx.load_from_string(graph)
-    if ATTENTION_NAME in {output.name for output in model.graph.output}:
+    if gives_attention(graph):
         msg = "the graph gives attention already; take the bundle from before it was added"
         raise TrainingError(msg)
+    model = onnx.load_from_string(graph)
     round_weights(scorer)
     pooled = pooled_names(model)
     nodes, weights = _scorer_nodes(pooled, scorer)

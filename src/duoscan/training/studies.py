@@ -24,7 +24,7 @@ from duoscan.inference.predictor import predict_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import POSITIVE
 from duoscan.training.attention import bags_of, train_attention
-from duoscan.training.attention_graph import FeatureReader, with_attention
+from duoscan.training.attention_graph import FeatureReader, gives_attention, with_attention
 from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def pool_studies(
     """Train attention where there is enough to train it and to judge it on, and choose how images are joined.
 
     Args:
-        bundle: The network, without attention.
+        bundle: The network. Attention that its graph gives already is taken as it is.
         training: Images it was trained on; answered once more, for their features.
         validation: Images of other patients.
         recipe: What is wanted, and the seed.
@@ -93,7 +93,8 @@ def pool_studies(
     """
     wanted, tried = recipe.study.aggregation, bundle
     is_enough = not (too_little(_known(training)) or too_little(_known(validation)))
-    if wanted == AggregationKind.ATTENTION or (wanted == AUTO and is_enough):
+    is_tried = wanted == AggregationKind.ATTENTION or (wanted == AUTO and is_enough)
+    if is_tried and not gives_attention(bundle.graph):
         tried = replace(bundle, graph=_attentive(bundle, training, validation, recipe.seed, watcher))
     rows = _answers(tried, validation, watcher)
     choice = choose_aggregation(rows, recipe.modality, wanted=wanted, seed=recipe.seed)

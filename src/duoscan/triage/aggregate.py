@@ -21,7 +21,7 @@ def aggregation_of(modality: Modality, rows: Iterable[Prediction]) -> Aggregatio
     Raises:
         PredictionsError: The rows state several ways, or one that does not exist.
     """
-    names = {row.aggregation for row in rows}
+    names = {row.aggregation for row in rows if row.probability is not None}
     if names <= {""}:
         return DEFAULTS[modality]
     if len(names) > 1:

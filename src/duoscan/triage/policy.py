@@ -51,7 +51,8 @@ Probability = Field(default=None, ge=0, le=1)
 class Certificate(BaseModel):
     """What is promised of a policy, by which method, and on what it rests.
 
-    It ends with its ground: thresholds, model graphs or calibration data other than those named here void it.
+    It ends with its ground: thresholds, model graphs, ways to join a study's images, or calibration data other than
+    those named here void it. Its hashes of models are those of ``Bundle.study_digest``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

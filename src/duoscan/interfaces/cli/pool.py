@@ -10,7 +10,9 @@ import click
 from duoscan.errors import InputError
 from duoscan.evaluation.aggregation import AUTO
 from duoscan.interfaces.cli.train import check_can_train, show_choice, training_progress
+from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import read_manifest
+from duoscan.settings import validated
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
     recipe = _recipe(bundle, aggregation, seed)
     table = read_manifest(manifest)
+    check_no_patient_crosses(table)
     training, validation = (
         table.replace([record for record, _ in usable_records(table, recipe, part)])
         for part in (Split.TRAIN, Split.VAL)
@@ -68,15 +71,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
 
 def _recipe(bundle: Bundle, aggregation: str, seed: int | None) -> Recipe:
     """The recipe the bundle was trained by, with other wishes for studies."""
-    from pydantic import ValidationError
-
     from duoscan.training.recipe import Recipe
 
-    stated: dict[str, Any] = dict(bundle.info.provenance.recipe)
-    stated["study"] = {"aggregation": aggregation}
-    try:
-        return Recipe.model_validate(stated | ({} if seed is None else {"seed": seed}))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{bundle.path}: its recipe is not understood at '{where}': {first['msg']}") from error
+    stated: dict[str, Any] = dict(bundle.info.provenance.recipe) | {"study": {"aggregation": aggregation}}
+    return validated(Recipe, stated | ({} if seed is None else {"seed": seed}), bundle.path, InputError)

@@ -26,7 +26,7 @@ def result_uid(*parts: str) -> str:
 
 
 def model_digests(screener: Screener) -> list[str]:
-    """SHA-256 of both graphs, X-ray first."""
+    """What makes the answers of both models, graph and aggregation (``Bundle.study_digest``); X-ray first."""
     return [screener.bundle(modality).study_digest for modality in Modality]
 
 

@@ -63,6 +63,7 @@ def _phase(phase: StudyPhase, screener: Screener) -> dict[str, Any]:
         "modality": str(phase.modality),
         "state": str(phase.result.state),
         "probability": phase.result.probability,
+        **({} if phase.result.calibrated is None else {"calibrated": phase.result.calibrated}),
         "threshold": screener.thresholds[phase.modality],
         "model": {"name": bundle.info.name, "graph_sha256": bundle.digest},
         "images_answered": len(phase.instances),
