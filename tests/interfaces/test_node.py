@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -369,6 +371,31 @@ def test_a_screening_that_takes_too_long_is_stopped(
     process.screen(job, timeout_s=30)  # another process took its place
     assert json.loads((tmp_path / "out" / "answer.json").read_text(encoding="utf-8"))["results"] == []
     process.close()
+
+
+def test_the_screening_process_ends_with_a_node_that_is_killed(brightness_bundles: dict[Modality, Path]) -> None:
+    code = (
+        "import sys, time\n"
+        "from duoscan.interfaces.node.config import ModelsSection\n"
+        "from duoscan.interfaces.node.screener_process import ScreenerProcess\n"
+        "process = ScreenerProcess(ModelsSection(xray_bundle=sys.argv[1], ct_bundle=sys.argv[2]))\n"
+        "process.start()\n"
+        "print(process._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    bundles = [str(brightness_bundles[modality]) for modality in (Modality.CXR, Modality.CT)]
+    with subprocess.Popen([sys.executable, "-c", code, *bundles], stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        child = int(node.stdout.readline())
+        node.kill()
+
+    def is_gone() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    wait_until(is_gone)
 
 
 def test_finished_studies_are_removed_and_stay_closed(start: Any, archive: Archive, files: list[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from importlib.util import find_spec
@@ -60,6 +61,7 @@ def node_command(
         "destination.peer": send,
         "log_identifiers": log_identifiers or None,
     }
+    os.umask(0o077)  # what is received is for this account alone
     node = Node(read_config(config_file, overrides))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.ask_to_stop())
