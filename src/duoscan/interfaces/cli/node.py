@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +53,7 @@ def node_command(
         if find_spec(module) is None:
             raise MissingExtraError("dicom", "duoscan node")
     from duoscan.interfaces.node.config import read_config
+    from duoscan.interfaces.node.log import silence_libraries
     from duoscan.interfaces.node.node import Node
 
     overrides = {
@@ -62,14 +64,17 @@ def node_command(
         "log_identifiers": log_identifiers or None,
     }
     os.umask(0o077)  # what is received is for this account alone
+    silence_libraries()
     node = Node(read_config(config_file, overrides))
+    threading.excepthook = lambda raised: node.log_fault(raised.exc_value or SystemExit())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.ask_to_stop())
     try:
         node.start()
-        node.wait()
+        is_well = node.wait()
     finally:
         node.stop()
+    sys.exit(0 if is_well else 1)
 
 
 _SPOOL = click.option("--spool", type=_FOLDER, required=True, help="Folder of the node.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError
 from duoscan.interfaces.node.journal import Journal, State
 from duoscan.interfaces.node.listener import Listener, file_digest
-from duoscan.interfaces.node.log import EventLog
+from duoscan.interfaces.node.log import EventLog, place
 from duoscan.interfaces.node.received import read_received
 from duoscan.interfaces.node.screener_process import ScreenerProcess
 from duoscan.interfaces.node.screening import Screening
@@ -59,7 +59,7 @@ class Node:
         self._sending = Sending(self._spool, self._journal, to, attempts=section.attempts, log=self._log)
         self._listener = Listener(config, self._spool, self._log)
         self._stopping = threading.Event()
-        self._failure: Exception | None = None
+        self._has_failed = False
         self._is_stopped = False
         self._cleaned = 0.0
         self._threads = [
@@ -89,15 +89,10 @@ class Node:
             thread.start()
         self._log.write("started", port=self.port, recovered=recovered, tls=self._config.listen.tls is not None)
 
-    def wait(self) -> None:
-        """Return once the node was told to stop.
-
-        Raises:
-            Exception: What ended one of its loops.
-        """
+    def wait(self) -> bool:
+        """Return once the node was told to stop, or met a fault; whether all is well."""
         self._stopping.wait()
-        if self._failure is not None:
-            raise self._failure
+        return not self._has_failed
 
     def ask_to_stop(self) -> None:
         """Have :meth:`wait` return; may be called from a signal handler."""
@@ -124,10 +119,14 @@ class Node:
             while not self._stopping.is_set():
                 if not step():
                     self._stopping.wait(_IDLE_S)
-        except Exception as error:  # noqa: BLE001 - raised again by wait(), in the main thread
-            self._failure = error
-            self._log.write("fault", kind=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - logged, and wait() tells
+            self._has_failed = True
+            self.log_fault(error)
             self._stopping.set()
+
+    def log_fault(self, error: BaseException) -> None:
+        """Write a fault to the log: what kind and where, since its text may quote a data set."""
+        self._log.write("fault", kind=type(error).__name__, where=place(error))
 
     def _screen_or_clean(self) -> bool:
         now = time.time()

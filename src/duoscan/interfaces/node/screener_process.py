@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import DuoscanError, InputError, ScreeningError
 from duoscan.files import write_text
+from duoscan.interfaces.node.log import silence_libraries
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -121,6 +122,7 @@ class ScreenerProcess:
 
 def _serve(pipe: Connection, models: ModelsSection) -> None:
     """Body of the process."""
+    silence_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         screener = _screener(models)
