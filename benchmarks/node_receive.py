@@ -56,7 +56,7 @@ def node(folder: Path) -> Iterator[tuple[int, str]]:
     bundles = write_brightness_bundles(folder)
     told = config(folder / "spool", "NOBODY@127.0.0.1:1", bundles, study__quiet_s=3600.0)
     port = free_port()
-    text = [f"spool = {json.dumps(str(told.spool))}", "[destination]", 'peer = "NOBODY@127.0.0.1:1"']
+    text = [f"spool = {json.dumps(str(told.spool))}", "[destination]", 'address = "NOBODY@127.0.0.1:1"']
     text += ["[study]", "quiet_s = 3600", "[listen]", f"port = {port}", "min_free_mb = 0", "[models]"]
     text += [f"xray_bundle = '{told.models.xray_bundle}'", f"ct_bundle = '{told.models.ct_bundle}'"]
     (folder / "node.toml").write_text("\n".join(text), encoding="utf-8")

@@ -163,7 +163,7 @@ def _config(spool: Path, peer: str, port: int, bundles: dict[Modality, Path]) ->
             "[study]",
             f"quiet_s = {QUIET_S}",
             "[destination]",
-            f"peer = {json.dumps(peer)}",
+            f"address = {json.dumps(peer)}",
             "[models]",
             f"xray_bundle = {json.dumps(str(bundles[Modality.CXR]))}",
             f"ct_bundle = {json.dumps(str(bundles[Modality.CT]))}",

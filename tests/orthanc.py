@@ -19,7 +19,12 @@ from duoscan.interfaces.dicom.send import Peer
 from node_parts import free_port
 
 ORTHANC = shutil.which("Orthanc")
-needs_orthanc = pytest.mark.skipif(ORTHANC is None, reason="Orthanc (Debian package orthanc) is not installed")
+DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+CREDENTIALS = "basic test:test"
+needs_orthanc = pytest.mark.skipif(
+    ORTHANC is None or not DICOMWEB.exists(),
+    reason="Orthanc (Debian packages orthanc, orthanc-dicomweb) is not installed",
+)
 
 
 class Orthanc:
@@ -35,6 +40,14 @@ class Orthanc:
         request.add_header("Authorization", "Basic " + base64.b64encode(b"test:test").decode())
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
+
+    def count(self) -> int:
+        """Instances it holds."""
+        return int(self.ask("/statistics")["CountInstances"])
+
+    def address(self, way: str) -> str:
+        """As a person names it, for ``dimse`` or ``web``."""
+        return str(self.peer) if way == "dimse" else f"http://127.0.0.1:{self.http}/dicom-web"
 
     def find(self, level: str, **query: str) -> list[dict[str, Any]]:
         """Resources that match."""
@@ -56,7 +69,7 @@ def running_orthanc(folder: Path, **settings: object) -> Iterator[Orthanc]:
         "RemoteAccessAllowed": False,
         "AuthenticationEnabled": True,
         "RegisteredUsers": {"test": "test"},
-        "Plugins": [],
+        "Plugins": [str(DICOMWEB)],
     }
     (folder / "orthanc.json").write_text(json.dumps(defaults | settings), encoding="utf-8")
     with (folder / "log.txt").open("wb") as log:

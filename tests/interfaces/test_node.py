@@ -210,7 +210,7 @@ def test_a_destination_that_is_away_is_waited_for(
     start: Any, archive: Archive, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("duoscan.interfaces.node.sending._UNREACHABLE_RETRY_S", 0.2)
-    node = start(destination={"peer": f"NOBODY@127.0.0.1:{free_port()}", "attempts": 1})
+    node = start(destination={"address": f"NOBODY@127.0.0.1:{free_port()}", "attempts": 1})
     store(node.port, of_patient(files, 0, "CR"))
     wait_until(lambda: node.events().count("sending-failed") >= 2)
     assert node.has(State.SENDING)

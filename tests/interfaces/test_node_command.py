@@ -25,7 +25,7 @@ from duoscan.interfaces.node.spool import Spool
 from duoscan.terms import Modality
 from node_parts import cohort, free_port, store
 
-MINIMAL = 'spool = "spool"\n[destination]\npeer = "ARCHIVE@127.0.0.1:104"\n'
+MINIMAL = 'spool = "spool"\n[destination]\naddress = "ARCHIVE@127.0.0.1:104"\n'
 PAGE = Path(__file__).parents[2] / "docs" / "node.md"
 
 
@@ -43,9 +43,11 @@ def write(folder: Path, text: str) -> Path:
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "[listen]\nport = 1\nae_title = 'A'\n")
-    config = read_config(path, {"listen.port": 2, "listen.ae_title": None, "spool": "other", "destination.peer": None})
+    config = read_config(
+        path, {"listen.port": 2, "listen.ae_title": None, "spool": "other", "destination.address": None}
+    )
     assert (config.listen.port, config.listen.ae_title, config.spool) == (2, "A", Path("other"))
-    assert config.destination.peer.ae_title == "ARCHIVE"
+    assert config.destination.address.startswith("ARCHIVE@")
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
         (MINIMAL + "[listen]\npeers = ['10.0.0.300']\n", r"listen\.peers: .*10\.0\.0\.300"),
         (MINIMAL + "[listen]\nae_title = 'much too long a title'\n", r"listen\.ae_title"),
         (MINIMAL + "[study]\nneed_ct = 'maybe'\n", r"study\.need_ct"),
-        (MINIMAL.replace("@127.0.0.1", ""), r"destination\.peer: .*write TITLE@host:port"),
+        (MINIMAL.replace("@127.0.0.1", ""), r"destination\.address: .*write TITLE@host:port"),
         ('spool = "x"\n', "destination: Field required"),
         ("spool = ", "not a TOML file"),
     ],

@@ -26,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--spool", type=_FOLDER, help="In place of the file's spool.")
 @click.option("--port", type=click.IntRange(0, 65535), help="In place of the file's listen.port.")
 @click.option("--ae-title", help="In place of the file's listen.ae_title.")
-@click.option("--send", metavar="TITLE@HOST:PORT", help="In place of the file's destination.peer.")
+@click.option("--send", metavar="ADDRESS", help="In place of the file's destination.address.")
 @click.option("--log-identifiers", is_flag=True, help="Write UIDs to the log as they are, not as keyed hashes.")
 @click.pass_context
 def node_command(
@@ -60,7 +60,7 @@ def node_command(
         "spool": str(spool) if spool else None,
         "listen.port": port,
         "listen.ae_title": ae_title,
-        "destination.peer": send,
+        "destination.address": send,
         "log_identifiers": log_identifiers or None,
     }
     os.umask(0o077)  # what is received is for this account alone

@@ -14,7 +14,7 @@ from duoscan.interfaces.node.log import EventLog, place
 from duoscan.interfaces.node.received import read_received
 from duoscan.interfaces.node.screener_process import ScreenerProcess
 from duoscan.interfaces.node.screening import Screening
-from duoscan.interfaces.node.sending import Destination, DicomDestination, Sending
+from duoscan.interfaces.node.sending import ResultDestination, Sending, destination_of
 from duoscan.interfaces.node.spool import Spool
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Node:
     """
 
     def __init__(
-        self, config: NodeConfig, *, destination: Destination | None = None, stream: TextIO | None = None
+        self, config: NodeConfig, *, destination: ResultDestination | None = None, stream: TextIO | None = None
     ) -> None:
         self._config = config
         self._spool = Spool(config.spool)
@@ -52,11 +52,9 @@ class Node:
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
         self._process = ScreenerProcess(config.models)
         self._screening = Screening(self._spool, self._journal, self._process, config.study, self._log)
-        section = config.destination
-        if section.tls is not None:
-            section.tls.client_context()  # now, and not at the first report
-        to = destination or DicomDestination(section.peer, section.timeout_s, section.tls)
-        self._sending = Sending(self._spool, self._journal, to, attempts=section.attempts, log=self._log)
+        to = destination or destination_of(config.destination)
+        attempts = config.destination.attempts
+        self._sending = Sending(self._spool, self._journal, to, attempts=attempts, log=self._log)
         self._listener = Listener(config, self._spool, self._log)
         self._stopping = threading.Event()
         self._has_failed = False

@@ -176,15 +176,17 @@ def write_study(screener: Screener, job: Job) -> None:
     from duoscan.interfaces.dicom.results import write_results
     from duoscan.interfaces.dicom.sources import ActivationKeeper
 
-    maps = ActivationKeeper()
+    maps, problems = ActivationKeeper(), list[str]()
     paths = [*job.own, *job.others]
     rules = PatientRules({str(path): (job.patient, None) for path in paths})
     (case,) = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    written = write_results([case], screener, maps, job.out)
+    written = write_results([case], screener, maps, job.out, on_problem=problems.append)
     results = [one for one in map(_identified, written) if one["study"] == job.study_uid]
+    if problems and not results:
+        raise ScreeningError(f"answered, but nothing to send: {'; '.join(problems)}")
     answer = {
         "answer": str(case.answer),
-        "reason": case.reason,
+        "reason": "; ".join([case.reason, *problems]),
         "results": [{"uid": one["uid"], "path": str(Path(one["path"]).relative_to(job.out))} for one in results],
     }
     write_text(job.out / ANSWER_FILE, json.dumps(answer, indent=1) + "\n")
