@@ -23,7 +23,7 @@ from duoscan.interfaces.node.spool import Spool, file_key
 from duoscan.terms import Modality
 from node_parts import Archive, calling, cohort, free_port
 
-QUIET_S = 1.5
+QUIET_S = 2.5
 _COMMAND = "from duoscan.interfaces.cli import main; main()"
 # Log event that arms the kill (or the launch, which no event tells) → longest delay after it, in seconds.
 _RECEPTION = {"stored": 0.02}
