@@ -18,6 +18,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from duoscan.errors import InputError, ScreeningError
+from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS
 from duoscan.interfaces.node.journal import Delivery, Journal, State
 from duoscan.interfaces.node.node import Node
 from duoscan.interfaces.node.screener_process import Job, ScreenerProcess
@@ -365,7 +366,7 @@ def test_a_screening_that_takes_too_long_is_stopped(
 ) -> None:
     process = ScreenerProcess(config(tmp_path, "A@127.0.0.1:1", brightness_bundles).models)
     process.start()
-    job = Job("1.2", "p", tuple(files), (), need_ct=True, out=tmp_path / "out")
+    job = Job("1.2", "p", tuple(files), (), need_ct=True, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
     with pytest.raises(ScreeningError, match="not done after"):
         process.screen(job, timeout_s=0)
     process.screen(job, timeout_s=30)  # another process took its place

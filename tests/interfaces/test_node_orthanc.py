@@ -32,7 +32,8 @@ def test_orthanc_stores_at_the_node_and_gets_the_reports(
     modalities = {"duoscan": ["DUOSCAN", "127.0.0.1", port]}
     (tmp_path / "orthanc").mkdir()
     with running_orthanc(tmp_path / "orthanc", DicomModalities=modalities) as orthanc:
-        told = config(tmp_path / "spool", orthanc.address(way), brightness_bundles, listen__port=port)
+        objects = {"destination__objects": ["sr", "heatmap", "gsps"]}
+        told = config(tmp_path / "spool", orthanc.address(way), brightness_bundles, listen__port=port, **objects)
         node = Node(told, stream=io.StringIO())
         journal = Journal(Spool(told.spool).journal)
         try:
@@ -47,6 +48,7 @@ def test_orthanc_stores_at_the_node_and_gets_the_reports(
             reports = orthanc.find("Series", Modality="SR")
             assert {one["ParentStudy"] for one in reports} == set(studies)
             assert [len(one["Instances"]) for one in reports] == [1] * 6
+            assert len(orthanc.find("Instance", Modality="PR")) == 3
             # Sent a second time, with the results that are part of the studies now, nothing comes of it.
             before = orthanc.count()
             for study in studies:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, ResultObject
 from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, Peer
 from duoscan.interfaces.dicom.tls import Tls
 from duoscan.settings import read_toml, validated
@@ -79,6 +80,9 @@ class DestinationSection(_Section):
     """Where results go."""
 
     address: str = Field(description="TITLE@HOST:PORT, or the https:// address of a DICOMweb service")
+    objects: frozenset[ResultObject] = Field(
+        default=DEFAULT_OBJECTS, description="as --dicom-objects of duoscan screen"
+    )
     timeout_s: float = Field(default=30, gt=0, description="of a DICOM peer")
     attempts: int = Field(default=8, ge=1, description="refusals of an object before its study is given up")
     tls: Tls | None = Field(default=None, description="of a DICOM peer")

@@ -250,7 +250,8 @@ class Listener:
             if study is not None and study.state is State.REMOVED:
                 raise RefusedError(STUDY_IS_CLOSED, "study is closed")
             self._spool.keep(temporary, received.study, received.name)
-            self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s)
+            if not self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s):
+                raise RefusedError(STUDY_IS_CLOSED, "study is being closed")
         return True
 
 

@@ -51,7 +51,7 @@ class Node:
         self._journal = Journal(self._spool.journal)
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
         self._process = ScreenerProcess(config.models)
-        self._screening = Screening(self._spool, self._journal, self._process, config.study, self._log)
+        self._screening = Screening(self._spool, self._journal, self._process, config, self._log)
         to = destination or destination_of(config.destination)
         attempts = config.destination.attempts
         self._sending = Sending(self._spool, self._journal, to, attempts=attempts, log=self._log)

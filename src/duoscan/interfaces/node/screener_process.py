@@ -18,6 +18,7 @@ from duoscan.interfaces.node.log import silence_libraries
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from duoscan.interfaces.dicom.results import ResultObject
     from duoscan.interfaces.node.config import ModelsSection
     from duoscan.triage.screening import Screener
 
@@ -36,6 +37,7 @@ class Job:
         own: Images of the study.
         others: Images of the patient's other studies.
         need_ct: Whether CT was asked for.
+        objects: Which DICOM objects to make.
         out: Folder to make and write results into.
     """
 
@@ -44,6 +46,7 @@ class Job:
     own: tuple[Path, ...]
     others: tuple[Path, ...]
     need_ct: bool
+    objects: frozenset[ResultObject]
     out: Path
 
 
@@ -180,7 +183,7 @@ def write_study(screener: Screener, job: Job) -> None:
     paths = [*job.own, *job.others]
     rules = PatientRules({str(path): (job.patient, None) for path in paths})
     (case,) = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    written = write_results([case], screener, maps, job.out, on_problem=problems.append)
+    written = write_results([case], screener, maps, job.out, objects=job.objects, on_problem=problems.append)
     results = [one for one in map(_identified, written) if one["study"] == job.study_uid]
     if problems and not results:
         raise ScreeningError(f"answered, but nothing to send: {'; '.join(problems)}")
