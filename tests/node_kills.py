@@ -23,11 +23,11 @@ from duoscan.interfaces.node.spool import Spool, file_key
 from duoscan.terms import Modality
 from node_parts import Archive, calling, cohort, free_port
 
-QUIET_S = 1.5
+QUIET_S = 2.5
 _COMMAND = "from duoscan.interfaces.cli import main; main()"
-# Log event that arms the kill → longest delay after it, in seconds.
+# Log event that arms the kill (or the launch, which no event tells) → longest delay after it, in seconds.
 _RECEPTION = {"stored": 0.02}
-_WORK = {"screening": 0.15, "screened": 0.05, "sent": 0.02, "reported": 0.02}
+_WORK = {"launch": 3.0, "screening": 0.15, "screened": 0.05, "sent": 0.02, "reported": 0.02}
 _ARMING_S = 10.0  # an event that does not come may have come in an earlier life; the kill does not wait for it
 _PATIENCE_S = 60.0
 
@@ -163,7 +163,7 @@ def _config(spool: Path, peer: str, port: int, bundles: dict[Modality, Path]) ->
             "[study]",
             f"quiet_s = {QUIET_S}",
             "[destination]",
-            f"peer = {json.dumps(peer)}",
+            f"address = {json.dumps(peer)}",
             "[models]",
             f"xray_bundle = {json.dumps(str(bundles[Modality.CXR]))}",
             f"ct_bundle = {json.dumps(str(bundles[Modality.CT]))}",
@@ -176,10 +176,11 @@ def _live_and_die(config: Path, moments: dict[str, float], rng: random.Random) -
     """One life: wait for an event, then a moment, then kill; what the node had logged last."""
     life = Life(config)
     event = rng.choice(sorted(moments))
-    life.wait_for(event, rng.randint(1, 4) if event == "stored" else 1)
+    if event != "launch":
+        life.wait_for(event, rng.randint(1, 4) if event == "stored" else 1)
     time.sleep(rng.uniform(0, moments[event]))
     life.end(signal.SIGKILL)
-    return life.events[-1] if life.events else "start"
+    return life.events[-1] if life.events else "launch"
 
 
 def _let_finish(spool: Path, sender: Sender, studies: int) -> None:

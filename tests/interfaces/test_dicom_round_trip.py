@@ -5,14 +5,8 @@ Studies are stored there, found, fetched and screened; the results come back, ar
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
-import shutil
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,39 +21,10 @@ from duoscan.interfaces.dicom.send import Peer, send_files
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
+from node_parts import free_port
+from orthanc import CREDENTIALS, Orthanc, needs_orthanc, running_orthanc
 
-ORTHANC = shutil.which("Orthanc")
-DICOMWEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-CREDENTIALS = "basic test:test"
 OBJECTS = "sr,heatmap,seg,pmap,gsps"
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-class Pacs:
-    """A running Orthanc."""
-
-    def __init__(self, http: int, dicom: int) -> None:
-        self.http, self.peer = http, Peer("ORTHANC", "127.0.0.1", dicom)
-
-    def ask(self, path: str, body: object = None) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", data=data)
-        request.add_header("Authorization", "Basic " + base64.b64encode(b"test:test").decode())
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            content: bytes = answer.read()
-        return content
-
-    def count(self) -> int:
-        """Instances it holds."""
-        return int(json.loads(self.ask("/statistics"))["CountInstances"])
-
-    def address(self, way: str) -> str:
-        return str(self.peer) if way == "dimse" else f"http://127.0.0.1:{self.http}/dicom-web"
 
 
 @pytest.fixture(scope="module", params=["dimse", "web"])
@@ -68,55 +33,14 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def pacs(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pacs]:
-    folder = tmp_path_factory.mktemp("orthanc")
-    running = Pacs(free_port(), free_port())
-    settings = {
-        "Name": "test",
-        "StorageDirectory": str(folder / "db"),
-        "IndexDirectory": str(folder / "db"),
-        "HttpPort": running.http,
-        "DicomPort": running.peer.port,
-        "DicomAet": "ORTHANC",
-        "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": True,
-        "RegisteredUsers": {"test": "test"},
-        "Plugins": [str(DICOMWEB)],
-        "DicomAlwaysAllowStore": True,
-        "DicomAlwaysAllowFind": True,
-        "DicomAlwaysAllowGet": True,
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings), encoding="utf-8")
-    with (folder / "log.txt").open("wb") as log:
-        process = subprocess.Popen([str(ORTHANC), str(folder / "orthanc.json")], stdout=log, stderr=log)
-        try:
-            wait_until_it_answers(running, process)
-            yield running
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def wait_until_it_answers(pacs: Pacs, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(200):
-        assert process.poll() is None, "Orthanc ended; see its log"
-        try:
-            pacs.ask("/system")
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("Orthanc did not start within 20 s")
-
-
-needs_orthanc = pytest.mark.skipif(
-    ORTHANC is None or not DICOMWEB.exists(),
-    reason="Orthanc (Debian packages orthanc, orthanc-dicomweb) is not installed",
-)
+def pacs(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    allowed = {f"DicomAlwaysAllow{what}": True for what in ("Store", "Find", "Get")}
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), **allowed) as running:
+        yield running
 
 
 @pytest.fixture
-def archive(pacs: Pacs, way: str) -> Archive:
+def archive(pacs: Orthanc, way: str) -> Archive:
     return open_archive(pacs.address(way), Access(read_authorization(None, {VARIABLE: CREDENTIALS})))
 
 
@@ -135,7 +59,7 @@ def screen(incoming: Path, out: Path, address: str, bundles: dict[Modality, Path
 
 @needs_orthanc
 def test_store_screen_send_back_query_and_retrieve(
-    pacs: Pacs,
+    pacs: Orthanc,
     way: str,
     archive: Archive,
     brightness_bundles: dict[Modality, Path],
@@ -195,7 +119,7 @@ def referenced(dataset: pydicom.Dataset) -> set[str]:
 
 @needs_orthanc
 def test_the_command_finds_fetches_and_stores(
-    pacs: Pacs, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pacs: Orthanc, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(VARIABLE, CREDENTIALS)
     options = PhantomOptions(patients=3, seed=9, slices=4, ct_size=32, xray_size=32, formats=FileFormat.DICOM)

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 from pydicom import Dataset, dcmread
 
 from duoscan.errors import InputError, ScreeningError
+from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS
 from duoscan.interfaces.node.journal import Delivery, Journal, State
 from duoscan.interfaces.node.node import Node
 from duoscan.interfaces.node.screener_process import Job, ScreenerProcess
@@ -208,7 +211,7 @@ def test_a_destination_that_is_away_is_waited_for(
     start: Any, archive: Archive, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("duoscan.interfaces.node.sending._UNREACHABLE_RETRY_S", 0.2)
-    node = start(destination={"peer": f"NOBODY@127.0.0.1:{free_port()}", "attempts": 1})
+    node = start(destination={"address": f"NOBODY@127.0.0.1:{free_port()}", "attempts": 1})
     store(node.port, of_patient(files, 0, "CR"))
     wait_until(lambda: node.events().count("sending-failed") >= 2)
     assert node.has(State.SENDING)
@@ -254,9 +257,9 @@ def test_results_written_before_a_crash_are_not_made_again(
 
         patched.setattr(Journal, "finish_screening", crash)
         store(node.port, of_patient(files, 0, "CR"))
-        with pytest.raises(MemoryError):
-            node.node.wait()
+        assert not node.node.wait()
     assert node.has(State.SCREENING)
+    assert '"fault", "kind": "MemoryError", "where": "test_node.py:' in node.log.getvalue()
     again = start()
     wait_until(lambda: again.has(State.REPORTED))
     assert "screening" not in again.events()
@@ -363,12 +366,37 @@ def test_a_screening_that_takes_too_long_is_stopped(
 ) -> None:
     process = ScreenerProcess(config(tmp_path, "A@127.0.0.1:1", brightness_bundles).models)
     process.start()
-    job = Job("1.2", "p", tuple(files), (), need_ct=True, out=tmp_path / "out")
+    job = Job("1.2", "p", tuple(files), (), need_ct=True, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
     with pytest.raises(ScreeningError, match="not done after"):
         process.screen(job, timeout_s=0)
     process.screen(job, timeout_s=30)  # another process took its place
     assert json.loads((tmp_path / "out" / "answer.json").read_text(encoding="utf-8"))["results"] == []
     process.close()
+
+
+def test_the_screening_process_ends_with_a_node_that_is_killed(brightness_bundles: dict[Modality, Path]) -> None:
+    code = (
+        "import sys, time\n"
+        "from duoscan.interfaces.node.config import ModelsSection\n"
+        "from duoscan.interfaces.node.screener_process import ScreenerProcess\n"
+        "process = ScreenerProcess(ModelsSection(xray_bundle=sys.argv[1], ct_bundle=sys.argv[2]))\n"
+        "process.start()\n"
+        "print(process._process.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    bundles = [str(brightness_bundles[modality]) for modality in (Modality.CXR, Modality.CT)]
+    with subprocess.Popen([sys.executable, "-c", code, *bundles], stdout=subprocess.PIPE, text=True) as node:
+        assert node.stdout is not None
+        child = int(node.stdout.readline())
+        node.kill()
+
+    def is_gone() -> bool:
+        try:
+            return Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            return True
+
+    wait_until(is_gone)
 
 
 def test_finished_studies_are_removed_and_stay_closed(start: Any, archive: Archive, files: list[Path]) -> None:

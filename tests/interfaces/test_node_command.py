@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from pydicom import dcmread
 
 from duoscan.errors import InputError
 from duoscan.interfaces.cli import main
@@ -20,8 +23,9 @@ from duoscan.interfaces.node.journal import Journal, State
 from duoscan.interfaces.node.received import Received
 from duoscan.interfaces.node.spool import Spool
 from duoscan.terms import Modality
+from node_parts import cohort, free_port, store
 
-MINIMAL = 'spool = "spool"\n[destination]\npeer = "ARCHIVE@127.0.0.1:104"\n'
+MINIMAL = 'spool = "spool"\n[destination]\naddress = "ARCHIVE@127.0.0.1:104"\n'
 PAGE = Path(__file__).parents[2] / "docs" / "node.md"
 
 
@@ -39,9 +43,11 @@ def write(folder: Path, text: str) -> Path:
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     path = write(tmp_path, MINIMAL + "[listen]\nport = 1\nae_title = 'A'\n")
-    config = read_config(path, {"listen.port": 2, "listen.ae_title": None, "spool": "other", "destination.peer": None})
+    config = read_config(
+        path, {"listen.port": 2, "listen.ae_title": None, "spool": "other", "destination.address": None}
+    )
     assert (config.listen.port, config.listen.ae_title, config.spool) == (2, "A", Path("other"))
-    assert config.destination.peer.ae_title == "ARCHIVE"
+    assert config.destination.address.startswith("ARCHIVE@")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
         (MINIMAL + "[listen]\npeers = ['10.0.0.300']\n", r"listen\.peers: .*10\.0\.0\.300"),
         (MINIMAL + "[listen]\nae_title = 'much too long a title'\n", r"listen\.ae_title"),
         (MINIMAL + "[study]\nneed_ct = 'maybe'\n", r"study\.need_ct"),
-        (MINIMAL.replace("@127.0.0.1", ""), r"destination\.peer: .*write TITLE@host:port"),
+        (MINIMAL.replace("@127.0.0.1", ""), r"destination\.address: .*write TITLE@host:port"),
         ('spool = "x"\n', "destination: Field required"),
         ("spool = ", "not a TOML file"),
     ],
@@ -116,21 +122,43 @@ def test_status_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     journal.close()
 
 
-def test_sigterm_ends_it_with_exit_code_0(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
+def test_it_says_nothing_but_its_log_and_sigterm_ends_it(
+    brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
+    """Odd values, which libraries would quote in warnings, are among what it receives."""
+    image = dcmread(cohort(tmp_path / "cohort")[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = "072495.0449"
+        image.PatientBirthDate, image.PatientAge, image.PatientName = "4.7.1950", "seventy", "Secret^Name^^^^^^"
+        image.save_as(tmp_path / "odd.dcm")
     bundles = "\n".join(
         f"{name} = '{brightness_bundles[kind]}'"
         for name, kind in (("xray_bundle", Modality.CXR), ("ct_bundle", Modality.CT))
     )
-    path = write(tmp_path, MINIMAL + f"[listen]\nmin_free_mb = 0\n[models]\n{bundles}\n")
+    text = f"[study]\nquiet_s = 0.2\n[listen]\nmin_free_mb = 0\n[models]\ncheck_quality = false\n{bundles}\n"
+    path = write(tmp_path, MINIMAL + text)
     code = "from duoscan.interfaces.cli import main; main()"
-    command = [sys.executable, "-c", code, "node", "--config", str(path), "--spool", str(tmp_path / "s"), "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    port = free_port()
+    command = [sys.executable, "-c", code, "node", "--config", str(path), "--spool", str(tmp_path / "s")]
+    with subprocess.Popen([*command, "--port", str(port)], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        assert '"started"' in process.stderr.readline()
+        said = [process.stderr.readline()]
+        assert '"started"' in said[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert store(port, [tmp_path / "odd.dcm"]) == [0x0000]
+        for line in process.stderr:
+            said.append(line)
+            if '"screened"' in line or "failed" in line:
+                break
         os.kill(process.pid, signal.SIGTERM)
-        assert '"stopped"' in process.stderr.readline()
-        assert process.stderr.read() == ""
+        said += process.stderr.readlines()
         assert process.wait(30) == 0
+    assert [json.loads(line)["event"] for line in said[:4]] == ["started", "stored", "screening", "screened"]
+    assert json.loads(said[-1])["event"] == "stopped"
+    for value in ("072495", "4.7.1950", "seventy", "Name", str(image.PatientID)):
+        assert value not in "".join(said)
 
 
 def _keys(model: Any, prefix: str = "") -> list[str]:

@@ -213,6 +213,25 @@ def test_own_results_that_come_back_are_not_taken_for_new_images(listen: Any, fi
     assert node.kept() == []
 
 
+def test_a_study_that_is_closed_meanwhile_takes_nothing(
+    listen: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are deleted after the record of it, so an object that comes in between must not be acknowledged."""
+    node = listen()
+    slices = [path for path in files if dcmread(path).Modality == "CT"]
+    assert store(node.port, slices[:1]) == [0x0000]
+    study = read_received(slices[0]).study
+    real = Spool.keep
+
+    def keep(self: Spool, temporary: Path, key: str, name: str) -> None:
+        real(self, temporary, key, name)
+        node.journal.put_back(study, State.REPORTED, now=0, retry_at=0, reason="", attempts=0)
+        assert node.journal.remove_finished(before=1) == [study]
+
+    monkeypatch.setattr(Spool, "keep", keep)
+    assert store(node.port, slices[1:2]) == [0xC100]
+
+
 def test_a_full_disk_refuses_and_leaves_nothing(
     listen: Any, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

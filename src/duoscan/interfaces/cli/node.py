@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.option("--spool", type=_FOLDER, help="In place of the file's spool.")
 @click.option("--port", type=click.IntRange(0, 65535), help="In place of the file's listen.port.")
 @click.option("--ae-title", help="In place of the file's listen.ae_title.")
-@click.option("--send", metavar="TITLE@HOST:PORT", help="In place of the file's destination.peer.")
+@click.option("--send", metavar="ADDRESS", help="In place of the file's destination.address.")
 @click.option("--log-identifiers", is_flag=True, help="Write UIDs to the log as they are, not as keyed hashes.")
 @click.pass_context
 def node_command(
@@ -51,23 +53,28 @@ def node_command(
         if find_spec(module) is None:
             raise MissingExtraError("dicom", "duoscan node")
     from duoscan.interfaces.node.config import read_config
+    from duoscan.interfaces.node.log import silence_libraries
     from duoscan.interfaces.node.node import Node
 
     overrides = {
         "spool": str(spool) if spool else None,
         "listen.port": port,
         "listen.ae_title": ae_title,
-        "destination.peer": send,
+        "destination.address": send,
         "log_identifiers": log_identifiers or None,
     }
+    os.umask(0o077)  # what is received is for this account alone
+    silence_libraries()
     node = Node(read_config(config_file, overrides))
+    threading.excepthook = lambda raised: node.log_fault(raised.exc_value or SystemExit())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.ask_to_stop())
     try:
         node.start()
-        node.wait()
+        is_well = node.wait()
     finally:
         node.stop()
+    sys.exit(0 if is_well else 1)
 
 
 _SPOOL = click.option("--spool", type=_FOLDER, required=True, help="Folder of the node.")

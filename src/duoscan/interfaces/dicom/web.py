@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from duoscan.errors import InputError, MissingExtraError, TransferError
+from duoscan.errors import InputError, MissingExtraError, TransferError, UnreachableError
 from duoscan.files import write_bytes
 from duoscan.interfaces.dicom.archives import (
     ANONYMOUS,
@@ -128,6 +128,17 @@ class WebArchive:
                     dataset = dcmread(path)
                     answer = client.store_instances([dataset])
                     _check_stored(answer, str(dataset.SOPInstanceUID), path)
+
+    def holds(self, path: Path) -> bool:
+        """Whether it has the instance that is in a file (QIDO-RS, PS3.18 10.6)."""
+        from pydicom import dcmread
+
+        self._meter.start(_MOST_ANSWER_BYTES)
+        with _transfer_errors(self._host), self._connected(_CHUNK) as client:
+            header = dcmread(path, specific_tags=["StudyInstanceUID", "SOPInstanceUID"], stop_before_pixels=True)
+            asked = {keyword: str(header[keyword].value) for keyword in ("StudyInstanceUID", "SOPInstanceUID")}
+            answers = client.search_for_instances(search_filters=asked, limit=1)
+        return any(asked["SOPInstanceUID"] in one.get("00080018", {}).get("Value", ()) for one in answers)
 
     @contextmanager
     def _connected(self, chunk_size: int) -> Iterator[DICOMwebClient]:
@@ -249,9 +260,9 @@ def _transfer_errors(host: str, prefix: str = "") -> Iterator[None]:
         advice = _ADVICE.get(status, "see its log, and try again")
         raise TransferError(f"{prefix}{host}: HTTP status {status}: {advice}") from error
     except failed.Timeout as error:
-        raise TransferError(f"{prefix}{host}: no answer in time; try again later") from error
+        raise UnreachableError(f"{prefix}{host}: no answer in time; try again later") from error
     except (failed.ConnectionError, failed.ChunkedEncodingError) as error:
-        raise TransferError(f"{prefix}{host}: no connection, or it broke off; does it run? Try again") from error
+        raise UnreachableError(f"{prefix}{host}: no connection, or it broke off; does it run? Try again") from error
     except failed.RequestException as error:
         raise TransferError(f"{prefix}{host}: not a DICOMweb service ({type(error).__name__})") from error
     except Exception as error:

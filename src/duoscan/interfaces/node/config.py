@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, ResultObject
 from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, Peer
 from duoscan.interfaces.dicom.tls import Tls
 from duoscan.settings import read_toml, validated
@@ -78,20 +79,30 @@ class ModelsSection(_Section):
 class DestinationSection(_Section):
     """Where results go."""
 
-    peer: Peer
-    timeout_s: float = Field(default=30, gt=0)
+    address: str = Field(description="TITLE@HOST:PORT, or the https:// address of a DICOMweb service")
+    objects: frozenset[ResultObject] = Field(
+        default=DEFAULT_OBJECTS, description="as --dicom-objects of duoscan screen"
+    )
+    timeout_s: float = Field(default=30, gt=0, description="of a DICOM peer")
     attempts: int = Field(default=8, ge=1, description="refusals of an object before its study is given up")
-    tls: Tls | None = None
+    tls: Tls | None = Field(default=None, description="of a DICOM peer")
+    auth_file: Path | None = Field(default=None, description="DICOMweb: as --auth-file of duoscan screen")
+    ca_file: Path | None = Field(default=None, description="DICOMweb: as --ca-file of duoscan screen")
 
-    @field_validator("peer", mode="before")
+    @property
+    def is_web(self) -> bool:
+        """Whether it is a DICOMweb service."""
+        return self.address.lower().startswith(("https://", "http://"))
+
+    @field_validator("address")
     @classmethod
-    def _parse_peer(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return Peer.parse(value)
-        except InputError as error:
-            raise ValueError(str(error)) from error
+    def _check_address(cls, address: str) -> str:
+        if not address.lower().startswith(("https://", "http://")):
+            try:
+                Peer.parse(address)
+            except InputError as error:
+                raise ValueError(str(error)) from error
+        return address
 
 
 class NodeConfig(_Section):

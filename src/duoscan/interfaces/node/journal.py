@@ -199,19 +199,27 @@ class Journal:
         """Whether an object is one of the node's own results."""
         return bool(self._rows("SELECT 1 FROM results WHERE uid = ?", (uid,)))
 
-    def add(self, received: Received, digest: str, *, now: float, quiet_s: float) -> None:
-        """Record an object whose file is in its place; a study at rest is taken up again."""
+    def add(self, received: Received, digest: str, *, now: float, quiet_s: float) -> bool:
+        """Record an object whose file is in its place; a study at rest is taken up again.
+
+        Returns:
+            Whether it is recorded: a study whose files are deleted, or just being deleted, takes nothing more.
+        """
         with self._change() as connection:
-            connection.execute(
+            cursor = connection.execute(
                 "INSERT INTO studies (key, uid, patient_id, has_ct, state, quiet_until, changed)"
                 " VALUES (?, ?, ?, ?, 'receiving', ?, ?) ON CONFLICT (key) DO UPDATE SET"
                 " has_ct = has_ct OR excluded.has_ct, quiet_until = excluded.quiet_until, changed = excluded.changed,"
                 " retry_at = CASE WHEN state IN ('screening', 'sending') THEN retry_at ELSE 0 END,"
                 " attempts = CASE WHEN state IN ('screening', 'sending') THEN attempts ELSE 0 END,"
-                " state = CASE WHEN state IN ('screening', 'sending') THEN state ELSE 'receiving' END",
+                " state = CASE WHEN state IN ('screening', 'sending') THEN state ELSE 'receiving' END"
+                " WHERE state != 'removed'",
                 (received.study, received.study_uid, received.patient_id, received.is_ct, now + quiet_s, now),
             )
+            if cursor.rowcount == 0:
+                return False
             connection.execute("INSERT INTO received VALUES (?, ?, ?)", (received.study, received.name, digest))
+        return True
 
     def next_to_screen(self, now: float) -> Study | None:
         """The study that has been complete for longest."""

@@ -40,14 +40,15 @@ from pynetdicom.sop_class import Verification
 
 from duoscan.errors import ImageError, InputError
 from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.log import EventLog, place
 from duoscan.interfaces.node.received import Received, read_received
 from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
+from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.interfaces.node.config import NodeConfig
-    from duoscan.interfaces.node.log import EventLog
     from duoscan.interfaces.node.spool import Spool
 
 SOP_CLASSES = (
@@ -208,7 +209,7 @@ class Listener:
             self._log.write("refused", reason=error.reason, status=f"0x{error.status:04X}", peer=peer)
             return error.status
         except Exception as error:
-            self._log.write("refused", reason="fault", kind=type(error).__name__, peer=peer)
+            self._log.write("refused", reason="fault", kind=type(error).__name__, where=place(error), peer=peer)
             raise  # pynetdicom answers with a failure
         uids = {"study": received.study_uid, "object": received.sop_instance_uid}
         self._log.write("stored" if is_new else "repeated", uids=uids, bytes=size, peer=peer)
@@ -249,7 +250,8 @@ class Listener:
             if study is not None and study.state is State.REMOVED:
                 raise RefusedError(STUDY_IS_CLOSED, "study is closed")
             self._spool.keep(temporary, received.study, received.name)
-            self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s)
+            if not self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s):
+                raise RefusedError(STUDY_IS_CLOSED, "study is being closed")
         return True
 
 
@@ -261,14 +263,15 @@ def file_digest(path: Path) -> str:
 
 def _file_meta(request: Any, syntax: str) -> bytes:
     """PS3.10 clause 7.1; the data set follows as it came."""
-    meta = create_file_meta(
-        sop_class_uid=request.AffectedSOPClassUID,
-        sop_instance_uid=request.AffectedSOPInstanceUID,
-        transfer_syntax=syntax,
-        implementation_uid=_IMPLEMENTATION_UID,
-        implementation_version="DUOSCAN",
-    )
-    return bytes(encode_file_meta(meta))
+    with quiet:  # a peer's odd UIDs
+        meta = create_file_meta(
+            sop_class_uid=request.AffectedSOPClassUID,
+            sop_instance_uid=request.AffectedSOPInstanceUID,
+            transfer_syntax=syntax,
+            implementation_uid=_IMPLEMENTATION_UID,
+            implementation_version="DUOSCAN",
+        )
+        return bytes(encode_file_meta(meta))
 
 
 def _checked(path: Path, request: Any) -> Received:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import datetime as dt
 import hmac
 import json
+import logging
 import sys
+import traceback
+import warnings
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
@@ -17,6 +21,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HASH_DIGITS = 12
+
+
+def silence_libraries() -> None:
+    """Drop what libraries write to standard error in this process: they quote what they find odd in a data set."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+
+
+def place(error: BaseException) -> str:
+    """File and line an error came from, without its text, which may quote anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+
 
 Value = str | int | float | bool | None
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError
 from duoscan.interfaces.node.journal import Journal, State
 from duoscan.interfaces.node.listener import Listener, file_digest
-from duoscan.interfaces.node.log import EventLog
+from duoscan.interfaces.node.log import EventLog, place
 from duoscan.interfaces.node.received import read_received
 from duoscan.interfaces.node.screener_process import ScreenerProcess
 from duoscan.interfaces.node.screening import Screening
-from duoscan.interfaces.node.sending import Destination, DicomDestination, Sending
+from duoscan.interfaces.node.sending import ResultDestination, Sending, destination_of
 from duoscan.interfaces.node.spool import Spool
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Node:
     """
 
     def __init__(
-        self, config: NodeConfig, *, destination: Destination | None = None, stream: TextIO | None = None
+        self, config: NodeConfig, *, destination: ResultDestination | None = None, stream: TextIO | None = None
     ) -> None:
         self._config = config
         self._spool = Spool(config.spool)
@@ -51,15 +51,13 @@ class Node:
         self._journal = Journal(self._spool.journal)
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
         self._process = ScreenerProcess(config.models)
-        self._screening = Screening(self._spool, self._journal, self._process, config.study, self._log)
-        section = config.destination
-        if section.tls is not None:
-            section.tls.client_context()  # now, and not at the first report
-        to = destination or DicomDestination(section.peer, section.timeout_s, section.tls)
-        self._sending = Sending(self._spool, self._journal, to, attempts=section.attempts, log=self._log)
+        self._screening = Screening(self._spool, self._journal, self._process, config, self._log)
+        to = destination or destination_of(config.destination)
+        attempts = config.destination.attempts
+        self._sending = Sending(self._spool, self._journal, to, attempts=attempts, log=self._log)
         self._listener = Listener(config, self._spool, self._log)
         self._stopping = threading.Event()
-        self._failure: Exception | None = None
+        self._has_failed = False
         self._is_stopped = False
         self._cleaned = 0.0
         self._threads = [
@@ -89,15 +87,10 @@ class Node:
             thread.start()
         self._log.write("started", port=self.port, recovered=recovered, tls=self._config.listen.tls is not None)
 
-    def wait(self) -> None:
-        """Return once the node was told to stop.
-
-        Raises:
-            Exception: What ended one of its loops.
-        """
+    def wait(self) -> bool:
+        """Return once the node was told to stop, or met a fault; whether all is well."""
         self._stopping.wait()
-        if self._failure is not None:
-            raise self._failure
+        return not self._has_failed
 
     def ask_to_stop(self) -> None:
         """Have :meth:`wait` return; may be called from a signal handler."""
@@ -124,10 +117,14 @@ class Node:
             while not self._stopping.is_set():
                 if not step():
                     self._stopping.wait(_IDLE_S)
-        except Exception as error:  # noqa: BLE001 - raised again by wait(), in the main thread
-            self._failure = error
-            self._log.write("fault", kind=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - logged, and wait() tells
+            self._has_failed = True
+            self.log_fault(error)
             self._stopping.set()
+
+    def log_fault(self, error: BaseException) -> None:
+        """Write a fault to the log: what kind and where, since its text may quote a data set."""
+        self._log.write("fault", kind=type(error).__name__, where=place(error))
 
     def _screen_or_clean(self) -> bool:
         now = time.time()

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import UnreadableImageError
 from duoscan.interfaces.node.spool import file_key
-from duoscan.manifest.dicom_header import dicom_errors, text_of
+from duoscan.manifest.dicom_header import dicom_errors, open_dicom, text_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _UID = re.compile(r"\d+(\.\d+)*")
 _UID_CHARACTERS = 64  # PS3.5 clause 9.1
-_STUDY_INSTANCE_UID = 0x0020000D
 
 
 @dataclass(frozen=True)
@@ -48,15 +47,13 @@ class Received:
 
 
 def read_received(path: Path) -> Received:
-    """Read the first attributes of a DICOM file, up to the UID of its study; nothing behind them is parsed.
+    """Read a DICOM file's header as the screening will, within the same bounds.
 
     Raises:
-        UnreadableImageError: It is damaged, or lacks a UID.
+        UnreadableImageError: It is damaged or beyond the bounds, or lacks a UID.
     """
-    from pydicom.filereader import read_partial
-
-    with dicom_errors(path), path.open("rb") as stream:
-        dataset = read_partial(stream, stop_when=lambda tag, _vr, _length: tag > _STUDY_INSTANCE_UID)
+    with dicom_errors(path):
+        dataset = open_dicom(path, header_only=True)
         study, instance, sop_class = (
             text_of(dataset, keyword) or "" for keyword in ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
         )

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import DuoscanError, InputError, ScreeningError
 from duoscan.files import write_text
+from duoscan.interfaces.node.log import silence_libraries
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
+    from duoscan.interfaces.dicom.results import ResultObject
     from duoscan.interfaces.node.config import ModelsSection
     from duoscan.triage.screening import Screener
 
@@ -35,6 +37,7 @@ class Job:
         own: Images of the study.
         others: Images of the patient's other studies.
         need_ct: Whether CT was asked for.
+        objects: Which DICOM objects to make.
         out: Folder to make and write results into.
     """
 
@@ -43,6 +46,7 @@ class Job:
     own: tuple[Path, ...]
     others: tuple[Path, ...]
     need_ct: bool
+    objects: frozenset[ResultObject]
     out: Path
 
 
@@ -121,6 +125,7 @@ class ScreenerProcess:
 
 def _serve(pipe: Connection, models: ModelsSection) -> None:
     """Body of the process."""
+    silence_libraries()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         screener = _screener(models)
@@ -174,15 +179,17 @@ def write_study(screener: Screener, job: Job) -> None:
     from duoscan.interfaces.dicom.results import write_results
     from duoscan.interfaces.dicom.sources import ActivationKeeper
 
-    maps = ActivationKeeper()
+    maps, problems = ActivationKeeper(), list[str]()
     paths = [*job.own, *job.others]
     rules = PatientRules({str(path): (job.patient, None) for path in paths})
     (case,) = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    written = write_results([case], screener, maps, job.out)
+    written = write_results([case], screener, maps, job.out, objects=job.objects, on_problem=problems.append)
     results = [one for one in map(_identified, written) if one["study"] == job.study_uid]
+    if problems and not results:
+        raise ScreeningError(f"answered, but nothing to send: {'; '.join(problems)}")
     answer = {
         "answer": str(case.answer),
-        "reason": case.reason,
+        "reason": "; ".join([case.reason, *problems]),
         "results": [{"uid": one["uid"], "path": str(Path(one["path"]).relative_to(job.out))} for one in results],
     }
     write_text(job.out / ANSWER_FILE, json.dumps(answer, indent=1) + "\n")

@@ -13,7 +13,7 @@ from duoscan.interfaces.node.journal import Case, Delivery, Journal, Result, Sta
 from duoscan.interfaces.node.screener_process import ANSWER_FILE, Job, ScreenerProcess
 
 if TYPE_CHECKING:
-    from duoscan.interfaces.node.config import StudySection
+    from duoscan.interfaces.node.config import NodeConfig
     from duoscan.interfaces.node.log import EventLog
     from duoscan.interfaces.node.spool import Spool
 
@@ -28,17 +28,18 @@ class Screening:
         spool: Where files lie.
         journal: Its own connection.
         process: That screens.
-        settings: When a study is complete, and how it is screened.
+        config: When a study is complete, how it is screened, and what is made of it.
         log: For events.
     """
 
     def __init__(
-        self, spool: Spool, journal: Journal, process: ScreenerProcess, settings: StudySection, log: EventLog
+        self, spool: Spool, journal: Journal, process: ScreenerProcess, config: NodeConfig, log: EventLog
     ) -> None:
         self._spool = spool
         self._journal = journal
         self._process = process
-        self._settings = settings
+        self._settings = config.study
+        self._objects = config.destination.objects
         self._log = log
 
     def recover(self) -> None:
@@ -90,6 +91,7 @@ class Screening:
             own=tuple(path for study, path in files if study == own),
             others=tuple(path for study, path in files if study != own),
             need_ct=self._need_ct(case),
+            objects=self._objects,
             out=staged,
         )
         self._process.screen(job, timeout_s=self._settings.timeout_s)

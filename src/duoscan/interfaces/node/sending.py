@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from duoscan.errors import TransferError, UnreachableError
+from duoscan.interfaces.dicom.archives import Access
+from duoscan.interfaces.dicom.credentials import read_authorization
 from duoscan.interfaces.dicom.send import Peer, send_files, stored_files
+from duoscan.interfaces.dicom.web import WebArchive
 from duoscan.interfaces.node.journal import Delivery, Journal, Result, State, Study
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.interfaces.dicom.tls import Tls
+    from duoscan.interfaces.node.config import DestinationSection
     from duoscan.interfaces.node.log import EventLog
     from duoscan.interfaces.node.spool import Spool
 
@@ -38,7 +42,7 @@ class Outgoing:
     is_doubtful: bool
 
 
-class Destination(Protocol):
+class ResultDestination(Protocol):
     """Whatever takes results."""
 
     def send(self, objects: Sequence[Outgoing], on_stored: Callable[[Outgoing], None]) -> None:
@@ -69,7 +73,7 @@ class DicomDestination:
     tls: Tls | None = None
 
     def send(self, objects: Sequence[Outgoing], on_stored: Callable[[Outgoing], None]) -> None:
-        """See :class:`Destination`."""
+        """See :class:`ResultDestination`."""
         doubtful = [one.path for one in objects if one.is_doubtful]
         there = stored_files(doubtful, self.peer, timeout_s=self.timeout_s, tls=self.tls) if doubtful else set()
         by_path = {one.path: one for one in objects}
@@ -87,6 +91,48 @@ class DicomDestination:
             )
 
 
+@dataclass(frozen=True)
+class WebDestination:
+    """A DICOMweb service: STOW-RS, and QIDO-RS for what is doubtful.
+
+    Attributes:
+        archive: Which.
+    """
+
+    archive: WebArchive
+
+    def send(self, objects: Sequence[Outgoing], on_stored: Callable[[Outgoing], None]) -> None:
+        """See :class:`ResultDestination`."""
+        refused = []
+        for one in objects:
+            try:
+                if not (one.is_doubtful and self.archive.holds(one.path)):
+                    self.archive.store([one.path])
+            except UnreachableError:
+                raise
+            except TransferError as error:
+                refused.append(error)
+            else:
+                on_stored(one)
+        if refused:
+            raise refused[0]
+
+
+def destination_of(section: DestinationSection) -> ResultDestination:
+    """The destination that is configured; nothing is sent yet.
+
+    Raises:
+        InputError: Its address, credentials or certificates cannot be used.
+        MissingExtraError: dicomweb-client is not installed.
+    """
+    if section.is_web:
+        access = Access(read_authorization(section.auth_file), section.ca_file)
+        return WebDestination(WebArchive(section.address, access))
+    if section.tls is not None:
+        section.tls.client_context()  # now, and not at the first report
+    return DicomDestination(Peer.parse(section.address), section.timeout_s, section.tls)
+
+
 class Sending:
     """Takes screened studies from the journal, one at a time.
 
@@ -99,7 +145,7 @@ class Sending:
     """
 
     def __init__(
-        self, spool: Spool, journal: Journal, destination: Destination, *, attempts: int, log: EventLog
+        self, spool: Spool, journal: Journal, destination: ResultDestination, *, attempts: int, log: EventLog
     ) -> None:
         self._spool = spool
         self._journal = journal

@@ -31,6 +31,8 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         options: Of the base class.
     """
 
+    daemon_threads = True  # a handshake under way does not hold up the end of the process
+
     def __init__(
         self,
         *arguments: Any,

@@ -1,0 +1,69 @@
+"""Orthanc sends studies to the node, as a modality does, and gets the reports back."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from pydicom import dcmread
+
+from duoscan.interfaces.dicom.credentials import VARIABLE
+from duoscan.interfaces.dicom.send import send_files
+from duoscan.interfaces.dicom.web import WebArchive
+from duoscan.interfaces.node.journal import Journal, State
+from duoscan.interfaces.node.node import Node
+from duoscan.interfaces.node.sending import Outgoing, destination_of
+from duoscan.interfaces.node.spool import Spool
+from duoscan.terms import Modality
+from node_parts import cohort, config, free_port, wait_until
+from orthanc import CREDENTIALS, needs_orthanc, running_orthanc
+
+
+@needs_orthanc
+@pytest.mark.parametrize("way", ["dimse", "web"])
+def test_orthanc_stores_at_the_node_and_gets_the_reports(
+    way: str, brightness_bundles: dict[Modality, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its modality entry for the node lets it send there, and lets the node store and ask."""
+    monkeypatch.setenv(VARIABLE, CREDENTIALS)
+    port = free_port()
+    files = cohort(tmp_path / "cohort")
+    modalities = {"duoscan": ["DUOSCAN", "127.0.0.1", port]}
+    (tmp_path / "orthanc").mkdir()
+    with running_orthanc(tmp_path / "orthanc", DicomModalities=modalities) as orthanc:
+        objects = {"destination__objects": ["sr", "heatmap", "gsps"]}
+        told = config(tmp_path / "spool", orthanc.address(way), brightness_bundles, listen__port=port, **objects)
+        node = Node(told, stream=io.StringIO())
+        journal = Journal(Spool(told.spool).journal)
+        try:
+            node.start()
+            send_files(files, orthanc.peer)
+            studies = orthanc.ask("/studies")
+            assert len(studies) == 6
+            orthanc.ask("/modalities/duoscan/echo", {})
+            for study in studies:
+                assert orthanc.ask("/modalities/duoscan/store", study)["FailedInstancesCount"] == 0
+            wait_until(lambda: journal.counts()[State.REPORTED] == 6)
+            reports = orthanc.find("Series", Modality="SR")
+            assert {one["ParentStudy"] for one in reports} == set(studies)
+            assert [len(one["Instances"]) for one in reports] == [1] * 6
+            assert len(orthanc.find("Instance", Modality="PR")) == 3
+            # Sent a second time, with the results that are part of the studies now, nothing comes of it.
+            before = orthanc.count()
+            for study in studies:
+                orthanc.ask("/modalities/duoscan/store", {"Resources": [study], "Permissive": True})
+            assert orthanc.count() == before
+            assert journal.counts()[State.REPORTED] == 6
+            # What it says it has is not sent again.
+            results = sorted((told.spool / "results").rglob("*.dcm"))
+            outgoing = [Outgoing(str(dcmread(path).SOPInstanceUID), path, is_doubtful=True) for path in results]
+            acknowledged: list[Outgoing] = []
+            with monkeypatch.context() as patched:
+                patched.setattr(WebArchive, "store", pytest.fail)
+                patched.setattr("duoscan.interfaces.node.sending.send_files", pytest.fail)
+                destination_of(told.destination).send(outgoing, acknowledged.append)
+            assert acknowledged == outgoing
+        finally:
+            node.stop()
+            journal.close()
