@@ -202,3 +202,26 @@ def test_is_dicom(tmp_path: Path) -> None:
     assert not is_dicom(tmp_path / "x.png")
     assert not is_dicom(tmp_path / "short")
     assert not is_dicom(tmp_path)
+
+
+def test_nonsense_where_a_slice_lies_is_no_fault_of_the_image(tmp_path: Path) -> None:
+    path = write(tmp_path / "x", Modality="CT", AcquisitionNumber=1234, SeriesNumber=5678, SliceThickness=91.75)
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"1234", b"JANE").replace(b"5678", b"DOE ").replace(b"91.75", b"thick"))
+    header = read_dicom_header(path)
+    (plane,) = header.planes
+    assert (plane.thickness_mm, header.series_number) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "cosines",
+    [
+        [1, 0, 0, 1, 0, 0],  # no angle between row and column
+        [0, 0, 0, 0, 1, 0],  # no direction
+        [1, 0, 0],
+    ],
+)
+def test_an_orientation_that_is_none_says_nothing(tmp_path: Path, cosines: list[float]) -> None:
+    header = read_dicom_header(write(tmp_path / "x", Modality="CT", ImageOrientationPatient=cosines))
+    assert header.view is None
+    assert header.planes[0].normal is None

@@ -10,12 +10,13 @@ from duoscan.errors import ImageError
 from duoscan.imaging.lung_selection import lung_run, measure_lung
 from duoscan.imaging.open_files import kept_open
 from duoscan.imaging.reader import read_image
-from duoscan.inference.predictor import BATCH_SIZE, ImageFile, Predictor
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
+
+    from duoscan.inference.predictor import ImageFile, Predictor
 
 STEP_MM = 2.5
 """Least distance of two answered slices.
@@ -25,7 +26,8 @@ which repeat one another, were all answered. Findings of pneumonia reach over mo
 """
 
 _ROUNDING_MM = 1e-3  # of positions written as decimal strings
-_CHUNK = 2 * BATCH_SIZE
+_BATCH = 8  # as fast as larger ones, in half the memory
+_CHUNK = 2 * _BATCH
 _PROBES = 9
 
 
@@ -114,8 +116,8 @@ class _Run:
 
     def answer(self, places: Sequence[int]) -> None:
         """Judge and answer these slices, and let go of their pixels."""
-        for start in range(0, len(places), BATCH_SIZE):
-            batch = places[start : start + BATCH_SIZE]
+        for start in range(0, len(places), _BATCH):
+            batch = places[start : start + _BATCH]
             prepared = list(self.pool.map(self.predictor.prepare, [self.files[place] for place in batch]))
             for place, file in zip(batch, self.predictor.answered(prepared), strict=True):
                 self.on_image(file)

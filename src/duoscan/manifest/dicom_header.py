@@ -190,7 +190,7 @@ def header_of(dataset: Dataset) -> DicomHeader:
         planes=planes,
         frame_of_reference=text_of(dataset, "FrameOfReferenceUID"),
         study_date=text_of(dataset, "StudyDate"),
-        series_number=_whole_number(dataset, "SeriesNumber"),
+        series_number=_series_number(dataset),
         series_description=text_of(dataset, "SeriesDescription"),
     )
 
@@ -214,6 +214,14 @@ def _one_line(text: str) -> str:
 def _whole_number(dataset: Dataset, keyword: str) -> int | None:
     value = dataset.get(keyword)
     return None if value is None or value == "" else int(value)
+
+
+def _series_number(dataset: Dataset) -> int | None:
+    """Only tells series apart, so that a file is not refused for a value that is no number."""
+    try:
+        return _whole_number(dataset, "SeriesNumber")
+    except (ValueError, TypeError, ArithmeticError):
+        return None
 
 
 def _modality_of(dataset: Dataset, code: str | None) -> Modality | None:

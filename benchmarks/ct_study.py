@@ -1,0 +1,106 @@
+"""One CT study from files to answer: wall time, processor time and memory of ``duoscan screen`` in a fresh process.
+
+    python benchmarks/ct_study.py [--slices 300] [--size 512] [--runs 5] [--against OTHER_CHECKOUT/src]
+
+The study is a phantom, written as one DICOM file a slice. Everything is counted: start of the interpreter, reading,
+sorting, selection, answer, output. Wall time depends on what else the machine does, so its load is printed, and
+processor time, which depends on it less, stands beside it; on C idle cores a run takes at least processor time / C.
+``--against`` runs another version's sources in turn with these.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from duoscan.phantom.cohort import write_cohort
+from duoscan.phantom.plan import FileFormat, PhantomOptions
+
+RUN = "import sys; from duoscan.interfaces.cli import main; main(sys.argv[1:])"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run took: seconds, seconds of all cores, and the largest resident memory in MB."""
+
+    wall_s: float
+    processor_s: float
+    memory_mb: float
+
+
+def measured(study: Path, out: Path, sources: Path) -> Run:
+    """Screen once, with these sources."""
+    command = [sys.executable, "-c", RUN, "screen", str(study), "--quiet", "--json", str(out)]
+    started = time.perf_counter()
+    child = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(sources)})
+    _, status, usage = os.wait4(child.pid, 0)
+    wall = time.perf_counter() - started
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode not in {0, 1}:
+        raise SystemExit(f"duoscan screen ended with {child.returncode}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def summary(out: Path) -> str:
+    """What was answered, from the JSON that was written."""
+    (patient,) = json.loads(out.read_text(encoding="utf-8"))["patients"]
+    images = patient["ct"]["images"]
+    answered = sum("probability" in image for image in images)
+    return (
+        f"{patient['answer']}, P(covid) {patient['ct']['probability']:.4f}, {answered} of {len(images)} slices answered"
+    )
+
+
+def show(name: str, runs: list[Run], answer: str) -> None:
+    """Print one line of medians and extremes."""
+    walls, processors, memory = zip(*((run.wall_s, run.processor_s, run.memory_mb) for run in runs), strict=True)
+    print(
+        f"{name:8} wall median {statistics.median(walls):6.2f} s (min {min(walls):.2f}, max {max(walls):.2f})  "
+        f"processor median {statistics.median(processors):6.2f} s  memory at most {max(memory):.0f} MB  [{answer}]"
+    )
+
+
+def main() -> None:
+    """Write the study and time the versions in turn."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--against", type=Path)
+    arguments = parser.parse_args()
+    versions = {"this": Path(__file__).resolve().parents[1] / "src"}
+    if arguments.against:
+        versions["other"] = arguments.against
+    with tempfile.TemporaryDirectory() as folder:
+        options = PhantomOptions(
+            patients=1,
+            seed=5,
+            slices=arguments.slices,
+            ct_size=arguments.size,
+            xray_size=64,
+            formats=FileFormat.DICOM,
+        )
+        write_cohort(options, Path(folder) / "cohort", workers=1)
+        (study,) = (Path(folder) / "cohort" / "dicom").glob("*/ct")
+        out = Path(folder) / "answers.json"
+        runs: dict[str, list[Run]] = {name: [] for name in versions}
+        answers = {}
+        for _ in range(arguments.runs):
+            for name, sources in versions.items():
+                runs[name].append(measured(study, out, sources))
+                answers[name] = summary(out)
+    for name in versions:
+        show(name, runs[name], answers[name])
+    print(f"{os.cpu_count()} cores, load average {os.getloadavg()[0]:.2f}; {arguments.slices} × {arguments.size}²")
+
+
+if __name__ == "__main__":
+    main()
