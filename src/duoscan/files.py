@@ -87,7 +87,9 @@ def safe_name(text: str) -> str:
         ('1.2.840', '_etc-f7f9121f')
     """
     name = re.sub(r"[^\w.-]+", "_", text).lstrip(".")[:_LONGEST_NAME]
-    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return (
+        name if name and name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:
