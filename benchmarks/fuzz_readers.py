@@ -1,6 +1,6 @@
 """Fuzz every reader of files from elsewhere; coverage-guided where atheris is installed (extra ``[dev]``).
 
-    python benchmarks/fuzz_readers.py [--inputs 200000] [--seed 0] [--target all] [--out fuzz]
+    python benchmarks/fuzz_readers.py [--inputs 200000] [--seed 0] [--target all | NAME …] [--out fuzz]
 
 Each reader runs in a process of its own that may grow by 1 GB of address space and dies after 5 s of processor time on
 one input. A file that the reader neither answers nor refuses by an ``InputError``, that exhausts the memory or the
@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import io
 import json
+import math
 import mmap
 import os
 import random
@@ -63,23 +64,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=int, default=200_000, help="of all readers together, by their weights")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--target", default="all", help="a name, or all")
+    parser.add_argument("--target", nargs="+", default=["all"], help="names, or all")
     parser.add_argument("--out", type=Path, default=Path("fuzz"))
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
-        work(given.target, given.inputs, given.seed, given.worker)
+        work(given.target[0], given.inputs, given.seed, given.worker)
         return
     from fuzz.targets import TARGETS
 
-    chosen = [target for target in TARGETS if given.target in {"all", target.name}]
-    if not chosen:
-        raise SystemExit(f"no target '{given.target}'; there are {', '.join(target.name for target in TARGETS)}")
+    chosen = [target for target in TARGETS if {"all", target.name} & set(given.target)]
+    if unknown := set(given.target) - {"all", *(target.name for target in TARGETS)}:
+        raise SystemExit(f"no target {unknown}; there are {', '.join(target.name for target in TARGETS)}")
     weights = sum(target.weight for target in chosen)
     print(f"load before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors", flush=True)
     results = []
     for target in chosen:
-        inputs = -(-int(given.inputs * target.weight) // int(weights)) if len(chosen) > 1 else given.inputs
+        inputs = math.ceil(given.inputs * target.weight / weights)
         results.append(fuzz(target.name, inputs, given.seed, given.out))
         print(line(results[-1]), flush=True)
     print(f"{sum(one.inputs for one in results):,} inputs, {sum(one.findings for one in results)} findings")
