@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,6 +18,29 @@ MAX_TEXT_BYTES = 64 * 2**20
 """Largest table or document that is read; a manifest of half a million images has as much."""
 
 _LONGEST_NAME = 100
+_LARGE_READ = 2**20
+
+
+class BoundedReader(io.BufferedReader):
+    """An open file that allocates for what it holds, not for what is asked of it.
+
+    Formats state lengths in their headers, and Python allocates what is asked for before it reads.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, or less at the end."""
+        if size is not None and size > _LARGE_READ:
+            size = min(size, max(0, os.fstat(self.fileno()).st_size - self.tell()))
+        return super().read(size)
+
+
+def open_bounded(path: Path) -> BoundedReader:
+    """Open a file for reading.
+
+    Raises:
+        OSError: It is missing or may not be read.
+    """
+    return BoundedReader(io.FileIO(path))
 
 
 def read_bytes(path: Path, *, limit: int = MAX_TEXT_BYTES) -> bytes:
@@ -63,7 +87,9 @@ def safe_name(text: str) -> str:
         ('1.2.840', '_etc-f7f9121f')
     """
     name = re.sub(r"[^\w.-]+", "_", text).lstrip(".")[:_LONGEST_NAME]
-    return name if name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    return (
+        name if name and name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

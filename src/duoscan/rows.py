@@ -46,11 +46,15 @@ def parquet_rows(path: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
         pyarrow.ArrowException: It is no table.
         OSError: The same.
     """
-    from pyarrow import parquet
+    from pyarrow import parquet, types
 
     with parquet.ParquetFile(path) as file:
-        names = [str(name) for name in file.schema_arrow.names]
+        schema = file.schema_arrow
+        names = [str(name) for name in schema.names]
         _check_size(len(names), file.metadata.num_rows * (len(names) + _ROW_COST))
+    if nested := [field.name for field in schema if types.is_nested(field.type)]:
+        msg = f"column {nested[0]} holds {schema.field(nested[0]).type}; cells must be numbers or text"
+        raise ValueError(msg)
     rows: list[tuple[Any, ...]] = []
     # A dictionary stays one while it is measured: one long text in it may stand in a million rows.
     with parquet.ParquetFile(path, read_dictionary=names) as file:
@@ -67,9 +71,6 @@ def _cells(column: Any) -> list[Any]:
 
     is_encoded = types.is_dictionary(column.type)
     values = column.dictionary if is_encoded else column
-    if types.is_nested(values.type):
-        msg = f"a column holds {values.type}; cells must be numbers or text"
-        raise ValueError(msg)
     if any(kind(values.type) for kind in (types.is_string, types.is_binary, types.is_large_string)):
         longest = compute.max(compute.binary_length(values)).as_py() or 0
         if longest > MAX_CELL_BYTES:

@@ -31,6 +31,7 @@ from duoscan.interfaces.dicom.pseudonyms import write_new_key
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
 from duoscan.predictions import Prediction, write_predictions
+from duoscan.quiet import quiet
 from duoscan.terms import Finding, Modality
 from duoscan.training.recipe import builtin_recipes
 from duoscan.triage.policy import Policy, PolicyKind, policy_toml
@@ -116,7 +117,8 @@ def dicom(stored: NDArray[np.generic] = RAMP, syntax: str = ExplicitVRLittleEndi
 
 def _written(dataset: Dataset) -> bytes:
     stream = io.BytesIO()
-    dataset.save_as(stream, enforce_file_format=True)
+    with quiet:
+        dataset.save_as(stream, enforce_file_format=True)
     return stream.getvalue()
 
 
@@ -171,16 +173,23 @@ def any_dicom() -> list[bytes]:
 
 def compressed_dicom() -> list[bytes]:
     """Every compressed transfer syntax, by our own RLE and by the codestreams of pydicom's test files."""
-    run_length = dcmread(io.BytesIO(dicom()))
-    run_length.compress(RLELossless)
-    found = [_written(run_length)]
+    found = [run_length_dicom()]
     for content in _shipped(lambda dataset: dataset.file_meta.TransferSyntaxUID.is_encapsulated):
-        source = dcmread(io.BytesIO(content))
-        taken = {keyword: source.get(keyword) for keyword in _PIXEL_KEYWORDS}
+        with quiet:
+            source = dcmread(io.BytesIO(content))
+            taken = {keyword: source.get(keyword) for keyword in _PIXEL_KEYWORDS}
         if source.get("SamplesPerPixel") == 1:
             taken["PhotometricInterpretation"] = "MONOCHROME2"
         found.append(dicom(syntax=source.file_meta.TransferSyntaxUID, **taken))
     return found
+
+
+def run_length_dicom() -> bytes:
+    """Our own radiograph, run-length encoded."""
+    with quiet:
+        dataset = dcmread(io.BytesIO(dicom()))
+        dataset.compress(RLELossless)
+    return _written(dataset)
 
 
 def _shipped(wanted: Callable[[Dataset], bool]) -> list[bytes]:
@@ -188,12 +197,13 @@ def _shipped(wanted: Callable[[Dataset], bool]) -> list[bytes]:
     import pydicom.data
 
     found = []
-    for path in sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm")):
-        if path.stat().st_size > LARGEST_SEED:
-            continue
-        dataset = dcmread(path, force=True)
-        if dataset.file_meta.get("TransferSyntaxUID") and "PixelData" in dataset and wanted(dataset):
-            found.append(path.read_bytes())
+    with quiet:
+        for path in sorted((Path(pydicom.data.__file__).parent / "test_files").glob("*.dcm")):
+            if path.stat().st_size > LARGEST_SEED:
+                continue
+            dataset = dcmread(path, force=True)
+            if dataset.file_meta.get("TransferSyntaxUID") and "PixelData" in dataset and wanted(dataset):
+                found.append(path.read_bytes())
     return found
 
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
-CONTRACT = PreprocessingContract(modality=Modality.CXR, height=32, width=32)
+CONTRACTS = {modality: PreprocessingContract(modality=modality, height=32, width=32) for modality in Modality}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,8 @@ class Target:
 
 
 def _answer_image(path: Path) -> None:
-    preprocess(read_image(path), CONTRACT)
+    pixels = read_image(path)
+    preprocess(pixels, CONTRACTS[pixels.modality or Modality.CXR])
 
 
 def _deidentify(path: Path) -> None:

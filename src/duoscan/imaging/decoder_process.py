@@ -116,8 +116,9 @@ def _limit_memory(size: int) -> None:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     except (ImportError, OSError):
         return
-    limit = pages * resource.getpagesize() + size
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = _lower(pages * resource.getpagesize() + size, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -129,7 +130,13 @@ def _limit_seconds(seconds: int) -> None:
         return
     usage = resource.getrusage(resource.RUSAGE_SELF)
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (int(usage.ru_utime + usage.ru_stime) + 1 + seconds, hard))
+    limit = _lower(int(usage.ru_utime + usage.ru_stime) + 1 + seconds, hard)
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, hard))
+
+
+def _lower(limit: int, hard: int) -> int:
+    """The limit, or the one that the parent has set already; -1 is none."""
+    return limit if hard < 0 else min(limit, hard)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.files import open_bounded
 from duoscan.imaging.contract import Pixels
 from duoscan.imaging.limits import TOO_LARGE, check_contrast, check_file, check_pixels, check_size, stretch
 from duoscan.quiet import quiet
@@ -66,7 +67,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     """
     try:
         check_file(path)
-        with quiet, Image.open(path, formats=_FORMATS) as image:
+        with quiet, open_bounded(path) as stream, Image.open(stream, formats=_FORMATS) as image:
             check_pixels(*image.size, path)
             yield image
     except ImageError:

@@ -96,6 +96,8 @@ class OnnxRuntime:
         """
         try:
             outputs = Outputs(*self._forward(images))
+        except BundleError:
+            raise
         except Exception as error:
             if len(images) == 1:
                 raise BundleError(f"{self._path}: its graph fails on an image ({error})") from error
@@ -116,6 +118,11 @@ class OnnxRuntime:
         too_long.start()
         try:
             return self._session.run(self._names, {INPUT_NAME: images}, options)
+        except Exception as error:
+            if options.terminate:
+                msg = f"{self._path}: its graph takes more than {seconds:.0f} s for {len(images)} images"
+                raise BundleError(msg) from error
+            raise
         finally:
             too_long.cancel()
 

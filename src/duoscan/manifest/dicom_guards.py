@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import io
 import zlib
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from duoscan.errors import UnreadableImageError
+from duoscan.files import open_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,19 +60,18 @@ def read_guarded(path: Path, *, stop_before_pixels: bool) -> Dataset:
     if size > MAX_FILE_BYTES:
         raise UnreadableImageError(f"{path}: {size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
 
-    def parsed(stream: IO[bytes], size: int) -> Dataset:
-        guarded = cast("BinaryIO", _GuardedStream(stream, size, path))
+    def parsed(stream: BinaryIO) -> Dataset:
+        guarded = cast("BinaryIO", _CountedStream(stream, path))
         return dcmread(guarded, stop_before_pixels=stop_before_pixels, force=True)
 
-    with path.open("rb") as stream:
+    with open_bounded(path) as stream:
         try:
-            dataset = parsed(stream, size)
+            dataset = parsed(stream)
         except _DeflatedError as found:
             stream.seek(0)
-            # With the syntax of what is inflated, in as many bytes, so that the parser stays on the guarded stream.
+            # With the syntax of what is inflated, in as many bytes, so that the parser stays on the counted stream.
             head = stream.read(found.begins).replace(*_DEFLATED_AND_PLAIN)
-            plain = head + _inflated(stream.read(), path)
-            dataset = parsed(io.BytesIO(plain), len(plain))
+            dataset = parsed(io.BytesIO(head + _inflated(stream.read(), path)))
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     _check_elements(dataset, path)
     return dataset
@@ -89,17 +89,16 @@ class _DeflatedError(Exception):
         super().__init__("deflated, and its file meta information cannot be changed")
 
 
-class _GuardedStream:
-    """A file as pydicom reads it: never beyond its end, and not for ever.
+class _CountedStream:
+    """A file as pydicom reads it, but not for ever.
 
     Args:
-        stream: Open for reading, at its beginning.
-        size: Of the file, in bytes.
+        stream: Bounded, at its beginning.
         path: For messages.
     """
 
-    def __init__(self, stream: IO[bytes], size: int, path: Path) -> None:
-        self._stream, self._size, self._path = stream, size, path
+    def __init__(self, stream: BinaryIO, path: Path) -> None:
+        self._stream, self._path = stream, path
         self._reads = 0
         self.name = str(path)
 
@@ -115,10 +114,9 @@ class _GuardedStream:
             raise UnreadableImageError(
                 f"{self._path}: more than {MAX_READS:,} elements and sequence items; no image needs so many"
             )
-        here = self._stream.tell()
         if size < 0:
-            raise _DeflatedError(here)
-        return self._stream.read(min(size, max(0, self._size - here)))
+            raise _DeflatedError(self._stream.tell())
+        return self._stream.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As of a file."""

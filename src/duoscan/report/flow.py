@@ -14,6 +14,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
 from duoscan.evaluation.two_phase import TwoPhaseOutcome, two_phase_outcome
+from duoscan.files import read_bytes
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray
 from duoscan.triage.screening import CaseAnswer, PhaseResult
@@ -140,7 +141,7 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         InputError: The file is missing or not such a document.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
         document = _Document.model_validate_json(content)
     except OSError as error:
         raise InputError(

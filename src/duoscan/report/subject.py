@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
+from duoscan.files import parse_json, read_bytes
 from duoscan.inference.bundle import SUFFIX, BundleInfo, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.crossing import crossing_problems, splits_of_units
@@ -271,7 +271,11 @@ def _making(run: Path, folders: Sequence[Path]) -> Making:
     for folder in folders:
         info = read_bundle(folder / _BUNDLE).info
         parts.append(Part("model" if folder == run else folder.name, info, tuple(_learnings(folder, info))))
-    stated = json.loads(_text(folders[0] / "environment.json") or "{}")
+    environment = folders[0] / "environment.json"
+    try:
+        stated = dict(parse_json(_text(environment) or "{}"))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{environment}: not as 'duoscan train' writes it ({error}); put it back") from error
     command = stated.pop("command", "")
     return Making(tuple(parts), _text(folders[0] / "recipe.toml"), stated, command)
 
@@ -281,7 +285,10 @@ def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
     members = sorted(run.glob("member-*"), key=lambda path: int(path.name.removeprefix("member-")))
     for number, folder in enumerate([run, *members], start=1):
         lines = _text(folder / "history.csv").splitlines()
-        history = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(lines))
+        try:
+            history = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(lines))
+        except (ValueError, TypeError, csv.Error) as error:
+            raise InputError(f"{folder / 'history.csv'}: not numbers ({error}); put it back or remove it") from error
         best = info.provenance.metrics.get(f"member-{number}", {}).get("epoch")
         if history:
             yield Learning(history, None if best is None else int(best))
@@ -289,7 +296,10 @@ def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
 
 def _text(path: Path) -> str:
     """A file of a run; nothing where somebody passed the run on without it, for the report shows what is known."""
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return read_bytes(path).decode("utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not text in UTF-8; put it back or remove it") from error
 
 
 def _test_part(present: set[Split | None], where: Path) -> Split | None:

@@ -145,7 +145,8 @@ def _count_text(dataset: Dataset, path: Path) -> int | None:
         return None
     if int(dataset.get("SamplesPerPixel", 1)) > 1:
         stored = stored.max(axis=-1)
-    return sum(len(text_regions(frame)) for frame in stored.reshape(-1, *stored.shape[-2:]).astype(np.float32))
+    frames = stored.reshape(-1, *stored.shape[-2:])
+    return sum(len(text_regions(frame.astype(np.float32))) for frame in frames)
 
 
 def _encoded(dataset: Dataset) -> bytes:

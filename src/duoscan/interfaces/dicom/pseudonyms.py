@@ -15,11 +15,13 @@ import stat
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
+from duoscan.files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _KEY_BYTES = 32
+_MOST_KEY_BYTES = 2**16
 _PSEUDONYM_DIGITS = 20
 _MOST_DAYS = 3650
 _DATE = re.compile(r"(\d{4})(\d{2})(\d{2})(.*)", re.DOTALL)
@@ -73,7 +75,7 @@ def read_key(path: Path) -> bytes:
         InputError: The file is missing, open to other accounts, or holds no key.
     """
     try:
-        text, mode = path.read_text(encoding="ascii").strip(), path.stat().st_mode
+        text, mode = read_bytes(path, limit=_MOST_KEY_BYTES).decode("ascii").strip(), path.stat().st_mode
         key = bytes.fromhex(text)
     except OSError as error:
         raise InputError(f"{path}: no key there ({error.strerror}); make one with --new-key") from error

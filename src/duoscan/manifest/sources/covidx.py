@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
+from duoscan.files import read_bytes
 from duoscan.manifest.names import finding_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.found import RASTER_SUFFIXES, Imported, SkippedFile, relative_name, walk
@@ -51,7 +52,7 @@ def _read(folder: Path) -> Imported:
     absent: list[SkippedFile] = []
     for split in Split:
         for path in _lists(folder, split):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            for number, line in enumerate(read_bytes(path).decode("utf-8", "replace").splitlines(), 1):
                 record = _record_of(line, split) if line.strip() else None
                 if line.strip() and record is None:
                     problems.append(f"{path.name} line {number}: '{line}' is not 'patient file label origin'")

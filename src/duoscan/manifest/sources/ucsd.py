@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from duoscan.files import read_bytes
 from duoscan.manifest.cells import read_table
 from duoscan.manifest.names import plain_name
 from duoscan.manifest.readers.found import Imported, SkippedFile
@@ -72,7 +73,7 @@ def _official_split(folder: Path) -> tuple[dict[tuple[str, str], Split], list[Sk
         if not path.is_file():
             absent.append(SkippedFile(f"Data-split/{kind}/{name}", "a list of the official split"))
             continue
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_bytes(path).decode("utf-8", "replace").splitlines():
             if line.strip():
                 splits[kind, PurePosixPath(line.strip()).stem] = split
     return splits, absent
