@@ -68,7 +68,7 @@ def test_no_alarm_on_clean_cohorts(clean: Manifest, of_lungs: Bundle, seed: int)
 def test_a_planted_marker_is_found_in_the_model_that_learned_it(marked: Manifest, of_corner: Bundle) -> None:
     perturbation, attention = audit_model(of_corner, marked)
     assert perturbation.level is Level.FAIL
-    assert "the model does not need the lungs" in perturbation.reasons[0]
+    assert "what lies around them is enough for the model" in perturbation.reasons[0]
     assert perturbation.facts["changes"][ERASED]["auroc"]["value"] == 1.0
     # Blacking out takes the marker away where it stands, and only there.
     flips = {place: one["value"] for place, one in perturbation.facts["flips_by_corner"]["box"].items()}

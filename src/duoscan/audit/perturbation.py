@@ -10,7 +10,7 @@ What is judged, and why there:
   :data:`MOST_CHANGE` on the mean, is a warning. One in twenty is what a certificate of triage lets leave though sick
   by default, so such a mark alone could use it up; 0.05 is what calibration may be off before it is warned of.
 - With the lungs erased, retained skill is judged by the same limits as where a model is trained on images without
-  lungs (:mod:`duoscan.evaluation.retained`).
+  lungs (:mod:`duoscan.evaluation.retained`). Where the central box stands in for them, a rim of the lungs may stay.
 - An interval that reaches below its limit raises no alarm: too few images are no evidence against a model.
 """
 
@@ -126,7 +126,7 @@ def audit_perturbation(
         name: _measure(answered, name, predictor.threshold, seed) for name in answered.by_change if name != WHOLE
     }
     corners = {name: _by_corner(answered, name, predictor.threshold, seed) for name in _MARKS}
-    judged = [*_of_marks(measured, corners), *_of_lungs(measured)]
+    judged = [*_of_marks(measured, corners), *_of_lungs(measured, has_masks=answered.has_masks)]
     alarms = [text for level, text in judged if level is not Level.PASS]
     level = max((level for level, _ in judged), key=[Level.PASS, Level.WARN, Level.FAIL].index, default=Level.PASS)
     facts = {
@@ -243,14 +243,16 @@ def _of_marks(
             )
 
 
-def _of_lungs(measured: Mapping[str, Mapping[str, Estimate]]) -> Iterator[tuple[Level, str]]:
+def _of_lungs(measured: Mapping[str, Mapping[str, Estimate]], *, has_masks: bool) -> Iterator[tuple[Level, str]]:
     for name in (ERASED, MASK_ERASED):
+        by_mask = has_masks or name == MASK_ERASED
+        enough = f"{'what lies around them' if by_mask else 'the frame around the central box'} is enough for the model"
         if name not in measured or not measured[name]["whole"].value >= LEAST_SKILL:
             continue
         low = _surely(measured[name]["retained"])
         text = f"{_SPOKEN[name]}: {_skill(measured[name])}"
         if low > FAIL_RETAINED:
-            yield Level.FAIL, f"{text}; the model does not need the lungs, so its figure is no evidence of disease"
+            yield Level.FAIL, f"{text}; {enough}, so its figure is no evidence of disease"
         elif low > WARN_RETAINED:
             yield Level.WARN, f"{text}; part of the figure may come from something else than disease"
 
