@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from duoscan.imaging.dicom import read_dicom
-from duoscan.imaging.lung_selection import LungMeasure, lung_run, measure_lung
+from duoscan.imaging.lung_selection import LungMeasure, is_clipped, lung_run, measure_lung
 from duoscan.imaging.regions import label_regions
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
@@ -70,6 +70,15 @@ def test_gas_is_no_lung_but_told() -> None:
     found = measure_lung(drawn(BODY, (0.35, 0.5, 0.09, 0.2, GAS)))
     assert found.lung == 0
     assert found.gas > 0.1
+
+
+def test_a_soft_tissue_window_leaves_lung_black() -> None:
+    hu = drawn(BODY, RIGHT, LEFT)
+    soft, lung = (np.clip((hu - low) / (high - low), 0, 1) for low, high in ((-160, 240), (-1350, 150)))
+    assert is_clipped(soft.astype(np.float32))
+    assert not is_clipped(lung.astype(np.float32))
+    assert not is_clipped(np.clip((drawn(BODY) + 160) / 400, 0, 1).astype(np.float32))  # no air inside at all
+    assert not is_clipped(np.zeros((64, 64), np.float32))
 
 
 def test_a_narrow_field_of_view_that_cuts_the_chest_wall_keeps_the_lung() -> None:

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from duoscan.errors import ManifestError
+from duoscan.imaging.reader import read_image
 from duoscan.manifest.readers import (
     SkippedFile,
     Wishes,
@@ -16,7 +17,9 @@ from duoscan.manifest.readers import (
     from_table,
     read_anything,
 )
+from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Finding, Modality, Split
+from stand_ins import ct_slice_hu, write_ct_slice, write_enhanced_ct
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -270,3 +273,21 @@ class TestAnything:
         touch(tmp_path, "train/covid/a.png")
         with pytest.raises(ManifestError, match="give --modality cxr or ct"):
             read_anything(tmp_path, Wishes())
+
+
+def test_frames_are_images_of_their_own(tmp_path: Path) -> None:
+    for number in range(3):
+        write_ct_slice(tmp_path / "slices" / f"{number}.dcm", ct_slice_hu(), 3.0 * number)
+    root = tmp_path / "in"
+    write_enhanced_ct(tmp_path / "slices", root / "volume.dcm")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,label\nvolume.dcm,covid\n", encoding="utf-8")
+    imported = from_dicom_folder(root, labels)
+    assert [record.path for record in imported.manifest] == ["volume.dcm#1", "volume.dcm#2", "volume.dcm#3"]
+    assert {(record.label, record.patient_id, record.view) for record in imported.manifest} == {
+        (Finding.COVID, "P1", "axial")
+    }
+    assert imported.absent == ()
+    write_manifest(imported.manifest, root / "manifest.csv")
+    again = read_manifest(root / "manifest.csv")
+    assert [read_image(again.file(record)).values.shape for record in again] == [(96, 96)] * 3

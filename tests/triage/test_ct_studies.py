@@ -155,6 +155,15 @@ def test_a_study_without_lung_is_refused(screener: Screener, tmp_path: Path) -> 
     assert "no lung in this slice" in case.reason
 
 
+def test_a_slice_windowed_for_soft_tissue_is_set_aside(screener: Screener, tmp_path: Path) -> None:
+    grey = np.clip((ct_slice_hu() + 160) / 400 * 255, 0, 255).astype(np.uint8)
+    bits = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7, "PixelData": grey.tobytes(), "RescaleIntercept": 0}
+    write_ct_slice(tmp_path / "a.dcm", grey, 0.0, **bits)
+    case = only(screener.screen([tmp_path]))
+    assert case.answer is Answer.UNREADABLE
+    assert "plain black, as in a soft-tissue window" in case.ct.studies[0].reason
+
+
 def test_each_study_is_answered_and_the_most_suspicious_counts(screener: Screener, tmp_path: Path) -> None:
     write_series(tmp_path / "old", [0.0, 3.0], WHITE, StudyInstanceUID="1.2.40", SeriesInstanceUID="1.2.41")
     write_series(tmp_path / "new", [0.0, 3.0], CLEAR, StudyInstanceUID="1.2.42", SeriesInstanceUID="1.2.43")

@@ -54,7 +54,8 @@ def read_dicom(path: Path) -> Pixels:
     """
     file, number = split_frame(path)
     with dicom_errors(path):
-        dataset = single_frame(kept_open.opened(file, open_dicom), number, path)
+        whole = open_dicom(file) if number is None else kept_open.opened(file, open_dicom)
+        dataset = single_frame(whole, number, path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)

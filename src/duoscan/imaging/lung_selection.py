@@ -42,6 +42,8 @@ LEAST_BODY = 0.08
 
 _SIDE = 128
 _QUARTILE = 0.25
+_BRIGHT = 0.15  # grey of what surrounds the air inside a body in any window
+_BLACK = 0.5 / 255
 _GAP = 1.5  # usual steps that end a run
 _LEAST_REGION = 0.006  # of the body's area; smaller regions are airways and noise
 _LEAST_SIDE = 0.01  # of the body's area, for a side to count as showing lung
@@ -115,6 +117,26 @@ def measure_lung(values_hu: NDArray[np.float32]) -> LungMeasure:
         sides[0] += left
         sides[1] += len(columns) - left
     return LungMeasure(area / body.size, sides[0] / area, sides[1] / area, gas / area)
+
+
+def is_clipped(grey: NDArray[np.float32]) -> bool:
+    """Whether a slice that lost its Hounsfield units was windowed so that lung is plain black, as for soft tissue.
+
+    A quarter or more of the air inside the body is then exactly black, and nothing can be seen in it. In a lung
+    window only the largest airways are.
+
+    Args:
+        grey: Grey in [0, 1], shape (H, W).
+    """
+    small = _reduced(grey)
+    bright, count = label_regions(small > _BRIGHT)
+    if not count:
+        return False
+    trunk = bright == 1 + int(np.argmax(np.bincount(bright.ravel())[1:]))
+    holes, count = label_regions(~trunk)
+    inside = ~trunk & ~_outside(holes, count)[holes]
+    dark = small[inside]
+    return dark.size >= LEAST_LUNG * (trunk.sum() + dark.size) and float(np.quantile(dark, _QUARTILE)) < _BLACK
 
 
 def _reduced(values: NDArray[np.float32]) -> NDArray[np.float32]:

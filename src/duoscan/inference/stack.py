@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
-from duoscan.imaging.lung_selection import lung_run, measure_lung
+from duoscan.imaging.lung_selection import is_clipped, lung_run, measure_lung
 from duoscan.imaging.open_files import kept_open
 from duoscan.imaging.reader import read_image
 from duoscan.terms import Decision
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
+    from duoscan.imaging.contract import Pixels
     from duoscan.inference.predictor import ImageFile, Predictor
 
 STEP_MM = 2.5
@@ -39,10 +40,10 @@ def answer_stack(
 ) -> list[ImageFile]:
     """Answer the slices of one stack.
 
-    Where the predictor checks quality, only slices that show lung are answered (slices that are no Hounsfield units
-    count as showing it), and of those only what lies in the longest stretch of them. Where heights are known,
-    neighbours nearer than ``STEP_MM`` are not answered twice. What is left out comes back as set aside, with the
-    reason; so does a slice that the quality check finds unfit.
+    Where the predictor checks quality, only slices that show lung are answered, and of those only what lies in the
+    longest stretch of them. Slices that are no Hounsfield units count as showing it unless their window leaves it
+    black. Where heights are known, neighbours nearer than ``STEP_MM`` are not answered twice. What is left out comes
+    back as set aside, with the reason; so does a slice that the quality check finds unfit.
 
     Args:
         predictor: Of CT.
@@ -77,7 +78,7 @@ def lung_extent_mm(files: Sequence[ImageFile], extent_mm: float) -> float:
     last = len(files) - 1
     places = sorted({round(last * probe / (_PROBES - 1)) for probe in range(_PROBES)})
     with kept_open:
-        shown = sum(_read(files[place], measure=True)[1] for place in places)
+        shown = sum(_read(files[place], measure=True)[1] is None for place in places)
     return extent_mm * shown / len(places)
 
 
@@ -98,15 +99,15 @@ class _Run:
         """Read these slices; those to be answered keep their pixels, the others lose them and say why."""
         measure = self.predictor.check_quality
         found = []
-        for place, (file, shows) in zip(
+        for place, (file, why_not) in zip(
             places, self.pool.map(lambda place: _read(self.files[place], measure=measure), places), strict=True
         ):
             self.files[place] = file
-            self.shows_lung.append(shows)
+            self.shows_lung.append(why_not is None)
             if file.pixels is None:
                 continue
-            if not shows:
-                self._set_aside(place, "no lung in this slice")
+            if why_not is not None:
+                self._set_aside(place, why_not)
             elif self.heights_mm and self.heights_mm[place] - self.last_mm < STEP_MM - _ROUNDING_MM:
                 self._set_aside(place, f"within {STEP_MM:g} mm of an answered slice")
             else:
@@ -152,11 +153,18 @@ class _Run:
         self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
 
 
-def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, bool]:
-    """The slice with its pixels, and whether it may show lung; refused where it cannot be read."""
+def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, str | None]:
+    """The slice with its pixels, and why it shows no lung, if so; refused where it cannot be read."""
     try:
         pixels = read_image(file.path)
     except ImageError as error:
-        return file.failed(error), False
-    shows = measure_lung(pixels.values).has_lung if measure and pixels.is_hu else True
-    return replace(file, pixels=pixels), shows
+        return file.failed(error), "cannot be read"
+    return replace(file, pixels=pixels), _why_no_lung(pixels) if measure else None
+
+
+def _why_no_lung(pixels: Pixels) -> str | None:
+    if pixels.is_hu:
+        return None if measure_lung(pixels.values).has_lung else "no lung in this slice"
+    if is_clipped(pixels.values):
+        return "no lung to be seen: the air in the body is plain black, as in a soft-tissue window; give the plain CT"
+    return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError, UnreadableImageError
 from duoscan.manifest.dicom_geometry import MAX_FRAMES, Plane, frame_count, planes_of
 from duoscan.manifest.dicom_guards import read_guarded
+from duoscan.manifest.frame_names import split_frame
 from duoscan.quiet import quiet
 from duoscan.terms import Modality
 
@@ -95,7 +96,11 @@ def is_dicom(path: Path) -> bool:
     """Whether a file claims to be DICOM: ``DICM`` at byte 128 (PS3.10 7.1), or its suffix says so.
 
     A file that cannot be opened is judged by its suffix; opening it then gives the clear error.
+
+    Args:
+        path: The file, or one frame of it (:mod:`duoscan.manifest.frame_names`).
     """
+    path, _ = split_frame(path)
     if path.suffix.lower() in DICOM_SUFFIXES:
         return True
     if not path.is_file():  # opening a pipe would wait for ever
@@ -147,7 +152,7 @@ def dicom_errors(path: Path) -> Iterator[None]:
 
 
 def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
-    """Parse a DICOM file; call it inside ``dicom_errors``.
+    """Parse a DICOM file, of one frame the whole file; call it inside ``dicom_errors``.
 
     Files without the PS3.10 preamble are accepted when they name their SOP class; their transfer syntax is
     then that of the encoding found.
@@ -158,6 +163,7 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
     # Imported here so that reading rasters and ``--help`` never pay for it.
     from pydicom.uid import UID
 
+    path, _ = split_frame(path)
     if path.stat().st_size == 0:
         raise UnreadableImageError(f"{path}: the file is empty; copy or export it again")
     dataset = read_guarded(path, stop_before_pixels=header_only)

@@ -14,6 +14,7 @@ from duoscan.errors import ManifestError, MissingExtraError
 from duoscan.files import write_bytes
 from duoscan.manifest.cells import PARQUET_SUFFIXES, Row, Table, read_table
 from duoscan.manifest.crossing import crossing_problems
+from duoscan.manifest.frame_names import split_frame
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.terms import Finding, Modality, Split
@@ -122,7 +123,7 @@ def _file_problems(
         problems += [
             f"row {number}: {column} '{name}' is not a file under {root}; correct it or remove the row"
             for column, name in (("path", record.path), ("lung_mask", record.lung_mask))
-            if name is not None and not (root / name).is_file()
+            if name is not None and not split_frame(root / name)[0].is_file()
         ]
     return problems
 

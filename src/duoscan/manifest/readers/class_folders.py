@@ -16,7 +16,7 @@ from duoscan.manifest.readers.found import (
     RASTER_SUFFIXES,
     Imported,
     SkippedFile,
-    dicom_fields,
+    dicom_images,
     relative_name,
     walk,
     why_skipped,
@@ -82,7 +82,7 @@ def from_class_folders(
             unknown[place.class_name] += 1
         else:
             try:
-                records.append(_record_of(file, root, place, label, modality, source))
+                records += _records_of(file, root, place, label, modality, source)
             except ImageError as error:
                 skipped.append(why_skipped(file, root, error))
     _check_found(root, records, unknown)
@@ -103,21 +103,28 @@ def _is_mask(file: Path, root: Path) -> bool:
     return any(folder.lower() in MASK_FOLDERS for folder in file.relative_to(root).parts[:-1])
 
 
-def _record_of(file: Path, root: Path, place: _Place, label: Finding, modality: Modality, source: str) -> ImageRecord:
-    fields = dicom_fields(file, modality) if file.suffix.lower() in DICOM_SUFFIXES else {"modality": modality}
+def _records_of(
+    file: Path, root: Path, place: _Place, label: Finding, modality: Modality, source: str
+) -> list[ImageRecord]:
+    is_raster = file.suffix.lower() not in DICOM_SUFFIXES
+    images = (
+        [{"modality": modality, "path": relative_name(file, root)}] if is_raster else dicom_images(file, root, modality)
+    )
     # Numbering often starts anew in each split, so folders of one name in two splits are not one patient.
     folders = "/".join([source, label, *([place.split] if place.split else []), *place.inner])
-    return ImageRecord.model_validate(
-        {
-            **fields,
-            "path": relative_name(file, root),
-            "label": label,
-            "finding": place.class_name,
-            "source": source,
-            "split": place.split,
-            "group": fields.get("group") or (folders if place.inner else None),
-        }
-    )
+    return [
+        ImageRecord.model_validate(
+            {
+                **fields,
+                "label": label,
+                "finding": place.class_name,
+                "source": source,
+                "split": place.split,
+                "group": fields.get("group") or (folders if place.inner else None),
+            }
+        )
+        for fields in images
+    ]
 
 
 def _check_found(root: Path, records: list[ImageRecord], unknown: Counter[str]) -> None:

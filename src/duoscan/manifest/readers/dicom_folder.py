@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
 from duoscan.manifest.cells import Row, read_table
+from duoscan.manifest.frame_names import split_frame
 from duoscan.manifest.names import finding_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.foreign_table import with_our_columns
 from duoscan.manifest.readers.found import (
     Imported,
     SkippedFile,
-    dicom_fields,
-    relative_name,
+    dicom_images,
     walk,
     why_skipped,
 )
@@ -54,6 +54,8 @@ def from_dicom_folder(
 ) -> Imported:
     """Read every DICOM file under a folder; patient, study, series, modality and view come from the headers.
 
+    Each frame of a multi-frame file is an image of its own, with the path ``file.dcm#12``.
+
     Labels are per patient (or per file): of a CT study every slice gets the patient's label, although
     disease need not show on each.
 
@@ -80,22 +82,15 @@ def from_dicom_folder(
         if table is not None and file.resolve() == table.resolve():
             continue
         try:
-            fields = dicom_fields(file, modality)
+            images = dicom_images(file, root, modality)
         except ImageError as error:
             skipped.append(why_skipped(file, root, error))
             continue
-        label = labels.files.get(file.resolve()) or labels.patients.get(str(fields["patient_id"]))
-        records.append(
-            ImageRecord.model_validate(
-                {
-                    **fields,
-                    "path": relative_name(file, root),
-                    "source": source or root.resolve().name,
-                    "label": label.finding if label else None,
-                    "finding": label.text if label else None,
-                }
-            )
-        )
+        label = labels.files.get(file.resolve()) or labels.patients.get(str(images[0]["patient_id"]))
+        said = {"label": label.finding, "finding": label.text} if label else {}
+        records += [
+            ImageRecord.model_validate({**fields, **said, "source": source or root.resolve().name}) for fields in images
+        ]
     if not records:
         raise manifest_error(
             f"{root}: none of {len(files)} files is a usable DICOM image; give another folder",
@@ -152,7 +147,7 @@ def _keep(labels: _Labels, row: Row, label: _Label, root: Path, folder: Path) ->
 
 def _unmatched(labels: _Labels, records: list[ImageRecord], root: Path, table: Path) -> list[SkippedFile]:
     patients = {record.patient_id for record in records}
-    files = {(root / record.path).resolve() for record in records}
+    files = {split_frame(root / record.path)[0].resolve() for record in records}
     missing = [
         (label.row, f"no image of patient '{key}'") for key, label in labels.patients.items() if key not in patients
     ]

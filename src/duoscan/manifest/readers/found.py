@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
+from duoscan.manifest.dicom_geometry import MAX_FRAMES
 from duoscan.manifest.dicom_header import read_dicom_header
+from duoscan.manifest.frame_names import frame_path
 
 if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
@@ -82,15 +84,16 @@ def relative_name(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def dicom_fields(path: Path, modality: Modality | None) -> dict[str, str | Modality | None]:
-    """What the header of a DICOM file says, as fields of a record.
+def dicom_images(path: Path, root: Path, modality: Modality | None) -> list[dict[str, str | Modality | None]]:
+    """The images of a DICOM file as fields of records, ``path`` among them: one, or one for each frame.
 
     Args:
         path: The file.
+        root: What paths are relative to.
         modality: Taken when the header names none.
 
     Raises:
-        ImageError: The file is not DICOM, holds no image, or is of another modality.
+        ImageError: The file is not DICOM, holds no image or too many, or is of another modality.
     """
     header = read_dicom_header(path)
     if not header.rows:
@@ -100,7 +103,11 @@ def dicom_fields(path: Path, modality: Modality | None) -> dict[str, str | Modal
     known = header.modality or modality
     if known is None:
         raise ImageError("the header names no modality; give --modality")
-    return {
+    if header.frames != len(header.planes):
+        raise ImageError(f"claims {header.frames} frames; at most {MAX_FRAMES} are read")
+    numbers = range(1, header.frames + 1)
+    places = [path] if header.frames == 1 else [frame_path(path, number) for number in numbers]
+    fields: dict[str, str | Modality | None] = {
         "modality": known,
         "patient_id": header.patient_id,
         "study_id": header.study_id,
@@ -110,6 +117,7 @@ def dicom_fields(path: Path, modality: Modality | None) -> dict[str, str | Modal
         "group": None if header.patient_id else header.study_id,
         "notes": f"body part {header.body_part}" if header.body_part else None,
     }
+    return [{**fields, "path": relative_name(place, root)} for place in places]
 
 
 def why_skipped(path: Path, root: Path, error: ImageError) -> SkippedFile:
