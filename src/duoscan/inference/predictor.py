@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -153,6 +154,8 @@ class Predictor:
         return [file if array is None else self._decided(file, next(answers)) for file, array in prepared]
 
     def _decided(self, file: ImageFile, answer: ImageAnswer) -> ImageFile:
+        if not math.isfinite(answer.probability):  # it would compare as below every threshold
+            return file.refused(f"{file.path}: the model gives no number for this image; look at it by eye")
         row = replace(
             file.row,
             modality=self.modality,
