@@ -236,7 +236,8 @@ def dicomdirs() -> list[bytes]:
         record.OffsetOfTheNextDirectoryRecord = record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
         record.DirectoryRecordType = kind
         if file_id:
-            record.ReferencedFileID = file_id
+            with quiet:  # a file ID may not hold dots
+                record.ReferencedFileID = file_id
         records.append(record)
     directory = Dataset()
     directory.file_meta = FileMetaDataset()
