@@ -52,5 +52,6 @@ quiet = _Quiet(
     "highdicom.sr.templates",
     "dicomweb_client.web",
     "urllib3.connectionpool",
+    "nibabel.global",
 )
 """``with quiet:`` around every call into a library for images, DICOM or HTTP that quotes what it is given."""

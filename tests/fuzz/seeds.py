@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -182,6 +183,98 @@ def compressed_dicom() -> list[bytes]:
             taken["PhotometricInterpretation"] = "MONOCHROME2"
         found.append(dicom(syntax=source.file_meta.TransferSyntaxUID, **taken))
     return found
+
+
+def frames() -> list[bytes]:
+    """Multi-frame objects, plain and compressed, with functional groups of their own."""
+    stack = np.stack([RAMP, RAMP + np.uint16(1), RAMP + np.uint16(2)])
+    axial = {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2.1", "Modality": "CT", "NumberOfFrames": 3}
+    axial |= {"Rows": 40, "Columns": 40}
+    groups = []
+    for number in range(3):
+        position, group = Dataset(), Dataset()
+        position.ImagePositionPatient = [0, 0, 2 * number]
+        group.PlanePositionSequence = Sequence([position])
+        groups.append(group)
+    turned, measures, values, shared = Dataset(), Dataset(), Dataset(), Dataset()
+    turned.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    measures.PixelSpacing, measures.SliceThickness = [1, 1], 2
+    values.RescaleSlope, values.RescaleIntercept, values.RescaleType = 1, -1024, "HU"
+    shared.PlaneOrientationSequence = Sequence([turned])
+    shared.PixelMeasuresSequence = Sequence([measures])
+    shared.PixelValueTransformationSequence = Sequence([values])
+    grouped = {
+        "PerFrameFunctionalGroupsSequence": Sequence(groups),
+        "SharedFunctionalGroupsSequence": Sequence([shared]),
+    }
+    plain = dicom(stack, **axial, **grouped)
+    with quiet:
+        packed = dcmread(io.BytesIO(plain))
+        packed.compress(RLELossless)
+    return [plain, _written(packed), dicom(stack, **axial), dicom(stack.astype(np.uint8), **axial)]
+
+
+def zips() -> list[bytes]:
+    """Zipped files, by every method, with folders, links and a zip inside."""
+    found = []
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", method) as archive:
+            archive.writestr("p1/a.dcm", dicom())
+            archive.writestr("p2/b.png", pictures()[0])
+            archive.writestr("../c.txt", b"x" * 300)
+            archive.writestr("inner.zip", b"PK\x03\x04")
+        found.append(stream.getvalue())
+    return found
+
+
+def dicomdirs() -> list[bytes]:
+    """A DICOMDIR that lists an image beside it and one outside."""
+    records = []
+    for kind, file_id in (("PATIENT", None), ("IMAGE", ["IMAGES", "A1"]), ("IMAGE", ["..", "OUT"])):
+        record = Dataset()
+        record.OffsetOfTheNextDirectoryRecord = record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
+        record.DirectoryRecordType = kind
+        if file_id:
+            with quiet:  # a file ID may not hold dots
+                record.ReferencedFileID = file_id
+        records.append(record)
+    directory = Dataset()
+    directory.file_meta = FileMetaDataset()
+    directory.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    directory.SOPClassUID, directory.SOPInstanceUID = "1.2.840.10008.1.3.10", "1.2.9"
+    directory.FileSetID = "X"
+    directory.DirectoryRecordSequence = Sequence(records)
+    stated = _written(directory)
+    directory["DirectoryRecordSequence"].is_undefined_length = True
+    return [stated, _written(directory)]
+
+
+def volumes(folder: Path) -> list[bytes]:
+    """NIfTI volumes of both versions and several kinds of numbers; a folder for scratch."""
+    import nibabel
+
+    hu = np.full((40, 40, 3), 40.0)
+    hu[:8] = -1000
+    found = []
+    for made, dtype in (
+        (nibabel.Nifti1Image, np.int16),
+        (nibabel.Nifti2Image, np.int16),
+        (nibabel.Nifti1Image, np.float32),
+    ):
+        nibabel.save(made(hu.astype(dtype), np.diag([-1.0, -1.0, 2.0, 1.0])), folder / "v.nii")
+        found.append((folder / "v.nii").read_bytes())
+    return found
+
+
+def packed_volumes(folder: Path) -> list[bytes]:
+    """The same, compressed."""
+    return [gzip.compress(content) for content in volumes(folder)]
+
+
+def node_settings() -> list[bytes]:
+    """Settings of the node."""
+    return [b'spool = "s"\n[destination]\npeer = "PACS@127.0.0.1:104"\n[study]\nquiet_s = 5\n']
 
 
 def run_length_dicom() -> bytes:

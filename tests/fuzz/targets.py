@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,16 +22,20 @@ from duoscan.audit.storage import (
 )
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.lungs import read_lung_mask
+from duoscan.imaging.nifti import nifti_planes
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.raster import read_raster
 from duoscan.imaging.reader import read_image
 from duoscan.inference.bundle import read_bundle, write_bundle
-from duoscan.inference.collect import read_need_ct, read_patient_table
+from duoscan.inference.collect import collect, read_need_ct, read_patient_table
 from duoscan.inference.predictor import Predictor
 from duoscan.interfaces.dicom.confidentiality import Options
 from duoscan.interfaces.dicom.deidentify import Deidentifier
 from duoscan.interfaces.dicom.pseudonyms import read_key
+from duoscan.interfaces.node.config import read_config
 from duoscan.manifest.dicom_header import read_dicom_header
+from duoscan.manifest.frame_names import frame_path
+from duoscan.manifest.media import listed_files
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import read_predictions
@@ -74,6 +79,36 @@ class Target:
 def _answer_image(path: Path) -> None:
     pixels = read_image(path)
     preprocess(pixels, CONTRACTS[pixels.modality or Modality.CXR])
+
+
+def _answer_frame(path: Path) -> None:
+    read_dicom_header(path)
+    _answer_image(frame_path(path, 2))
+
+
+def _answer_volume(path: Path) -> None:
+    nifti_planes(path)
+    _answer_image(frame_path(path, 1))
+
+
+def _collect_zip(path: Path) -> None:
+    """As a batch does: members become images or refusals, never errors."""
+    folder = path.parent / "unpacked"
+    for found in collect([path], unpack_into=folder):
+        if not found.refusal:
+            found.path.read_bytes()
+    shutil.rmtree(folder, ignore_errors=True)
+    if escaped := [one.name for one in path.parent.iterdir() if one != path]:
+        raise AssertionError(escaped)
+
+
+def _image_beside(folder: Path) -> None:
+    (folder / "IMAGES").mkdir(exist_ok=True)
+    (folder / "IMAGES" / "A1").write_bytes(seeds.dicom())
+
+
+def _read_node(path: Path) -> None:
+    read_config(path, {})
 
 
 def _deidentify(path: Path) -> None:
@@ -135,6 +170,12 @@ TARGETS = (
     Target("DICOM", "x.dcm", lambda _: seeds.plain_dicom(), _answer_image, mutate_dicom, weight=4),
     Target("DICOM, compressed", "x.dcm", lambda _: seeds.compressed_dicom(), _answer_image, mutate_dicom, weight=4),
     Target("de-identification", "x.dcm", lambda _: seeds.any_dicom(), _deidentify, mutate_dicom, weight=0.5),
+    Target("DICOM frame", "x.dcm", lambda _: seeds.frames(), _answer_frame, mutate_dicom, weight=2),
+    Target("zip", "x.zip", lambda _: seeds.zips(), _collect_zip, weight=0.7),
+    Target("DICOMDIR", "DICOMDIR", lambda _: seeds.dicomdirs(), listed_files, mutate_dicom, _image_beside),
+    Target("NIfTI", "x.nii", seeds.volumes, _answer_volume),
+    Target("NIfTI, packed", "x.nii.gz", seeds.packed_volumes, _answer_volume),
+    Target("node settings", "n.toml", lambda _: seeds.node_settings(), _read_node, mutate_text),
     Target("manifest, CSV", "m.csv", lambda _: seeds.tables(), _read_manifest, mutate_text),
     Target("manifest, Parquet", "m.parquet", seeds.parquet_tables, _read_manifest),
     Target("predictions, CSV", "p.csv", lambda _: seeds.tables(), read_predictions, mutate_text),

@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, RLELossless
 
-from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.errors import ImageError, UnreadableImageError
 from duoscan.imaging import decoding
 from duoscan.imaging.decoder_process import read_message, write_message
 from duoscan.imaging.decoding import decode_pixels
@@ -40,17 +40,18 @@ def encoded(frame: bytes, syntax: str, **attributes: object) -> bytes:
 
 
 def test_values_are_those_of_pydicom(tmp_path: Path) -> None:
+    compared = 0
     for content in [seeds.dicom(), *seeds.compressed_dicom()]:
         try:
             expected = dcmread(io.BytesIO(content)).pixel_array
-        except RuntimeError:
-            with pytest.raises(UnsupportedImageError):
-                decoded(tmp_path, content)
+        except RuntimeError:  # JPEG of 12 bits, for which pydicom has no decoder
             continue
         found = decoded(tmp_path, content)
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
         assert found.flags.writeable
+        compared += 1
+    assert compared >= 25
 
 
 def test_a_decoder_that_aborts_takes_no_other_image_with_it(tmp_path: Path) -> None:

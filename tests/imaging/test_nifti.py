@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import itertools
+import struct
 import sys
 from typing import TYPE_CHECKING
 
@@ -167,3 +168,25 @@ def test_any_damage_ends_in_a_slice_or_a_reason(
     for read in (nifti_planes, lambda path: read_nifti(frame_path(path, 1))):
         with contextlib.suppress(ImageError):  # any other error fails the test
             read(folder / "b.nii")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("offset", [2.0**31, -352.0, np.nan, 1e30])
+def test_a_header_that_puts_its_voxels_far_away(tmp_path: Path, suffix: str, offset: float) -> None:
+    """Up to there nibabel would read one extension, which a few packed kilobytes can make 2 GB long."""
+    plain = bytearray(write(tmp_path / "v.nii", body_hu()).read_bytes())
+    struct.pack_into("<f", plain, 108, offset)
+    plain[348] = 1
+    plain[352:352] = struct.pack("<ii", 2**31 - 16, 4)
+    path = tmp_path / f"x{suffix}"
+    path.write_bytes(gzip.compress(bytes(plain)) if suffix.endswith("gz") else bytes(plain))
+    with pytest.raises(UnreadableImageError, match="claims that its voxels begin at byte"):
+        read_nifti(path)
+
+
+def test_bytes_that_are_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "x.nii"
+    for content in (b"\0" * 400, b"\x5c\x01\0\0" + b"\0" * 40, b"x"):
+        path.write_bytes(content)
+        with pytest.raises(UnreadableImageError, match="not a NIfTI volume, or cut short"):
+            read_nifti(path)

@@ -204,3 +204,17 @@ def test_what_is_no_dicomdir(tmp_path: Path) -> None:
     (tmp_path / "DICOMDIR").write_bytes(b"no")
     with pytest.raises(UnreadableImageError, match="not a DICOM"):
         listed_files(tmp_path / "DICOMDIR")
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_other_packing_is_refused(tmp_path: Path, compression: int) -> None:
+    """LZMA takes as much memory as a member says, and fails with an error of its own."""
+    archive = zipped(tmp_path / "a.zip", {"a.dcm": b"x" * 100}, compression=compression)
+    assert "packed in a way that studies are not" in str(outcome(archive, tmp_path / "out")["a.dcm"])
+
+
+def test_a_directory_without_end_is_not_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{number}.dcm": b"" for number in range(2_000)})
+    monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 50_000)
+    with pytest.raises(UnreadableImageError, match="damaged zip"):
+        unpack(archive, tmp_path / "out")

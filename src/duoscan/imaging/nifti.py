@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import math
+import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ from duoscan.imaging.limits import MAX_DECODED_BYTES, check_contrast, check_file
 from duoscan.imaging.open_files import kept_open
 from duoscan.manifest.dicom_geometry import MAX_FRAMES, Plane
 from duoscan.manifest.frame_names import split_frame
+from duoscan.quiet import quiet
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ NIFTI_SUFFIXES = frozenset({".nii", ".nii.gz"})
 _AXIAL_COSINE = 0.8
 
 _MAX_OFFSET = 2**20  # bytes before the voxels; header extensions are small
+_HEADER_BYTES = 348
+# Size of the header → form and place of vox_offset in it.
+_OFFSET_PLACE = {348: ("f", 108), 540: ("q", 168)}
 
 # What a CT must hold to be in Hounsfield units: air, and tissue near water; few values beyond metal or padding.
 _DARKEST_HU = -200.0
@@ -119,7 +125,8 @@ def _nifti_errors(path: Path) -> Iterator[None]:
         UnsupportedImageError: The library is missing.
     """
     try:
-        yield
+        with quiet:
+            yield
     except ImageError:
         raise
     except ImportError as error:
@@ -138,13 +145,14 @@ def _opened(path: Path) -> Any:
     from nibabel.loadsave import load
 
     check_file(path)
+    _check_offset(path)
     image = load(path)
     if math.prod(image.shape[3:]) != 1 or len(image.shape) < 3:
         raise UnsupportedImageError(f"{path}: {'×'.join(map(str, image.shape))} voxels are no volume; give one CT")
     if min(image.shape) < 1 or image.get_data_dtype().kind not in "iuf":
         raise UnsupportedImageError(f"{path}: not a volume of plain numbers; give the CT itself")
     size = math.prod(image.shape) * image.get_data_dtype().itemsize
-    if size > MAX_DECODED_BYTES or image.dataobj.offset > _MAX_OFFSET:
+    if size > MAX_DECODED_BYTES:
         limit = MAX_DECODED_BYTES // 2**20
         raise UnreadableImageError(f"{path}: claims {size / 2**20:,.0f} MiB of voxels; at most {limit} MiB are read")
     depth, height, width = _canonical_shape(image)
@@ -152,6 +160,27 @@ def _opened(path: Path) -> Any:
     if depth > MAX_FRAMES:
         raise UnreadableImageError(f"{path}: claims {depth} slices; at most {MAX_FRAMES} are read")
     return image
+
+
+def _check_offset(path: Path) -> None:
+    """Refuse a header that puts the voxels far behind it: up to there nibabel reads what calls itself extensions.
+
+    Raises:
+        UnreadableImageError: It does, or it is no NIfTI header.
+        OSError: The file or its compression is damaged.
+    """
+    is_packed = path.name.lower().endswith(".gz")
+    with gzip.open(path) if is_packed else path.open("rb") as stream:
+        head = stream.read(_HEADER_BYTES)
+    for order in "<>":
+        # The first field is the size of the header, which tells NIfTI-1 from NIfTI-2 and the byte order.
+        place = _OFFSET_PLACE.get(struct.unpack(f"{order}i", head[:4].ljust(4, b"\0"))[0])
+        if place is not None and len(head) == _HEADER_BYTES:
+            offset = struct.unpack_from(order + place[0], head, place[1])[0]
+            if 0 <= offset <= _MAX_OFFSET:
+                return
+            raise UnreadableImageError(f"{path}: claims that its voxels begin at byte {offset:g}; make the file again")
+    raise UnreadableImageError(f"{path}: not a NIfTI volume, or cut short; make the file again")
 
 
 def _canonical_affine(image: Any, path: Path) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord, Manifest
 
 BATCH_SIZE = 16
+
+MAX_HELD_PIXELS = 32_000_000
+"""Of decoded images that wait for the model; the sixteen of a batch are rarely a fifth of it."""
+
+_READ_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,10 @@ class ImageFile:
         """The same, refused by an error; what is sound but never answered is set aside."""
         is_sound = isinstance(error, SetAsideImageError)
         return self.refused(str(error), Decision.SET_ASIDE if is_sound else Decision.UNREADABLE)
+
+
+Prepared = tuple[ImageFile, "NDArray[np.float32] | None"]
+"""A file that was read, and the model's input, shape (C, H, W); ``None`` where the file is refused."""
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -137,22 +147,32 @@ class Predictor:
             keep_pixels: Keep the decoded image, e.g. for a heatmap overlay.
         """
         with kept_open, ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter lock; two keep the model fed
-            stream = iter(files)
-            while batch := list(islice(stream, BATCH_SIZE)):
-                yield from self._predict_batch(batch, pool, keep_pixels=keep_pixels)
+            for batch in self._batches(files, pool):
+                for file in self.answered(batch):
+                    yield file if keep_pixels else replace(file, pixels=None)
 
-    def _predict_batch(self, batch: list[ImageFile], pool: Executor, *, keep_pixels: bool) -> Iterator[ImageFile]:
-        prepared = list(pool.map(self.prepare, batch))
-        for file in self.answered(prepared):
-            yield file if keep_pixels else replace(file, pixels=None)
+    def _batches(self, files: Iterable[ImageFile], pool: Executor) -> Iterator[list[Prepared]]:
+        """Prepared files, as many at once as the model is run on, but fewer where they are large."""
+        batch: list[Prepared] = []
+        stream = iter(files)
+        while read := list(islice(stream, _READ_AT_ONCE)):
+            batch += pool.map(self.prepare, read)
+            held = sum(file.pixels.values.size for file, _ in batch if file.pixels is not None)
+            if len(batch) >= BATCH_SIZE or held > MAX_HELD_PIXELS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
-    def answered(self, prepared: Sequence[tuple[ImageFile, NDArray[np.float32] | None]]) -> list[ImageFile]:
+    def answered(self, prepared: Sequence[Prepared]) -> list[ImageFile]:
         """Run what :meth:`prepare` gave, at once, and decide."""
         arrays = [array for _, array in prepared if array is not None]
         answers = iter(self.answer(np.stack(arrays)) if arrays else [])
         return [file if array is None else self._decided(file, next(answers)) for file, array in prepared]
 
     def _decided(self, file: ImageFile, answer: ImageAnswer) -> ImageFile:
+        if not math.isfinite(answer.probability):  # it would compare as below every threshold
+            return file.refused(f"{file.path}: the model gives no number for this image; look at it by eye")
         row = replace(
             file.row,
             modality=self.modality,
@@ -165,7 +185,7 @@ class Predictor:
         )
         return replace(file, row=row, answer=answer)
 
-    def prepare(self, file: ImageFile) -> tuple[ImageFile, NDArray[np.float32] | None]:
+    def prepare(self, file: ImageFile) -> Prepared:
         """Read an image, where its pixels are not there yet, judge it, and make the model's input of it.
 
         Returns:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import stat
 import zipfile
 import zlib
@@ -10,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from duoscan.errors import UnreadableImageError
-from duoscan.files import safe_name
+from duoscan.files import BoundedReader, safe_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,6 +22,9 @@ ZIP_SUFFIX = ".zip"
 
 MAX_MEMBERS = 20_000
 """Files in one zip; a study of several CT series has a few thousand."""
+
+MAX_DIRECTORY_BYTES = 8 * 2**20
+"""The directory of a zip, 46 bytes and a name a file."""
 
 MAX_MEMBER_BYTES = 512 * 2**20
 """One file unpacked; a multi-frame CT of 1,000 slices has as much."""
@@ -81,7 +86,7 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
         UnreadableImageError: It is no zip, is damaged, or has too many members.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with _DirectoryReader(io.FileIO(archive)) as stream, zipfile.ZipFile(stream) as opened:
             members = [member for member in opened.infolist() if not member.is_dir() and not _is_hidden(member)]
             if len(members) > MAX_MEMBERS:
                 raise UnreadableImageError(f"{archive}: a zip of {len(members)} files; at most {MAX_MEMBERS} are read")
@@ -93,6 +98,23 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
             return found
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise UnreadableImageError(f"{archive}: damaged zip ({type(error).__name__}); copy or make it again") from error
+
+
+class _DirectoryReader(BoundedReader):
+    """A zip as ``zipfile`` reads it: its directory, which becomes objects at one go, may not be endless."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read so many bytes, or less at the end.
+
+        Raises:
+            zipfile.BadZipFile: They are more than any directory needs.
+        """
+        if size is None or size < 0 or size > MAX_DIRECTORY_BYTES:
+            left = os.fstat(self.fileno()).st_size - self.tell()
+            if left > MAX_DIRECTORY_BYTES:
+                msg = "its directory is too large"
+                raise zipfile.BadZipFile(msg)
+        return super().read(size)
 
 
 def _is_hidden(member: zipfile.ZipInfo) -> bool:
@@ -131,6 +153,8 @@ def _why_refused(member: zipfile.ZipInfo) -> str | None:
         return "its name leads out of the zip; a study's files have plain names"
     if stat.S_IFMT(mode) not in {0, stat.S_IFREG}:
         return "a link or device, no file; zip the file itself"
+    if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        return "packed in a way that studies are not; zip it anew"
     if member.flag_bits & _ENCRYPTED:
         return "encrypted; unpack it first"
     if parts[-1].lower().endswith(ZIP_SUFFIX):
