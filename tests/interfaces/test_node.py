@@ -399,6 +399,19 @@ def test_the_screening_process_ends_with_a_node_that_is_killed(brightness_bundle
     wait_until(is_gone)
 
 
+def test_an_answer_that_no_report_can_hold_is_given_up_and_not_silent(
+    process: SharedProcess, files: list[Path], tmp_path: Path
+) -> None:
+    process.start()
+    image = dcmread(of_patient(files, 0, "CR")[0])
+    image.PatientName = ["Doe^Jane", "Doe^John"]  # which no object that is made of it may have
+    image.save_as(tmp_path / "odd.dcm")
+    own = (tmp_path / "odd.dcm",)
+    job = Job(str(image.StudyInstanceUID), "p", own, (), need_ct=False, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
+    with pytest.raises(ScreeningError, match="answered, but nothing to send: .* no sr written"):
+        process.screen(job, timeout_s=60)
+
+
 def test_finished_studies_are_removed_and_stay_closed(start: Any, archive: Archive, files: list[Path]) -> None:
     node = start()
     slices = of_patient(files, 0, "CT")
