@@ -78,7 +78,8 @@ class SharedProcess(ScreenerProcess):
 
 @pytest.fixture(scope="module")
 def process(brightness_bundles: dict[Modality, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    shared = SharedProcess(config(tmp_path_factory.mktemp("models"), "A@127.0.0.1:1", brightness_bundles).models)
+    scratch = tmp_path_factory.mktemp("scratch")
+    shared = SharedProcess(config(scratch, "A@127.0.0.1:1", brightness_bundles).models, scratch)
     yield shared
     shared.stop()
 
@@ -98,7 +99,7 @@ def start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Any]:
     started: list[Started] = []
-    monkeypatch.setattr("duoscan.interfaces.node.node.ScreenerProcess", lambda _models: process)
+    monkeypatch.setattr("duoscan.interfaces.node.node.ScreenerProcess", lambda _models, _scratch: process)
 
     def starter(**changes: Any) -> Started:
         while started:
@@ -364,7 +365,7 @@ def test_a_screening_that_kills_its_process_is_tried_again_then_given_up(
 def test_a_screening_that_takes_too_long_is_stopped(
     brightness_bundles: dict[Modality, Path], files: list[Path], tmp_path: Path
 ) -> None:
-    process = ScreenerProcess(config(tmp_path, "A@127.0.0.1:1", brightness_bundles).models)
+    process = ScreenerProcess(config(tmp_path, "A@127.0.0.1:1", brightness_bundles).models, tmp_path)
     process.start()
     job = Job("1.2", "p", tuple(files), (), need_ct=True, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
     with pytest.raises(ScreeningError, match="not done after"):
@@ -374,18 +375,21 @@ def test_a_screening_that_takes_too_long_is_stopped(
     process.close()
 
 
-def test_the_screening_process_ends_with_a_node_that_is_killed(brightness_bundles: dict[Modality, Path]) -> None:
+def test_the_screening_process_ends_with_a_node_that_is_killed(
+    brightness_bundles: dict[Modality, Path], tmp_path: Path
+) -> None:
     code = (
         "import sys, time\n"
         "from duoscan.interfaces.node.config import ModelsSection\n"
         "from duoscan.interfaces.node.screener_process import ScreenerProcess\n"
-        "process = ScreenerProcess(ModelsSection(xray_bundle=sys.argv[1], ct_bundle=sys.argv[2]))\n"
+        "models = ModelsSection(xray_bundle=sys.argv[1], ct_bundle=sys.argv[2])\n"
+        "process = ScreenerProcess(models, sys.argv[3])\n"
         "process.start()\n"
         "print(process._process.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    bundles = [str(brightness_bundles[modality]) for modality in (Modality.CXR, Modality.CT)]
-    with subprocess.Popen([sys.executable, "-c", code, *bundles], stdout=subprocess.PIPE, text=True) as node:
+    paths = [*(str(brightness_bundles[modality]) for modality in (Modality.CXR, Modality.CT)), str(tmp_path)]
+    with subprocess.Popen([sys.executable, "-c", code, *paths], stdout=subprocess.PIPE, text=True) as node:
         assert node.stdout is not None
         child = int(node.stdout.readline())
         node.kill()
@@ -397,6 +401,19 @@ def test_the_screening_process_ends_with_a_node_that_is_killed(brightness_bundle
             return True
 
     wait_until(is_gone)
+
+
+def test_an_answer_that_no_report_can_hold_is_given_up_and_not_silent(
+    process: SharedProcess, files: list[Path], tmp_path: Path
+) -> None:
+    process.start()
+    image = dcmread(of_patient(files, 0, "CR")[0])
+    image.PatientName = ["Doe^Jane", "Doe^John"]  # which no object that is made of it may have
+    image.save_as(tmp_path / "odd.dcm")
+    own = (tmp_path / "odd.dcm",)
+    job = Job(str(image.StudyInstanceUID), "p", own, (), need_ct=False, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
+    with pytest.raises(ScreeningError, match="answered, but nothing to send: .* no sr written"):
+        process.screen(job, timeout_s=60)
 
 
 def test_finished_studies_are_removed_and_stay_closed(start: Any, archive: Archive, files: list[Path]) -> None:

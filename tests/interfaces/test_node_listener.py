@@ -24,7 +24,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
-from duoscan.errors import InputError
+from duoscan.errors import InputError, UnreachableError
+from duoscan.interfaces.dicom.send import Peer, send_files
 from duoscan.interfaces.dicom.tls import Tls
 from duoscan.interfaces.node.journal import Journal, Result, State
 from duoscan.interfaces.node.listener import Listener
@@ -369,6 +370,20 @@ def test_tls_with_certificates_on_both_sides(listen: Any, certificates: dict[str
     with calling(node.port, timeout_s=3) as plain:
         assert not plain.is_established
     assert node.log.getvalue().count('"reason": "TLS"') == 3
+
+
+def test_results_are_sent_over_tls(listen: Any, certificates: dict[str, Tls], files: list[Path]) -> None:
+    node = listen(listen__tls=certificates["node"])
+    peer = Peer("DUOSCAN", "127.0.0.1", node.port)
+    send_files(files[:1], peer, tls=certificates["friend"])
+    assert len(node.kept()) == 1
+    with pytest.raises(UnreachableError):
+        send_files(files[1:2], peer, tls=certificates["stranger"], timeout_s=3)
+    elsewhere = Peer("DUOSCAN", "localhost", node.port)  # not the name in its certificate
+    with pytest.raises(UnreachableError):
+        send_files(files[1:2], elsewhere, tls=certificates["friend"], timeout_s=3)
+    with pytest.raises(UnreachableError, match="no such host"):
+        send_files(files[1:2], Peer("DUOSCAN", "nowhere.invalid", 104), timeout_s=3)
 
 
 def test_a_peer_that_stalls_in_the_handshake_holds_up_nobody(

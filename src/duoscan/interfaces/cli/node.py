@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+import time
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,10 +92,10 @@ def status_command(*, spool: Path) -> None:
     """
     from duoscan.interfaces.node.journal import State
 
-    journal = _journal(spool)
-    for state, count in journal.counts().items():
+    with closing(_journal(spool)) as journal:
+        counts, failed = journal.counts(), journal.studies_in(State.FAILED)
+    for state, count in counts.items():
         click.echo(f"{state:<12}{count:>8}")
-    failed = journal.studies_in(State.FAILED)
     for study in failed:
         click.echo(f"{study.key}: {study.reason}")
     sys.exit(1 if failed else 0)
@@ -104,9 +106,8 @@ def status_command(*, spool: Path) -> None:
 @_SPOOL
 def retry_command(*, keys: tuple[str, ...], spool: Path) -> None:
     """Take studies up again that were given up: those named by their keys from ``status``, else all."""
-    import time
-
-    taken = _journal(spool).retry(keys, now=time.time())
+    with closing(_journal(spool)) as journal:
+        taken = journal.retry(keys, now=time.time())
     if missing := set(keys) - set(taken):
         raise InputError(f"not given up or not there: {', '.join(sorted(missing))}; see duoscan node status")
     click.echo(f"{len(taken)} studies taken up again")

@@ -125,11 +125,11 @@ class Listener:
         self._config = config.listen
         self._quiet_s = config.study.quiet_s
         self._spool = spool
-        self._journal = Journal(spool.journal, durable=False)
         self._log = log
         self._locks = [threading.Lock() for _ in range(16)]
         self._message_bytes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._tls = self._config.tls.server_context() if self._config.tls else None
+        self._journal = Journal(spool.journal, durable=False)
         self._server: Any = None
 
     @property
@@ -175,11 +175,10 @@ class Listener:
 
     def stop(self) -> None:
         """Accept nothing more and end what is open; what was not acknowledged will be sent again."""
-        if self._server is None:
-            return
-        self._server.shutdown()
-        for association in self._server.active_associations:
-            association.abort()
+        if self._server is not None:
+            self._server.shutdown()
+            for association in self._server.active_associations:
+                association.abort()
         self._journal.close()
 
     def _on_rejected(self, event: Any) -> None:

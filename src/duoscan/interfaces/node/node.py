@@ -50,7 +50,7 @@ class Node:
         self._spool.prepare()
         self._journal = Journal(self._spool.journal)
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
-        self._process = ScreenerProcess(config.models)
+        self._process = ScreenerProcess(config.models, self._spool.staging)
         self._screening = Screening(self._spool, self._journal, self._process, config, self._log)
         to = destination or destination_of(config.destination)
         attempts = config.destination.attempts

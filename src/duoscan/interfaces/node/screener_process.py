@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import tempfile
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -55,10 +56,12 @@ class ScreenerProcess:
 
     Args:
         models: What to screen with.
+        scratch: Folder for temporary files; what a lost process leaves there is for the owner to remove.
     """
 
-    def __init__(self, models: ModelsSection) -> None:
+    def __init__(self, models: ModelsSection, scratch: Path) -> None:
         self._models = models
+        self._scratch = scratch
         self._process: Any = None
         self._pipe: Connection | None = None
         self.is_closed = False
@@ -72,7 +75,9 @@ class ScreenerProcess:
         """
         context = multiprocessing.get_context("spawn")  # a fork would share the journal and the sockets
         self._pipe, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._models), name="screener", daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(other, self._models, self._scratch), name="screener", daemon=True
+        )
         self._process.start()
         other.close()
         if reason := self._receive(_START_TIMEOUT_S):
@@ -123,9 +128,10 @@ class ScreenerProcess:
             process.join(_STOP_TIMEOUT_S)
 
 
-def _serve(pipe: Connection, models: ModelsSection) -> None:
+def _serve(pipe: Connection, models: ModelsSection, scratch: Path) -> None:
     """Body of the process."""
     silence_libraries()
+    tempfile.tempdir = str(scratch)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         screener = _screener(models)
