@@ -89,7 +89,7 @@ def test_the_numbers_stand_without_a_script(page: str, stated: dict[str, Any]) -
         "Radiation dose of one examination, as given",
         "X-ray against CT, on equal terms",
         "scanners are loaded to 120%",
-        "the cheapest policy with a sensitivity of at least 0.95",
+        "The cheapest policy with a sensitivity of at least 0.95",
         "source <b>north</b>",
         "a note",
     ):

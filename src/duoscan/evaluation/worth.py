@@ -82,6 +82,7 @@ def worth_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumption
     return {
         "ct_harm": harm,
         "treat_from": treat_from,
+        "target_sensitivity": assumptions.target_sensitivity,
         "thresholds": list(THRESHOLDS),
         "prevalences": list(PREVALENCES),
         "net_benefit": {
@@ -127,7 +128,6 @@ def _costs_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptio
         "over_prevalence": [
             [_triple(cost(each.test, each.policy, p, costs)) for p in PREVALENCES] for each in measured
         ],
-        "target_sensitivity": target,
         "cheapest": chosen,
         "cheapest_over_prevalence": [cheapest_policy(measured, p, costs, target) for p in PREVALENCES],
     }

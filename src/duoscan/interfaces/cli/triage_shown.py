@@ -74,7 +74,7 @@ def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
     if not has_costs:
         click.echo(f"No cost: {cost['refusal']}")
         return
-    wish = f"a sensitivity of at least {cost['target_sensitivity']:g} on the calibration patients"
+    wish = f"a sensitivity of at least {worth['target_sensitivity']:g} on the calibration patients"
     if cost["cheapest"] is None:
         click.echo(f"Cheapest: no policy has {wish}")
         return
