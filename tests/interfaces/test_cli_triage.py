@@ -226,7 +226,7 @@ def test_a_policy_file_is_held_against_its_ground(tmp_path: Path) -> None:
 def test_different_patients_are_bounded_and_said_to_be(tmp_path: Path) -> None:
     printed = run(*tables(tmp_path, paired=False), "--miss-rate", "0.1", "--out", tmp_path / "out")
     assert "bounds, not measurements" in printed
-    assert " to " in printed
+    assert "Worth at least and at most, whatever the pairs" in printed
     found = document(tmp_path / "out")
     assert found["test"]["paired"] == 0
     for entry in found["policies"]:

@@ -122,3 +122,4 @@ def test_different_patients_are_bounds_and_nothing_moves() -> None:
     everything = text_of(tree)
     assert "what the margins allow at least and at most" in everything
     assert "is not measured" in everything
+    assert "Net benefit at least" in everything

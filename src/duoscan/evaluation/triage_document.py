@@ -16,7 +16,7 @@
                     ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
 ``chosen``          ``place`` among the policies, ``kind``, ``name`` and ``why``; it stands in ``policy.toml`` too
 ``worth``           net benefit and cost of each policy, over threshold probability and over prevalence; ``refusal``
-                    where patients are not paired, and within ``cost`` where no costs were given
+                    and ``bounds`` where patients are not paired; ``refusal`` within ``cost`` where none were given
 ``waiting``         simulated waiting under each policy, or ``refusal``
 ``abstention``      ``error``, and for ``xray`` and ``ct`` risk over coverage, prediction sets and who is referred
 ``comparison``      X-ray against CT on equal numbers, and ``benefits`` as a table
@@ -45,7 +45,7 @@ from duoscan.evaluation.abstention import phase_abstention
 from duoscan.evaluation.modalities import benefits_and_drawbacks, compare_modalities
 from duoscan.evaluation.operating import CERTIFIED_KINDS, is_paired
 from duoscan.evaluation.policies import PolicyFigures
-from duoscan.evaluation.worth import measured_policies, waiting_json, worth_json
+from duoscan.evaluation.worth import bounded_worth_json, measured_policies, waiting_json, worth_json
 from duoscan.files import parse_json, read_bytes
 from duoscan.triage.joint import PatientScores
 from duoscan.triage.rule import PolicyKind
@@ -227,7 +227,17 @@ def _worth(
     offers: Sequence[Offer], setting: Setting, ground: Ground, extras: Extras, prevalence: float
 ) -> dict[str, Any]:
     if not (is_paired(ground.test) and is_paired(ground.calibration)):
-        return {"worth": {"refusal": NOT_PAIRED}, "waiting": {"refusal": NOT_PAIRED}}
+        worth: dict[str, Any] = {"refusal": NOT_PAIRED}
+        if not is_paired(ground.test):
+            worth["bounds"] = bounded_worth_json(
+                [offer.policy for offer in offers],
+                ground.test,
+                prevalence,
+                extras.assumptions,
+                resamples=setting.resamples,
+                seed=setting.seed,
+            )
+        return {"worth": worth, "waiting": {"refusal": NOT_PAIRED}}
     measured = measured_policies([offer.policy for offer in offers], ground.calibration, ground.test)
     waiting = waiting_json(
         measured,
