@@ -212,6 +212,16 @@ def test_paired_modalities() -> None:
     assert {row.better for row in compare_modalities(same, 0.5, 0.5, resamples=RESAMPLES).rows} == {""}
 
 
+def test_no_error_on_either_side_is_no_certain_difference() -> None:
+    # Both find all 80: each share is 1 − 0.0451 at least, so they may differ by as much either way.
+    group = cohort()
+    perfect = np.where(group.sick, 0.9, 0.1)
+    found = compare_modalities(PatientScores(group.names, group.sick, perfect, perfect), 0.5, 0.5, resamples=RESAMPLES)
+    sensitivity = next(row for row in found.rows if row.metric == "sensitivity").difference
+    reach = 1 - TAIL ** (1 / 80)
+    assert (sensitivity.value, sensitivity.low, sensitivity.high) == pytest.approx((0.0, -reach, reach))
+
+
 def test_unpaired_modalities_are_cut_to_equal_numbers() -> None:
     group = apart(cohort(sick=200, well=200), share=0.8)
     smaller = [int(np.sum(~np.isnan(group.ct) & (group.sick == which))) for which in (True, False)]

@@ -7,9 +7,11 @@ import pytest
 
 from duoscan.errors import InputError
 from duoscan.evaluation.answered import answered
-from duoscan.evaluation.worth import cost, measured_policies, waiting_times
+from duoscan.evaluation.worth import bounded_worth_json, cost, measured_policies, waiting_times
+from duoscan.triage.assumptions import Assumptions
 from duoscan.triage.joint import PatientScores
 from duoscan.triage.policy import Policy
+from duoscan.triage.rule import PolicyKind
 from duoscan.triage.worth import Costs, net_benefit_weights
 
 POLICY = Policy(kind="xray-only", xray_threshold=0.5, ct_threshold=0.5)
@@ -42,3 +44,42 @@ def test_waiting_is_a_mean_over_replications() -> None:
 def test_one_class_alone_is_refused() -> None:
     with pytest.raises(InputError, match="both sick and well"):
         measured_policies([POLICY], PATIENTS, PATIENTS.where(SICK))
+
+
+def test_bounds_hold_what_is_measured_whatever_the_pairs() -> None:
+    """The same patients with their pairs known and unknown, under every kind of policy."""
+    rng = np.random.default_rng(2)
+    truth = np.arange(120) < 50
+    xray, ct = (np.where(truth, rng.beta(4, 2, 120), rng.beta(2, 4, 120)) for _ in range(2))
+    paired = PatientScores(tuple(map(str, range(120))), truth, xray, ct)
+    gap = np.full(120, np.nan)
+    apart = PatientScores(
+        tuple(f"{side}{n}" for side in "xc" for n in range(120)),
+        np.tile(truth, 2), np.concatenate([xray, gap]), np.concatenate([gap, ct]),
+    )  # fmt: skip
+    stated = Assumptions(costs=Costs(100, 10, 1, 5), ct_harm=0.01)
+    rule_in = {PolicyKind.THREE_ZONES: 0.7}
+    policies = [
+        Policy(kind=kind, xray_threshold=0.4, xray_rule_in=rule_in.get(kind), ct_threshold=0.5) for kind in PolicyKind
+    ]
+    found = bounded_worth_json(policies, apart, 0.2, stated, resamples=100)
+    for place, policy in enumerate(policies):
+        of = answered(policy, paired)
+        for name, value in (
+            ("net_benefit", of.worth(net_benefit_weights(0.2, 0.1, 0.01)).value),
+            ("cost", cost(of, policy, 0.2, Costs(100, 10, 1, 5)).value),
+        ):
+            (low, *low_ends), (high, *high_ends) = found[name][place]
+            assert low - 1e-12 <= value <= high + 1e-12
+            assert low_ends[0] <= low <= low_ends[1]
+            assert high_ends[0] <= high <= high_ends[1]
+    # X-ray only needs no pairs: both bounds are the value itself.
+    low, high = found["net_benefit"][list(PolicyKind).index(PolicyKind.XRAY_ONLY)]
+    assert low == pytest.approx(high)
+    # Rule-out, by hand: m of the sick are sent and c are CT positive, so max(0, m + c − 1) to min(m, c) are found.
+    m, c = (xray[truth] >= 0.4).mean(), (ct[truth] >= 0.5).mean()
+    n, d = (xray[~truth] >= 0.4).mean(), (ct[~truth] >= 0.5).mean()
+    sent = 0.01 * (0.2 * m + 0.8 * n)
+    low, high = found["net_benefit"][list(PolicyKind).index(PolicyKind.RULE_OUT)]
+    assert low[0] == pytest.approx(0.2 * max(0, m + c - 1) - 0.8 * min(n, d) / 9 - sent)
+    assert high[0] == pytest.approx(0.2 * min(m, c) - 0.8 * max(0, n + d - 1) / 9 - sent)

@@ -155,11 +155,17 @@ def test_a_report_shows_the_policies(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "Policies of two phases" in text
     assert "script-src 'sha256-" in text
-    damaged = tmp_path / "out" / "triage.json"
-    damaged.write_text(damaged.read_text(encoding="utf-8").replace('"version": 2', '"version": 1', 1))
-    refused = CliRunner().invoke(cli, [str(part) for part in command])
-    assert isinstance(refused.exception, InputError)
-    assert "run 'duoscan triage' again" in str(refused.exception)
+    written = tmp_path / "out" / "triage.json"
+    sound = written.read_text(encoding="utf-8")
+    for changed, said in (
+        (sound.replace('"version": 2', '"version": 1', 1), "of version 2; run 'duoscan triage' again"),
+        (sound.replace('"alpha": 0.1', '"alpha": 0.01', 1), "changed since 'duoscan triage' wrote it"),
+        (sound[:-20], "damaged"),
+    ):
+        written.write_text(changed, encoding="utf-8")
+        refused = CliRunner().invoke(cli, [str(part) for part in command])
+        assert isinstance(refused.exception, InputError)
+        assert said in str(refused.exception)
 
 
 def test_the_choice_is_made_without_the_test_patients(tmp_path: Path) -> None:
@@ -220,7 +226,7 @@ def test_a_policy_file_is_held_against_its_ground(tmp_path: Path) -> None:
 def test_different_patients_are_bounded_and_said_to_be(tmp_path: Path) -> None:
     printed = run(*tables(tmp_path, paired=False), "--miss-rate", "0.1", "--out", tmp_path / "out")
     assert "bounds, not measurements" in printed
-    assert " to " in printed
+    assert "Worth at least and at most, whatever the pairs" in printed
     found = document(tmp_path / "out")
     assert found["test"]["paired"] == 0
     for entry in found["policies"]:

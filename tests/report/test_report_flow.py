@@ -139,8 +139,12 @@ def test_other_policies_are_counted_by_their_own_moves(answers: Path, tmp_path: 
 
 def test_a_page_says_which_policy_was_obeyed(answers: Path, tmp_path: Path, hospital_run: Path) -> None:
     document = json.loads(answers.read_text()) | {"policy": {"kind": "three-zones", "name": "three-zones, certified"}}
+    said = "exact: at most 0.05 of the sick"
+    for patient in document["patients"]:
+        patient |= {"certificate": said, "reason": f"X-ray negative [policy: three-zones, certified {said}]"}
     path = tmp_path / "x.json"
     path.write_text(json.dumps(document))
     page = build_report(Request((hospital_run,), screening=path))
     assert "The policy obeyed is three-zones, certified: X-ray low leaves; middle" in page
     assert "flow-arrow" not in page
+    assert page.count(said) == 1, "said once, not of every patient"

@@ -13,7 +13,7 @@ import pytest
 from duoscan.evaluation.answered import answered
 from duoscan.evaluation.operating import candidate_policies
 from duoscan.evaluation.policies import FIGURES, measure_policy, paired_patients
-from duoscan.evaluation.worth import cost
+from duoscan.evaluation.worth import cheapest_policy, cost, measured_policies
 from duoscan.report.triage_page import build_triage_page
 from duoscan.triage.assumptions import Assumptions
 from duoscan.triage.certify import Promise
@@ -106,13 +106,16 @@ def check(page: Any, calibration: PatientScores, test: PatientScores, promise: P
             ends = [estimate.value, estimate.low, estimate.high]
             assert shown[f"{place} {name}"] == pytest.approx(ends, **SAME), (place, name)
         assert shown[f"{place} threshold"] == [policy.xray_threshold]
+    measured = measured_policies([policy for policy, _ in offers], calibration, test)
+    cheapest = cheapest_policy(measured, prevalence, costs, Assumptions().target_sensitivity)
+    assert page.get_attribute("#triage-cheapest", "data-value") == str(-1 if cheapest is None else cheapest)
     assert len(shown) == len(offers) * (len(FIGURES) + 3)
     return refusals
 
 
 def numbers(page: Any) -> list[str]:
     cells: list[str] = page.eval_on_selector_all(
-        "#triage td, #triage [data-flow]", "all => all.map(one => one.textContent)"
+        "#triage td, #triage [data-flow], #triage-cheapest", "all => all.map(one => one.textContent)"
     )
     return [" ".join(cell.split()) for cell in cells]
 

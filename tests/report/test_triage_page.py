@@ -89,7 +89,7 @@ def test_the_numbers_stand_without_a_script(page: str, stated: dict[str, Any]) -
         "Radiation dose of one examination, as given",
         "X-ray against CT, on equal terms",
         "scanners are loaded to 120%",
-        "the cheapest policy with a sensitivity of at least 0.95",
+        "The cheapest policy with a sensitivity of at least 0.95",
         "source <b>north</b>",
         "a note",
     ):
@@ -122,3 +122,4 @@ def test_different_patients_are_bounds_and_nothing_moves() -> None:
     everything = text_of(tree)
     assert "what the margins allow at least and at most" in everything
     assert "is not measured" in everything
+    assert "Net benefit at least" in everything

@@ -53,7 +53,7 @@ def test_nothing_is_assumed() -> None:
         (("ct = 6", ""), "costs.ct: Field required"),
         (("miss = 100", "miss = -1"), "cost of miss -1.0 is out of range"),
         (("readers = 1", "readers = 0"), "readers 0 is out of range"),
-        (("ct_harm = 0.005", "ct_harms = 0.005"), "ct_harms: Extra inputs are not permitted"),
+        (("ct_harm = 0.005", "ct_harms = 0.005"), "ct_harms: unknown key; did you mean 'ct_harm'?"),
         (("[costs]", "[costs"), "not a TOML file"),
     ],
 )

@@ -8,7 +8,7 @@ interval or the easier prevalence. What stays different then is who the patients
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,10 +210,18 @@ def _compare_once(
     xray = bootstrap(first, units, resamples=resamples, seed=seed)
     ct = bootstrap(second, others, resamples=resamples, seed=seed)
     if units == others:
-        differences = paired_difference((second, others), (first, units), resamples=resamples, seed=seed)
+        found = paired_difference((second, others), (first, units), resamples=resamples, seed=seed)
+        differences = {name: _bounded(found[name], ct[name], xray[name]) for name in METRICS}
     else:
         differences = {name: unpaired_difference(ct[name], xray[name]) for name in METRICS}
     return tuple(_row(name, xray[name], ct[name], differences[name]) for name in METRICS)
+
+
+def _bounded(difference: Estimate, ct: Estimate, xray: Estimate) -> Estimate:
+    """No error on either side varies in no resample; then both exact intervals are joined as if independent."""
+    if difference.low is not None:
+        return difference
+    return replace(unpaired_difference(ct, xray), note="both intervals joined as if independent")
 
 
 def _side(

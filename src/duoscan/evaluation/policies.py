@@ -10,14 +10,23 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.answered import answered
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
-from duoscan.triage.joint import JointRates, Margins, PatientScores, bounded_rates, copula_rates, margins
+from duoscan.triage.joint import (
+    JointRates,
+    Margins,
+    PatientScores,
+    bounded_rates,
+    copula_rates,
+    frechet_bounds,
+    margins,
+)
 from duoscan.triage.rule import PolicyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
     from duoscan.triage.policy import Policy
+    from duoscan.triage.worth import Weights
 
 # name → how a person calls it, in the order of every table
 FIGURES: dict[str, str] = {
@@ -149,8 +158,7 @@ def bound_policy(
     Raises:
         InputError: A class without X-rays or without CTs, or too few resamples.
     """
-    for name, scores in (("patients with an X-ray", patients.xray), ("patients with a CT", patients.ct)):
-        _check_classes(patients.where(~np.isnan(scores)), name)
+    _check_either(patients)
     at = float(patients.sick.mean()) if prevalence is None else _checked(prevalence)
     metrics = _Bounds(policy, patients, at)
     estimates = bootstrap(metrics, patients.names, resamples=resamples, seed=seed)
@@ -162,6 +170,31 @@ def bound_policy(
         {name: estimates[f"{name} high"] for name in FIGURES},
         {rho: _figures(copula_rates(sick, well, at, rho)) for rho in correlations},
     )
+
+
+def bound_worth(
+    policy: Policy,
+    patients: PatientScores,
+    weights: Mapping[str, Weights],
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, tuple[Estimate, Estimate]]:
+    """The least and the largest that a policy may be worth, where the pairs are not known.
+
+    Args:
+        policy: Resolved.
+        patients: With either score missing.
+        weights: By name, what is asked for, e.g. net benefit.
+        resamples: Bootstrap resamples of patients.
+        seed: Makes the intervals repeatable.
+
+    Raises:
+        InputError: A class without X-rays or without CTs, or too few resamples.
+    """
+    _check_either(patients)
+    found = bootstrap(_WorthBounds(policy, patients, weights), patients.names, resamples=resamples, seed=seed)
+    return {name: (found[f"{name} low"], found[f"{name} high"]) for name in weights}
 
 
 def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
@@ -189,6 +222,30 @@ def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
             -each.figures["specificity"].value,
         ),
     )
+
+
+class _WorthBounds:
+    """Least and largest of weighted sums of one policy's shares, as a metric set."""
+
+    def __init__(self, policy: Policy, patients: PatientScores, weights: Mapping[str, Weights]) -> None:
+        self._margins = _Bounds(policy, patients, prevalence=0.5).margins  # a weight holds its own prevalence
+        self._weights = weights
+
+    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
+        sick, well = self._margins(weights)
+        hits, alarms = frechet_bounds(sick), frechet_bounds(well)
+        bounds = {}
+        for name, each in self._weights.items():
+            sent = each.constant + each.sick_to_ct * sick.to_ct + each.well_to_ct * well.to_ct
+            ends = [
+                np.sort([weight * end for end in of], axis=0)
+                for weight, of in ((each.sensitivity, hits), (each.false_positive_rate, alarms))
+            ]
+            bounds[f"{name} low"], bounds[f"{name} high"] = sent + ends[0] + ends[1]
+        return bounds
+
+    def denominators(self) -> dict[str, BoolArray]:
+        return {}
 
 
 class _Bounds:
@@ -227,6 +284,11 @@ def _checked(prevalence: float) -> float:
     if not 0.0 < prevalence < 1.0:
         raise InputError(f"prevalence {prevalence} is out of range; give a share above 0 and below 1, e.g. 0.1")
     return prevalence
+
+
+def _check_either(patients: PatientScores) -> None:
+    for name, scores in (("patients with an X-ray", patients.xray), ("patients with a CT", patients.ct)):
+        _check_classes(patients.where(~np.isnan(scores)), name)
 
 
 def _check_classes(patients: PatientScores, who: str) -> None:

@@ -16,7 +16,7 @@
                     ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
 ``chosen``          ``place`` among the policies, ``kind``, ``name`` and ``why``; it stands in ``policy.toml`` too
 ``worth``           net benefit and cost of each policy, over threshold probability and over prevalence; ``refusal``
-                    where patients are not paired, and within ``cost`` where no costs were given
+                    and ``bounds`` where patients are not paired; ``refusal`` within ``cost`` where none were given
 ``waiting``         simulated waiting under each policy, or ``refusal``
 ``abstention``      ``error``, and for ``xray`` and ``ct`` risk over coverage, prediction sets and who is referred
 ``comparison``      X-ray against CT on equal numbers, and ``benefits`` as a table
@@ -25,6 +25,7 @@
                     patient in no telling order of names, so that a reader can move thresholds
 ``notes``           what a reader must know beside the numbers
 ``command``         what was typed
+``sha256``          of everything above, so that a changed document is known as such
 ==================  ===============================================================================================
 
 An estimate in ``worth``, ``waiting`` and ``abstention`` is ``[value, low, high]``, null where undefined.
@@ -32,6 +33,7 @@ An estimate in ``worth``, ``waiting`` and ``abstention`` is ``[value, low, high]
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -43,7 +45,8 @@ from duoscan.evaluation.abstention import phase_abstention
 from duoscan.evaluation.modalities import benefits_and_drawbacks, compare_modalities
 from duoscan.evaluation.operating import CERTIFIED_KINDS, is_paired
 from duoscan.evaluation.policies import PolicyFigures
-from duoscan.evaluation.worth import measured_policies, waiting_json, worth_json
+from duoscan.evaluation.worth import bounded_worth_json, measured_policies, waiting_json, worth_json
+from duoscan.files import parse_json, read_bytes
 from duoscan.triage.joint import PatientScores
 from duoscan.triage.rule import PolicyKind
 
@@ -161,23 +164,34 @@ def triage_document(
     }  # fmt: skip
 
 
+def document_text(document: Mapping[str, Any]) -> str:
+    """The document as a file, with the hash of what it holds."""
+    return json.dumps({**document, "sha256": _hash(document)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def read_triage(folder: Path) -> dict[str, Any]:
     """The document that ``duoscan triage`` left in a folder.
 
     Raises:
-        InputError: It is not there, damaged, or of another version.
+        InputError: It is not there, damaged, changed, or of another version.
     """
     path = folder / FILE_NAME
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        stated = parse_json(read_bytes(path).decode("utf-8"))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); name the folder of 'duoscan triage'") from error
     except ValueError as error:
         raise InputError(f"{path}: damaged ({error}); run 'duoscan triage' again") from error
-    stated = (document.get("format"), document.get("version")) if isinstance(document, dict) else None
-    if stated != (FORMAT, VERSION):
+    document: dict[str, Any] = stated if isinstance(stated, dict) else {}
+    if (document.get("format"), document.get("version")) != (FORMAT, VERSION):
         raise InputError(f"{path}: no {FORMAT} of version {VERSION}; run 'duoscan triage' again")
+    if document.pop("sha256", None) != _hash(document):
+        raise InputError(f"{path}: changed since 'duoscan triage' wrote it; run it again")
     return document
+
+
+def _hash(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def scores_json(patients: PatientScores) -> dict[str, list[float | int | None]]:
@@ -213,7 +227,17 @@ def _worth(
     offers: Sequence[Offer], setting: Setting, ground: Ground, extras: Extras, prevalence: float
 ) -> dict[str, Any]:
     if not (is_paired(ground.test) and is_paired(ground.calibration)):
-        return {"worth": {"refusal": NOT_PAIRED}, "waiting": {"refusal": NOT_PAIRED}}
+        worth: dict[str, Any] = {"refusal": NOT_PAIRED}
+        if not is_paired(ground.test):
+            worth["bounds"] = bounded_worth_json(
+                [offer.policy for offer in offers],
+                ground.test,
+                prevalence,
+                extras.assumptions,
+                resamples=setting.resamples,
+                seed=setting.seed,
+            )
+        return {"worth": worth, "waiting": {"refusal": NOT_PAIRED}}
     measured = measured_policies([offer.policy for offer in offers], ground.calibration, ground.test)
     waiting = waiting_json(
         measured,

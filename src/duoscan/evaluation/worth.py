@@ -10,7 +10,7 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.answered import Answered, answered
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
-from duoscan.evaluation.policies import paired_patients
+from duoscan.evaluation.policies import bound_worth, paired_patients
 from duoscan.triage.assumptions import HOW_COSTS, HOW_DEPARTMENT
 from duoscan.triage.queueing import Department, Flow, at_prevalence, replicate
 from duoscan.triage.worth import (
@@ -82,6 +82,7 @@ def worth_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumption
     return {
         "ct_harm": harm,
         "treat_from": treat_from,
+        "target_sensitivity": assumptions.target_sensitivity,
         "thresholds": list(THRESHOLDS),
         "prevalences": list(PREVALENCES),
         "net_benefit": {
@@ -100,6 +101,38 @@ def worth_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumption
         },
         "cost": _costs_json(measured, prevalence, assumptions),
     }
+
+
+def bounded_worth_json(
+    policies: Sequence[Policy],
+    test: PatientScores,
+    prevalence: float,
+    assumptions: Assumptions,
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """What the policies are worth at least and at most where X-ray and CT are not of the same people.
+
+    Each entry is two estimates ``[value, low, high]``, of the lower and of the upper bound.
+
+    Args:
+        policies: In the order of the operating table.
+        test: With either score missing.
+        prevalence: Where the policies are to be used; taken as known.
+        assumptions: The user's.
+        resamples: Bootstrap resamples of patients.
+        seed: Of all chance.
+    """
+    harm, treat_from, costs = assumptions.ct_harm, assumptions.treat_from, assumptions.costs
+    rows: dict[str, list[list[Triple]]] = {"net_benefit": [], "cost": []}
+    for policy in policies:
+        asked = {"net_benefit": net_benefit_weights(prevalence, treat_from, harm)}
+        if costs is not None:
+            asked["cost"] = cost_weights(prevalence, costs, xray_share(policy.kind))
+        for name, ends in bound_worth(policy, test, asked, resamples=resamples, seed=seed).items():
+            rows[name].append([_triple(end) for end in ends])
+    return {"ct_harm": harm, "treat_from": treat_from, **rows}
 
 
 def cost(of: Answered, policy: Policy, prevalence: float, costs: Costs) -> Estimate:
@@ -127,7 +160,6 @@ def _costs_json(measured: Sequence[MeasuredPolicy], prevalence: float, assumptio
         "over_prevalence": [
             [_triple(cost(each.test, each.policy, p, costs)) for p in PREVALENCES] for each in measured
         ],
-        "target_sensitivity": target,
         "cheapest": chosen,
         "cheapest_over_prevalence": [cheapest_policy(measured, p, costs, target) for p in PREVALENCES],
     }

@@ -51,6 +51,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
         **promise,
         "ct_harm": worth["ct_harm"],
         "treat_from": worth["treat_from"],
+        "target_sensitivity": worth["target_sensitivity"],
         "costs": worth["cost"].get("costs"),
         "thresholds": worth["thresholds"],
         "prevalences": worth["prevalences"],
@@ -59,6 +60,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
         "rules": {kind.value: _rule(kind) for kind in PolicyKind},
         "sick_xray": _numbers(np.sort(_known(calibration.xray[calibration.sick]))),
         "sick_ct": _numbers(np.sort(_known(calibration.ct[calibration.sick]))),
+        "calibration": _paired(calibration),
         "test": _paired(test),
         "ranges": RANGES,
     }
@@ -98,8 +100,8 @@ def _rule(kind: PolicyKind) -> dict[str, Any]:
     }
 
 
-def _paired(test: PatientScores) -> dict[str, list[Any]]:
-    both = test.where(test.is_paired)
+def _paired(group: PatientScores) -> dict[str, list[Any]]:
+    both = group.where(group.is_paired)
     return {"sick": [int(each) for each in both.sick], "xray": _numbers(both.xray), "ct": _numbers(both.ct)}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import ImageRecord
 
+_SAID_ONCE = re.compile(
+    r" \[policy: [^\]]*\]$"
+)  # the same for every patient; the page names policy and certificate once
 _STATES = (*Decision, ABSENT, UNCERTAIN)
 _DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawing shows these moves; others get a table
 
@@ -56,9 +60,11 @@ class _Patient(_Read):
     need_ct: bool
     xray: _Phase
     ct: _Phase
+    certificate: str = ""
 
     def case(self) -> CaseAnswer:
-        return CaseAnswer(self.patient_id, self.answer, self.reason, self.need_ct, self.xray.result(), self.ct.result())
+        reason = _SAID_ONCE.sub("", self.reason)
+        return CaseAnswer(self.patient_id, self.answer, reason, self.need_ct, self.xray.result(), self.ct.result())
 
 
 class PhaseModel(_Read):
@@ -100,6 +106,7 @@ class Flow:
         models: Both phases' models.
         kind: Of the policy that was obeyed.
         policy: Its name.
+        certificate: What is promised of it, in words; empty where nothing is.
         cases: One a patient, without images.
         fingerprint: SHA-256 of the file.
         counts: Patients on each arrow of the diagram.
@@ -113,6 +120,7 @@ class Flow:
     models: Models
     kind: PolicyKind
     policy: str
+    certificate: str
     cases: tuple[CaseAnswer, ...]
     fingerprint: str
     counts: dict[str, int]
@@ -162,6 +170,7 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         models=document.models,
         kind=kind,
         policy=document.policy.name or kind.value,
+        certificate=document.patients[0].certificate,
         cases=cases,
         fingerprint=hashlib.sha256(content).hexdigest(),
         counts=count_arrows(cases, kind),

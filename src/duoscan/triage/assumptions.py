@@ -22,17 +22,14 @@ As a TOML file; every table may be left out, and then nothing is computed that w
 
 from __future__ import annotations
 
-import tomllib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from duoscan.errors import InputError
+from duoscan.settings import read_toml, validated
 from duoscan.triage.queueing import Department
 from duoscan.triage.worth import Costs
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _NAMED = "in a TOML file named by --assumptions"
 HOW_COSTS = f"give them as [costs] with miss, false_positive, xray and ct, in any one unit, {_NAMED}"
@@ -71,16 +68,7 @@ def read_assumptions(path: Path | None, ct_harm: float | None = None) -> Assumpt
     Raises:
         InputError: No such file, not TOML, an unknown key or a wrong value.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")) if path else {}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name a file of assumptions") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a TOML file ({error}); correct the line named") from error
+    table = read_toml(path, InputError) if path else {}
     if ct_harm is not None:
         table["ct_harm"] = ct_harm
-    try:
-        return Assumptions.model_validate(table)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in error.errors()]
-        raise InputError("\n".join([f"{path or 'assumptions'}: {len(lines)} wrong entries", *lines])) from error
+    return validated(Assumptions, table, path or Path("assumptions"), InputError)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -20,7 +19,7 @@ from duoscan.evaluation.modalities import Dose
 from duoscan.evaluation.operating import Choice, Offer, Setting, choose, operating_table
 from duoscan.evaluation.policies import PolicyFigures
 from duoscan.evaluation.policy_figure import policy_figure
-from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, triage_document
+from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.evaluate import command_line
@@ -219,7 +218,7 @@ def _write(
         if phase.bundle:
             store_policy(phase.bundle, policy, out / f"{key}{SUFFIX}")
     write_text(out / "referred.csv", _referred_csv(abstaining, sources_of(phases)))
-    write_text(out / FILE_NAME, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(out / FILE_NAME, document_text(document))
     write_text(out / "report.html", build_triage_page(document))
 
 

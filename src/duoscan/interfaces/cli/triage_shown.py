@@ -62,6 +62,8 @@ def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, 
 def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
     if "refusal" in worth:
         click.echo(f"No worth: {worth['refusal']}")
+        if "bounds" in worth:
+            _show_bounds(worth["bounds"], names)
         return
     cost = worth["cost"]
     has_costs = "refusal" not in cost
@@ -74,12 +76,23 @@ def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
     if not has_costs:
         click.echo(f"No cost: {cost['refusal']}")
         return
-    wish = f"a sensitivity of at least {cost['target_sensitivity']:g} on the calibration patients"
+    wish = f"a sensitivity of at least {worth['target_sensitivity']:g} on the calibration patients"
     if cost["cheapest"] is None:
         click.echo(f"Cheapest: no policy has {wish}")
         return
     click.echo(f"Cheapest with {wish}: {names[cost['cheapest']]}, {_spoken(cost['at'][cost['cheapest']])} a patient")
     click.echo(f"Cheapest over prevalence: {_stretches(cost['cheapest_over_prevalence'], names)}")
+
+
+def _show_bounds(bounds: dict[str, Any], names: Sequence[str]) -> None:
+    """What the margins allow at least and at most, each with its interval."""
+    columns = {"net_benefit": f"Net benefit at p_t {bounds['treat_from']:g}", "cost": "Expected cost a patient"}
+    shown = {key: title for key, title in columns.items() if bounds[key]}
+    rows = [
+        [name, *(" to ".join(_spoken(end) for end in bounds[key][place]) for key in shown)]
+        for place, name in enumerate(names)
+    ]
+    _print("Worth at least and at most, whatever the pairs", ["policy", *shown.values()], rows)
 
 
 def _stretches(places: Sequence[int | None], names: Sequence[str]) -> str:

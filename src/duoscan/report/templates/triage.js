@@ -92,12 +92,12 @@
   }
 
   // Patients of one class: all, answered positive, sent to CT, both.
-  function count(policy, at, sick) {
+  function count(policy, at, group, sick) {
     const rule = data.rules[policy.kind], counts = { n: 0, positive: 0, sent: 0, both: 0 };
-    data.test.sick.forEach((is, i) => {
+    group.sick.forEach((is, i) => {
       if (Boolean(is) !== sick) return;
-      const xray = (data.test.xray[i] >= at.low) + (data.test.xray[i] >= at.high);
-      const positive = rule.positive[xray][Number(data.test.ct[i] >= at.ct)], sent = rule.sent[xray];
+      const xray = (group.xray[i] >= at.low) + (group.xray[i] >= at.high);
+      const positive = rule.positive[xray][Number(group.ct[i] >= at.ct)], sent = rule.sent[xray];
       counts.n += 1; counts.positive += positive; counts.sent += sent; counts.both += positive && sent;
     });
     counts.positives = proportion(counts.positive, counts.n);
@@ -215,6 +215,30 @@
     });
   }
 
+  // Chosen on the calibration patients, as the policy is; of equally cheap ones the more sensitive.
+  function cheapest(all) {
+    const spent = (one) => cost(one.learnt, state.prevalence, one.policy).value;
+    const found = (one) => one.learnt.sick.positives.value;
+    return all.filter((one) => found(one) >= data.target_sensitivity)
+      .sort((a, b) => spent(a) - spent(b) || found(b) - found(a))[0];
+  }
+
+  function drawCheapest(all) {
+    const said = find("#triage-cheapest"), best = hasCosts() ? cheapest(all) : undefined;
+    said.hidden = !hasCosts();
+    said.dataset.value = String(all.indexOf(best));
+    const wish = `sensitivity of at least ${data.target_sensitivity} on the calibration patients`;
+    if (!best) {
+      said.textContent = `No policy has a ${wish}.`;
+      return;
+    }
+    const [spent, sensitivity] = [document.createElement("span"), document.createElement("span")];
+    fill(spent, cost(best.answered, state.prevalence, best.policy), 3);
+    fill(sensitivity, best.answered.sick.positives, 3);
+    said.replaceChildren(`The cheapest policy with a ${wish}: ${best.policy.kind}, at `, spent,
+      " a patient; on the test patients its sensitivity is ", sensitivity, ".");
+  }
+
   function drawFlow({ policy, at, answered }) {
     const p = state.prevalence;
     const per = (of) => 1000 * (p * of(answered.sick) / answered.sick.n + (1 - p) * of(answered.well) / answered.well.n);
@@ -327,11 +351,13 @@
   function draw() {
     const all = data.policies.map((policy) => {
       const at = thresholds(policy);
-      return { policy, at, answered: { sick: count(policy, at, true), well: count(policy, at, false) } };
+      const of = (group) => ({ sick: count(policy, at, group, true), well: count(policy, at, group, false) });
+      return { policy, at, answered: of(data.test), learnt: of(data.calibration) };
     });
     drawTables(all);
     drawFlow(all[state.looked_at]);
     drawCharts(all);
+    drawCheapest(all);
     drawStatus(all);
   }
 
