@@ -4,9 +4,9 @@
 
 Misses: lines of three to four words (names, dates, numbers as on film) are drawn onto images without text, one line an
 image: of varied height and contrast (or as much as the image's range leaves), light or dark, at any place or in a
-corner, in two faces of type, sharp or after JPEG. A line counts as found where a box of the detector covers part of it.
-Phantoms are always there; with ``--data`` real CT slices that came out of scanners as numbers (luna16 and the DICOM
-slices), in memory only.
+corner, in two faces of type, with or without an edge, sharp or after JPEG. A line counts as found where a box of the
+detector covers part of it. Phantoms are always there; with ``--data`` real CT slices that came out of scanners as
+numbers (luna16 and the DICOM slices), in memory only.
 
 False alarms: the same images with nothing drawn on them. The collections of radiographs have real text and marks on
 many images, so what is found there says how much a person would be asked to look at, not how often that is wrong.
@@ -61,6 +61,7 @@ class Line:
     dark: bool
     corner: bool
     stroked: bool
+    edged: bool
     jpeg: bool
 
 
@@ -104,7 +105,7 @@ def misses(images: list[Grey], seed: int) -> None:
         print("  " + "".join(f"{cell:>24}" for cell in (height, *cells)))
     readable = [(line, missed) for line, missed in drawn if line.height_px >= 12 and line.contrast >= 0.4]
     print("  of lines of at least 12 px and 0.4 contrast:")
-    for name in ("dark", "corner", "stroked", "jpeg"):
+    for name in ("dark", "corner", "stroked", "edged", "jpeg"):
         for value in (False, True):
             chosen = [missed for line, missed in readable if getattr(line, name) is value]
             print(f"    {name} {value}: missed {rate(sum(chosen), len(chosen))}")
@@ -116,8 +117,9 @@ def some_line(rng: np.random.Generator, height_px: int, contrast: float) -> Line
     """A line with everything but height and contrast by chance."""
     date = f"{rng.integers(1, 29):02d}.{rng.integers(1, 13):02d}.{rng.integers(1930, 2021)}"
     text = f"{rng.choice(SURNAMES)}, {rng.choice(FORENAMES)} {date} {rng.integers(10_000, 999_999)}"
-    flags = [bool(flag) for flag in rng.integers(0, 2, 4)]
-    return Line(text, height_px, contrast, dark=flags[0], corner=flags[1], stroked=flags[2], jpeg=flags[3])
+    names = ("dark", "corner", "stroked", "edged", "jpeg")
+    flags = {name: bool(flag) for name, flag in zip(names, rng.integers(0, 2, len(names)), strict=True)}
+    return Line(text, height_px, contrast, **flags)
 
 
 def is_found(image: Grey, line: Line, rng: np.random.Generator) -> bool:
@@ -140,6 +142,9 @@ def is_found(image: Grey, line: Line, rng: np.random.Generator) -> bool:
         up = 1 - ground >= ground
     step = min(line.contrast, 1 - ground if up else ground)
     ink = ground + step if up else ground - step
+    if line.edged:  # an edge of the other extreme, a pixel wide, as acquisition software draws it
+        edge = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+        under = under * (1 - edge) + np.float32(ink < ground) * edge
     picture[area] = under * (1 - mask) + ink * mask
     stored = compressed(picture) if line.jpeg else np.rint(picture * 4095).astype(np.uint16)
     return any(
