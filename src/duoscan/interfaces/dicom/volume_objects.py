@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydicom.uid import EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
 from duoscan.interfaces.dicom.codes import (
     ACTIVATION,
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 SEGMENTATION_SERIES_NUMBER = 9903
 MAP_SERIES_NUMBER = 9904
+# Their frames would have to be named one by one; such studies have report and heatmaps.
+_MULTI_FRAME = frozenset({EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage})
 _PLACED = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
 
 
@@ -136,7 +139,7 @@ def _placed_series(images: Sequence[ShownImage]) -> list[list[ShownImage]]:
     groups: dict[tuple[str, ...], dict[float, ShownImage]] = {}
     for image in images:
         header = image.header
-        if all(header.get(keyword) for keyword in _PLACED) and int(header.get("NumberOfFrames") or 1) == 1:
+        if all(header.get(keyword) for keyword in _PLACED) and header.SOPClassUID not in _MULTI_FRAME:
             key = (header.SeriesInstanceUID, header.FrameOfReferenceUID, str(image.evidence.shape))
             groups.setdefault(key, {}).setdefault(round(_height(header), 3), image)
     return [[group[height] for height in sorted(group)] for group in groups.values()]
