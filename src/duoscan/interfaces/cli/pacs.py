@@ -53,19 +53,26 @@ def find_command(
 @click.argument("archive")
 @click.argument("study_uids", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option(
+    "--move-port",
+    type=click.IntRange(1, 65535),
+    help="For a peer without C-GET: it sends to DUOSCAN at this port of ours (C-MOVE).",
+)
 @access_options
 def fetch_command(
     *,
     archive: str,
     study_uids: tuple[str, ...],
     out: Path,
+    move_port: int | None,
     auth_file: Path | None,
     ca_file: Path | None,
     certificate: Path | None,
     certificate_key: Path | None,
 ) -> None:
     """Write all instances of studies, named by StudyInstanceUID, into a folder."""
-    source = open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key))
+    access = access_of(auth_file, ca_file, certificate, certificate_key)
+    source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
         written = source.fetch(uid, out)
         click.echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")

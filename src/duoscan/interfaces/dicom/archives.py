@@ -170,13 +170,20 @@ class Archive(Destination, Protocol):
         """
 
 
-def open_archive(text: str, access: Access = ANONYMOUS, limits: Limits = NO_LIMITS_CHANGED) -> Archive:
+def open_archive(
+    text: str,
+    access: Access = ANONYMOUS,
+    limits: Limits = NO_LIMITS_CHANGED,
+    *,
+    move_port: int | None = None,
+) -> Archive:
     """The archive a person names; nothing is sent yet.
 
     Args:
         text: ``TITLE@host:port``, or the ``https://…`` address of a DICOMweb service.
         access: How to be let in.
         limits: What it may answer at most.
+        move_port: Port of ours that a DICOM peer sends to, for C-MOVE in place of C-GET.
 
     Raises:
         InputError: It is neither, or credentials would travel in clear.
@@ -192,7 +199,7 @@ def open_archive(text: str, access: Access = ANONYMOUS, limits: Limits = NO_LIMI
         peer = Peer.parse(text)
     except InputError as error:
         raise InputError(f"{error}, or the https:// address of a DICOMweb service") from error
-    return PeerArchive(peer, limits, tls=access.tls)
+    return PeerArchive(peer, limits, tls=access.tls, move_port=move_port)
 
 
 def check_uid(uid: str) -> str:

@@ -1,7 +1,7 @@
-"""An archive over DICOM's own network: C-FIND and C-GET (PS3.4 Annex C), C-STORE (Annex B).
+"""An archive over DICOM's own network: C-FIND, C-GET and C-MOVE (PS3.4 Annex C), C-STORE (Annex B).
 
 C-GET brings the instances over the association that asked for them, so nothing must listen here and the peer needs
-no entry for us but the right to ask.
+no entry for us but the right to ask. A peer that knows only C-MOVE calls back, at a port that it must know beforehand.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 _SUCCESS, _PENDING, _PART_FAILED = 0x0000, frozenset({0xFF00, 0xFF01}), 0xB000
 _CANNOT_STORE = 0xA700  # "refused: out of resources" stops the peer (PS3.4 table B.2-1)
 _MOST_CONTEXTS = 126  # of 128 on one association (PS3.8 9.3.2), less those of query and verification
-_STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
+_STUDY_ROOT_MOVE, _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 _DAMAGED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, NotImplementedError)
 
 
@@ -60,6 +60,7 @@ class PeerArchive:
         limits: What it may answer at most.
         timeout_s: For connecting and for each answer.
         tls: Where the connection is to be secured.
+        move_port: Port of ours that the peer sends to, for C-MOVE in place of C-GET.
 
     Raises:
         MissingExtraError: pynetdicom is not installed.
@@ -72,12 +73,14 @@ class PeerArchive:
         *,
         timeout_s: float = TIMEOUT_S,
         tls: Tls | None = None,
+        move_port: int | None = None,
     ) -> None:
         try:
             import pynetdicom  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("dicom", "asking a PACS") from error
         self._peer, self._limits, self._timeout_s, self._tls = peer, limits, timeout_s, tls
+        self._move_port = move_port
 
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (C-FIND, PS3.4 C.4.1)."""
@@ -94,24 +97,36 @@ class PeerArchive:
         return found
 
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
-        """Write all instances of a study into a folder (C-GET, PS3.4 C.4.3)."""
-        from pynetdicom import build_role, evt
-
+        """Write all instances of a study into a folder (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
         query = StudyQuery(study_uid=check_uid(study_uid))
         expected = expected_instances(self.find(query), str(self._peer))
         out.mkdir(parents=True, exist_ok=True)
         keeper = _Keeper(study_uid, out, self._limits)
-        storage = _storage_contexts()
-        roles = [build_role(sop_class, scp_role=True) for sop_class, _ in storage]
-        handlers = [(evt.EVT_C_STORE, keeper)]
-        contexts = [(_STUDY_ROOT_GET, UNCOMPRESSED), *storage]
-        with self._associated(contexts, roles=roles, handlers=handlers) as association:
-            for status, _ in association.send_c_get(_identifier(query), _STUDY_ROOT_GET):
-                if status.get("Status") not in _PENDING:
-                    keeper.check()
-                    self._check(status, "the study")
+        statuses = self._got(query, keeper) if self._move_port is None else self._moved(query, keeper, self._move_port)
+        for status in statuses:
+            if status.get("Status") not in _PENDING:
+                keeper.check()
+                self._check(status, "the study")
         check_complete(keeper.written, expected, str(self._peer))
         return keeper.written
+
+    def _got(self, query: StudyQuery, keeper: _Keeper) -> Iterator[Dataset]:
+        from pynetdicom import build_role, evt
+
+        storage = _storage_contexts()
+        roles = [build_role(sop_class, scp_role=True) for sop_class, _ in storage]
+        contexts = [(_STUDY_ROOT_GET, UNCOMPRESSED), *storage]
+        with self._associated(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, keeper)]) as association:
+            for status, _ in association.send_c_get(_identifier(query), _STUDY_ROOT_GET):
+                yield status
+
+    def _moved(self, query: StudyQuery, keeper: _Keeper, port: int) -> Iterator[Dataset]:
+        with (
+            _listening(port, self._peer, keeper, self._tls),
+            self._associated([(_STUDY_ROOT_MOVE, UNCOMPRESSED)]) as association,
+        ):
+            for status, _ in association.send_c_move(_identifier(query), CALLING_AE_TITLE, _STUDY_ROOT_MOVE):
+                yield status
 
     def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file (C-STORE)."""
@@ -188,6 +203,28 @@ class _Keeper:
         path = instance_file(self._out, uid)
         write_bytes(path, content)
         self.written.append(path)
+
+
+@contextmanager
+def _listening(port: int, peer: Peer, keeper: _Keeper, tls: Tls | None) -> Iterator[None]:
+    """Take what the peer, and nobody of another title, sends to a port of ours."""
+    from pynetdicom import AE, evt
+
+    entity = AE(CALLING_AE_TITLE)
+    entity.require_called_aet = True
+    entity.require_calling_aet = [peer.ae_title]
+    for sop_class, syntaxes in _storage_contexts():
+        entity.add_supported_context(sop_class, syntaxes)
+    secured = tls.server_context() if tls else None
+    handlers = [(evt.EVT_C_STORE, keeper)]
+    try:
+        server = entity.start_server(("", port), block=False, evt_handlers=handlers, ssl_context=secured)
+    except OSError as error:
+        raise TransferError(f"port {port}: cannot listen there ({error.strerror}); name a free one") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
 
 
 def _identifier(query: StudyQuery) -> Dataset:
