@@ -39,3 +39,13 @@ def test_blank_and_tiny_images_hold_no_text() -> None:
     assert text_regions(np.zeros((64, 64), np.uint8)) == ()
     assert text_regions(ramp_with("DOE JANE")[:20]) == ()
     assert text_regions(np.full((64, 64), np.nan, np.float32)) == ()
+
+
+def test_finds_outlined_type_on_bright_tissue() -> None:
+    """As acquisition software writes it: white with a black edge, so that it can be read on any ground."""
+    picture = Image.fromarray(np.tile(np.linspace(200, 230, 256).astype(np.uint8), (256, 1)))
+    font = ImageFont.load_default(SIZE)
+    ImageDraw.Draw(picture).text((LEFT, TOP), "PORTABLE", fill=255, font=font, stroke_width=1, stroke_fill=0)
+    boxes = text_regions(np.asarray(picture))
+    assert boxes
+    assert all(TOP <= box.top < box.bottom <= TOP + 30 for box in boxes)

@@ -178,6 +178,15 @@ def test_dcmtk_reads_the_objects(results: Path) -> None:
             assert not [line for line in complaints if "does not support this Specific Character Set" not in line]
 
 
+@pytest.mark.skipif(shutil.which("dcmpschk") is None, reason="dcmtk is not installed")
+def test_dcmtk_finds_no_fault_in_the_presentation_states(results: Path) -> None:
+    states = sorted(results.rglob("presentation-*.dcm"))
+    assert len(states) == 3
+    for path in states:
+        ran = subprocess.run(["dcmpschk", str(path)], capture_output=True, text=True, check=False)
+        assert ran.stderr.splitlines()[-1] == "W: Test passed."
+
+
 def test_raster_files_have_no_dicom_results(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
     screener = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT], check_quality=False)
     answers = screener.screen([write_png(tmp_path / "p1" / "x.png", 0.8)], modality=Modality.CXR)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pytest
+import trustme
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, evt
@@ -19,7 +21,7 @@ from pynetdicom.sop_class import (
 )
 
 from duoscan.errors import TransferError
-from duoscan.interfaces.dicom.archives import Limits, StudyQuery
+from duoscan.interfaces.dicom.archives import Access, Limits, StudyQuery, open_archive
 from duoscan.interfaces.dicom.retrieve import PeerArchive
 from duoscan.interfaces.dicom.send import Peer
 
@@ -29,7 +31,7 @@ STUDY = "1.2.826.0.1.3680043.8.498.1"
 class Pacs:
     """A peer that finds one study and sends what it was told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.count = 0
         self.sends: list[pydicom.Dataset] = []
         entity = AE("PACS")
@@ -37,11 +39,14 @@ class Pacs:
         entity.add_supported_context(Get)
         entity.add_supported_context(CTImageStorage, scu_role=True, scp_role=True)
         handlers = [(evt.EVT_C_FIND, self.find), (evt.EVT_C_GET, self.get)]
-        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers, ssl_context=context)
+
+    @property
+    def peer(self) -> Peer:
+        return Peer("PACS", "127.0.0.1", self.server.socket.getsockname()[1])
 
     def archive(self, **limits: float) -> PeerArchive:
-        port = self.server.socket.getsockname()[1]
-        return PeerArchive(Peer("PACS", "127.0.0.1", port), Limits(**limits), timeout_s=10)  # type: ignore[arg-type]
+        return PeerArchive(self.peer, Limits(**limits), timeout_s=10)  # type: ignore[arg-type]
 
     def find(self, event: Any) -> Iterator[tuple[int, pydicom.Dataset | None]]:
         for _ in range(3):
@@ -103,3 +108,18 @@ def test_what_comes_is_not_trusted(
     with pytest.raises(TransferError, match=why) as caught:
         pacs.archive(**limits).fetch(STUDY, tmp_path)
     assert "CANARY" not in str(caught.value)
+
+
+def test_a_connection_is_secured_on_both_sides(tmp_path: Path) -> None:
+    authority, ca_file, ours = trustme.CA(), tmp_path / "ca.pem", tmp_path / "ours.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    authority.issue_cert("duoscan.test").private_key_and_cert_chain_pem.write_to_path(ours)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    running = Pacs(context)
+    running.sends, running.count = [dataset(1)], 1
+    archive = open_archive(str(running.peer), Access("", ca_file, ours, ours))
+    assert len(archive.fetch(STUDY, tmp_path / "in")) == 1
+    running.server.shutdown()

@@ -33,9 +33,16 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def pacs(way: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    allowed = {f"DicomAlwaysAllow{what}": True for what in ("Store", "Find", "Get")}
-    with running_orthanc(tmp_path_factory.mktemp("orthanc"), **allowed) as running:
+def move_port() -> int:
+    """Where it may send to us."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def pacs(way: str, move_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    allowed = {f"DicomAlwaysAllow{what}": True for what in ("Store", "Find", "Get", "Move")}
+    known = {"duoscan": ["DUOSCAN", "127.0.0.1", move_port]}
+    with running_orthanc(tmp_path_factory.mktemp("orthanc"), DicomModalities=known, **allowed) as running:
         yield running
 
 
@@ -119,7 +126,12 @@ def referenced(dataset: pydicom.Dataset) -> set[str]:
 
 @needs_orthanc
 def test_the_command_finds_fetches_and_stores(
-    pacs: Orthanc, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    pacs: Orthanc,
+    way: str,
+    move_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(VARIABLE, CREDENTIALS)
     options = PhantomOptions(patients=3, seed=9, slices=4, ct_size=32, xray_size=32, formats=FileFormat.DICOM)
@@ -133,6 +145,20 @@ def test_the_command_finds_fetches_and_stores(
     assert study["instances"] == 4
     assert run(["pacs", "fetch", address, study["study_uid"], "--out", str(tmp_path / "in")]) == 0
     assert len(list((tmp_path / "in").glob("*.dcm"))) == 4
+    if way == "dimse":
+        port = str(move_port)
+        arguments = [
+            "pacs",
+            "fetch",
+            address,
+            study["study_uid"],
+            "--out",
+            str(tmp_path / "moved"),
+            "--move-port",
+            port,
+        ]
+        assert run(arguments) == 0
+        assert identities(list((tmp_path / "moved").glob("*"))) == identities(list((tmp_path / "in").glob("*")))
     said = capsys.readouterr().out
     assert "15 files stored" in said
     assert "study 1 of 1: 4 instances" in said

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pydicom
 import pytest
+import trustme
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
@@ -246,31 +245,23 @@ def test_nobody_there(service: Service) -> None:
         archive.find(StudyQuery(patient_id="CANARY"))
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_certificates_are_verified(service: Service, tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    made = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ]
-    named = ["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*made, *named, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
+def test_certificates_are_verified_and_shown(service: Service, tmp_path: Path) -> None:
+    authority, ca_file, ours = trustme.CA(), tmp_path / "ca.pem", tmp_path / "ours.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    authority.issue_cert("duoscan.test").private_key_and_cert_chain_pem.write_to_path(ours)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
     service.server.socket = context.wrap_socket(service.server.socket, server_side=True)
     service.answers = [listed()]
     url = service.url.replace("http://", "https://")
     with pytest.raises(TransferError, match="--ca-file"):
         WebArchive(url, backoff_s=0.001).find(StudyQuery())
-    assert len(WebArchive(url, Access(ca_file=certificate), backoff_s=0.001).find(StudyQuery())) == 1
+    with pytest.raises(TransferError):
+        WebArchive(url, Access(ca_file=ca_file), backoff_s=0.001).find(StudyQuery())
+    assert service.asked == []
+    assert len(WebArchive(url, Access("", ca_file, ours, ours), backoff_s=0.001).find(StudyQuery())) == 1
 
 
 @pytest.mark.parametrize(
@@ -287,6 +278,11 @@ def test_addresses_that_are_refused(address: str, authorization: str, why: str) 
     with pytest.raises(InputError, match=why) as caught:
         open_archive(address, Access(authorization))
     assert "secret" not in str(caught.value)
+
+
+def test_tls_to_a_dicom_peer_needs_all_three_files(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--ca-file, --certificate and --certificate-key"):
+        open_archive("PACS@127.0.0.1:104", Access(ca_file=tmp_path))
 
 
 def test_credentials_come_from_a_file_of_ours_or_the_environment(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from highdicom.seg import segread
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom.maker import model_identity
 from duoscan.interfaces.dicom.presentation import outlines, presentation_states
 from duoscan.interfaces.dicom.results import ResultObject, parse_objects, write_results
 from duoscan.interfaces.dicom.shown import LEVEL, ShownPhase, regions, shown_phases
@@ -191,3 +192,12 @@ def test_reasons_leave_paths_behind(screened: Screened) -> None:
     row = study.case.images[0]
     case: CaseAnswer = replace(study.case, reason=f"X-ray negative; unreadable: {row.path}: it is empty")
     assert replace(study, case=case).reason == "X-ray negative; unreadable: it is empty"
+
+
+def test_a_model_that_joins_or_calibrates_differently_makes_another_report(screened: Screened) -> None:
+    bundle = screened.screener.bundle(Modality.CT)
+    named = model_identity(bundle)
+    info = bundle.info.model_copy(update={"operating_points": {"argmax": 0.6}})
+    assert model_identity(replace(bundle, info=info)) != named
+    moved = bundle.info.model_copy(update={"provenance": bundle.info.provenance.model_copy(update={"parity": 1.0})})
+    assert model_identity(replace(bundle, info=moved)) == named

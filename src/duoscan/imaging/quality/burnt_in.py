@@ -1,8 +1,8 @@
 """Text burnt into pixels: banners with names, captions of ultrasound style, dates in a corner.
 
 A detector of lines of type, not a reader: it looks for rows of small, sharp, flat shapes of like height, as characters
-are. It needs no model. What it misses and what it takes for text has not been measured yet, so finding nothing proves
-nothing.
+are. It needs no model. What it misses and what it takes for text is measured by ``benchmarks/burnt_in_text.py`` and
+stands in docs/privacy.md; it misses some, so finding nothing proves nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _LEAST_SIDE_PX = 32
 _LEAST_HEIGHT_PX = 5
 _MOST_HEIGHT_SHARE = 1 / 8
 _LEAST_CONTRAST = 0.25
+_INK_LEVEL = 0.95
 _FLATNESS = 0.08
 _LEAST_SHARPNESS = 0.5
 _LEAST_GLYPHS = 3
@@ -60,7 +61,8 @@ def text_regions(pixels: NDArray[np.generic]) -> tuple[Box, ...]:
         return ()
     lines: list[Box] = []
     for image in (grey, 1 - grey):
-        lines += [box for box in _lines(_glyphs(image)) if not any(_overlap(box, other) for other in lines)]
+        for glyphs in _glyphs(image):
+            lines += [box for box in _lines(glyphs) if not any(_overlap(box, other) for other in lines)]
     return tuple(sorted(lines, key=lambda box: (box.top, box.left)))
 
 
@@ -76,16 +78,23 @@ def _stretched(pixels: NDArray[np.generic]) -> NDArray[np.float32] | None:
     return grey
 
 
-def _glyphs(grey: NDArray[np.float32]) -> list[Box]:
-    """Light shapes of the size, flatness and sharpness of printed characters."""
+def _glyphs(grey: NDArray[np.float32]) -> tuple[list[Box], list[Box]]:
+    """Light shapes that look printed: those lighter than their surroundings, and those near the lightest of all."""
     import cv2
 
     size = max(9, round(min(grey.shape) * _MOST_HEIGHT_SHARE / 2) | 1)
     # The white top-hat keeps what is lighter than its surroundings and narrower than the window: strokes.
     kernel = cv2.getStructuringElement(cv2.MORPH_RECT, (size, size))
     hat = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, kernel)
-    mask = (hat > _LEAST_CONTRAST).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    # Type with an outline stands out little from bright tissue, but is a shape of its own above a high level.
+    return _printed(grey, hat > _LEAST_CONTRAST), _printed(grey, grey > _INK_LEVEL)
+
+
+def _printed(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[Box]:
+    """The shapes of a mask that have size, flatness and sharpness of printed characters."""
+    import cv2
+
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     highest = grey.shape[0] * _MOST_HEIGHT_SHARE
     found = []
     for number, (left, top, width, height, area) in enumerate(stats[1:].tolist(), start=1):

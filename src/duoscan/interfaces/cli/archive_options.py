@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from duoscan.errors import InputError
 from duoscan.interfaces.dicom.archives import Access
 from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
 
@@ -17,9 +18,11 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--auth-file`` and ``--ca-file``; :func:`access_of` reads them."""
+    """Credentials and certificates; :func:`access_of` reads them."""
     for option in (
-        click.option("--ca-file", type=_EXISTING, help="DICOMweb: certificates to trust in place of the system's."),
+        click.option("--certificate-key", type=_EXISTING, help="Private key of --certificate."),
+        click.option("--certificate", type=_EXISTING, help="Our own certificate, where the archive asks for one."),
+        click.option("--ca-file", type=_EXISTING, help="Certificates to trust; DICOMweb: the system's if left out."),
         click.option(
             "--auth-file",
             type=_EXISTING,
@@ -30,10 +33,15 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def access_of(auth_file: Path | None, ca_file: Path | None) -> Access:
+def access_of(
+    auth_file: Path | None, ca_file: Path | None, certificate: Path | None, certificate_key: Path | None
+) -> Access:
     """How the options let us in.
 
     Raises:
-        InputError: There are no credentials in the file or the environment variable, or others can read the file.
+        InputError: There are no credentials in the file or the environment variable, others can read the file, or a
+            certificate comes without its key.
     """
-    return Access(read_authorization(auth_file), ca_file)
+    if (certificate is None) != (certificate_key is None):
+        raise InputError("--certificate and --certificate-key belong together; name both")
+    return Access(read_authorization(auth_file), ca_file, certificate, certificate_key)

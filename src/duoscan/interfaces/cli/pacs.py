@@ -38,10 +38,12 @@ def find_command(
     json_out: Path | None,
     auth_file: Path | None,
     ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
 ) -> None:
     """List the studies that match; the table names patients by PatientID."""
     query = StudyQuery(patient_id=patient, date=date, modality=modality.upper())
-    found = open_archive(archive, access_of(auth_file, ca_file)).find(query)
+    found = open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key)).find(query)
     if json_out is not None:
         write_text(json_out, json.dumps([asdict(study) for study in found], indent=1) + "\n")
     _show(found)
@@ -51,12 +53,26 @@ def find_command(
 @click.argument("archive")
 @click.argument("study_uids", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option(
+    "--move-port",
+    type=click.IntRange(1, 65535),
+    help="For a peer without C-GET: it sends to DUOSCAN at this port of ours (C-MOVE).",
+)
 @access_options
 def fetch_command(
-    *, archive: str, study_uids: tuple[str, ...], out: Path, auth_file: Path | None, ca_file: Path | None
+    *,
+    archive: str,
+    study_uids: tuple[str, ...],
+    out: Path,
+    move_port: int | None,
+    auth_file: Path | None,
+    ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
 ) -> None:
     """Write all instances of studies, named by StudyInstanceUID, into a folder."""
-    source = open_archive(archive, access_of(auth_file, ca_file))
+    access = access_of(auth_file, ca_file, certificate, certificate_key)
+    source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
         written = source.fetch(uid, out)
         click.echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
@@ -66,7 +82,15 @@ def fetch_command(
 @click.argument("archive")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @access_options
-def store_command(*, archive: str, paths: tuple[Path, ...], auth_file: Path | None, ca_file: Path | None) -> None:
+def store_command(
+    *,
+    archive: str,
+    paths: tuple[Path, ...],
+    auth_file: Path | None,
+    ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
+) -> None:
     """Store DICOM files; of a folder all that are DICOM."""
     from duoscan.imaging.reader import is_dicom
 
@@ -75,7 +99,7 @@ def store_command(*, archive: str, paths: tuple[Path, ...], auth_file: Path | No
     files = named + [path for path in inside if is_dicom(path)]
     if not files:
         raise InputError("no DICOM file there; name files, or folders that hold some")
-    open_archive(archive, access_of(auth_file, ca_file)).store(files)
+    open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key)).store(files)
     click.echo(f"{len(files)} files stored")
 
 

@@ -124,6 +124,8 @@ def screen_command(
     send: str | None,
     auth_file: Path | None,
     ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
 ) -> None:
     """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
 
@@ -138,7 +140,7 @@ def screen_command(
     elif send:
         raise InputError("--send needs --dicom-out: name the folder to write the results to first")
     objects = parse_objects(dicom_objects)
-    archive = open_archive(send, access_of(auth_file, ca_file)) if send else None
+    archive = open_archive(send, access_of(auth_file, ca_file, certificate, certificate_key)) if send else None
     screener = Screener(
         xray_bundle,
         ct_bundle,

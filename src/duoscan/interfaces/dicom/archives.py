@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.dicom.send import Peer
+from duoscan.interfaces.dicom.tls import Tls
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,23 +97,56 @@ class Access:
     Attributes:
         authorization: Value of the HTTP ``Authorization`` header; empty for none.
         ca_file: Certificates to trust in place of the system's.
+        certificate: Our own, with its chain, where the other side asks for one.
+        key: Its private key.
     """
 
     authorization: str = field(default="", repr=False)
     ca_file: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """Certificate and key, where there are both."""
+        return (str(self.certificate), str(self.key)) if self.certificate and self.key else None
+
+    @property
+    def tls(self) -> Tls | None:
+        """How a DICOM connection is secured; ``None`` leaves it in clear.
+
+        Raises:
+            InputError: Some of the three files are named, but not all.
+        """
+        if not (self.ca_file or self.certificate or self.key):
+            return None
+        if not (self.ca_file and self.certificate and self.key):
+            raise InputError("TLS to a DICOM peer needs --ca-file, --certificate and --certificate-key")
+        return Tls(certificate=self.certificate, key=self.key, ca=self.ca_file)
 
 
 ANONYMOUS = Access()
+
+OnStored = Callable[["Path"], None]
+
+
+def ignore(_path: Path) -> None:
+    """Nobody wants to hear what was stored."""
 
 
 class Destination(Protocol):
     """Something that takes DICOM files."""
 
-    def store(self, paths: Sequence[Path]) -> None:
+    def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file, in order; returns once all are stored.
 
+        Args:
+            paths: DICOM files.
+            on_stored: Called with each file as soon as it is acknowledged.
+
         Raises:
-            TransferError: One was not stored; what was stored before stays there.
+            UnreachableError: It does not answer.
+            TransferError: One was not stored; what was acknowledged stays there.
         """
 
 
@@ -135,13 +170,20 @@ class Archive(Destination, Protocol):
         """
 
 
-def open_archive(text: str, access: Access = ANONYMOUS, limits: Limits = NO_LIMITS_CHANGED) -> Archive:
+def open_archive(
+    text: str,
+    access: Access = ANONYMOUS,
+    limits: Limits = NO_LIMITS_CHANGED,
+    *,
+    move_port: int | None = None,
+) -> Archive:
     """The archive a person names; nothing is sent yet.
 
     Args:
         text: ``TITLE@host:port``, or the ``https://…`` address of a DICOMweb service.
-        access: How to be let in; for DICOMweb only.
+        access: How to be let in.
         limits: What it may answer at most.
+        move_port: Port of ours that a DICOM peer sends to, for C-MOVE in place of C-GET.
 
     Raises:
         InputError: It is neither, or credentials would travel in clear.
@@ -157,7 +199,7 @@ def open_archive(text: str, access: Access = ANONYMOUS, limits: Limits = NO_LIMI
         peer = Peer.parse(text)
     except InputError as error:
         raise InputError(f"{error}, or the https:// address of a DICOMweb service") from error
-    return PeerArchive(peer, limits)
+    return PeerArchive(peer, limits, tls=access.tls, move_port=move_port)
 
 
 def check_uid(uid: str) -> str:

@@ -26,6 +26,7 @@ PROCEDURES: Mapping[Modality, Code] = {
 }
 
 PROBABILITY = Code("probability", PRIVATE_SCHEME, "Probability of COVID-19 stated by the model")
+CALIBRATED = Code("calibrated", PRIVATE_SCHEME, "Calibrated probability of COVID-19")
 THRESHOLD = Code("threshold", PRIVATE_SCHEME, "Probability at or above which the phase is positive")
 PHASE_DECISION = Code("phase-decision", PRIVATE_SCHEME, "Decision of this phase")
 ACTIVATION = Code("activation", PRIVATE_SCHEME, "Activation: the model's evidence for COVID-19")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
@@ -28,6 +29,12 @@ def result_uid(*parts: str) -> str:
 def model_digests(screener: Screener) -> list[str]:
     """What makes the answers of both models, graph and aggregation (``Bundle.study_digest``); X-ray first."""
     return [screener.bundle(modality).study_digest for modality in Modality]
+
+
+def model_identity(bundle: Bundle) -> str:
+    """SHA-256 of all that makes a model's answer: its graph, preprocessing, calibration and how images are joined."""
+    decides = bundle.info.model_dump_json(exclude={"provenance", "policy", "verdict"})
+    return hashlib.sha256(decides.encode()).hexdigest()
 
 
 def model_version(bundle: Bundle) -> str:

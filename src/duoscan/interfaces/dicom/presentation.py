@@ -24,9 +24,10 @@ _LABEL_WIDTH, _LABEL_HEIGHT = 0.6, 0.08  # of the image's
 def presentation_states(shown: ShownPhase) -> list[GrayscaleSoftcopyPresentationState]:
     """One presentation state for each image: outlines of the region of activation, and the answer in one line.
 
-    The grey values are shown as the image itself asks for.
+    The grey values are shown as the image itself asks for. Frames of a multi-frame image have none.
     """
-    return [_presentation(image, shown, number) for number, image in enumerate(shown.images, start=1)]
+    images = [image for image in shown.images if image.instance.frame is None]
+    return [_presentation(image, shown, number) for number, image in enumerate(images, start=1)]
 
 
 def _presentation(image: ShownImage, shown: ShownPhase, number: int) -> GrayscaleSoftcopyPresentationState:

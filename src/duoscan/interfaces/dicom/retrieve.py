@@ -1,7 +1,7 @@
-"""An archive over DICOM's own network: C-FIND and C-GET (PS3.4 Annex C), C-STORE (Annex B).
+"""An archive over DICOM's own network: C-FIND, C-GET and C-MOVE (PS3.4 Annex C), C-STORE (Annex B).
 
 C-GET brings the instances over the association that asked for them, so nothing must listen here and the peer needs
-no entry for us but the right to ask.
+no entry for us but the right to ask. A peer that knows only C-MOVE calls back, at a port that it must know beforehand.
 """
 
 from __future__ import annotations
@@ -21,9 +21,18 @@ from duoscan.interfaces.dicom.archives import (
     check_complete,
     check_uid,
     expected_instances,
+    ignore,
     instance_file,
 )
-from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, TIMEOUT_S, Peer, send_files
+from duoscan.interfaces.dicom.send import (
+    CALLING_AE_TITLE,
+    STUDY_ROOT_FIND,
+    TIMEOUT_S,
+    UNCOMPRESSED,
+    Peer,
+    associate,
+    send_files,
+)
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
@@ -33,9 +42,13 @@ if TYPE_CHECKING:
     from pydicom import Dataset
     from pynetdicom.events import Event
 
+    from duoscan.interfaces.dicom.archives import OnStored
+    from duoscan.interfaces.dicom.tls import Tls
+
 _SUCCESS, _PENDING, _PART_FAILED = 0x0000, frozenset({0xFF00, 0xFF01}), 0xB000
 _CANNOT_STORE = 0xA700  # "refused: out of resources" stops the peer (PS3.4 table B.2-1)
-_MOST_CONTEXTS = 127  # of 128 on one association (PS3.8 9.3.2), less the query's own
+_MOST_CONTEXTS = 126  # of 128 on one association (PS3.8 9.3.2), less those of query and verification
+_STUDY_ROOT_MOVE, _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
 _DAMAGED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, NotImplementedError)
 
 
@@ -46,26 +59,35 @@ class PeerArchive:
         peer: Where.
         limits: What it may answer at most.
         timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+        move_port: Port of ours that the peer sends to, for C-MOVE in place of C-GET.
 
     Raises:
         MissingExtraError: pynetdicom is not installed.
     """
 
-    def __init__(self, peer: Peer, limits: Limits = NO_LIMITS_CHANGED, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        limits: Limits = NO_LIMITS_CHANGED,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        tls: Tls | None = None,
+        move_port: int | None = None,
+    ) -> None:
         try:
             import pynetdicom  # noqa: F401
         except ImportError as error:
             raise MissingExtraError("dicom", "asking a PACS") from error
-        self._peer, self._limits, self._timeout_s = peer, limits, timeout_s
+        self._peer, self._limits, self._timeout_s, self._tls = peer, limits, timeout_s, tls
+        self._move_port = move_port
 
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (C-FIND, PS3.4 C.4.1)."""
-        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as Find
-
         query.check()
         found: list[FoundStudy] = []
-        with self._associated([(Find, None)]) as association:
-            for status, answer in association.send_c_find(_identifier(query), Find):
+        with self._associated([(STUDY_ROOT_FIND, UNCOMPRESSED)]) as association:
+            for status, answer in association.send_c_find(_identifier(query), STUDY_ROOT_FIND):
                 if status.get("Status") in _PENDING and answer is not None:
                     found.append(_found(answer))
                 else:
@@ -75,42 +97,45 @@ class PeerArchive:
         return found
 
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
-        """Write all instances of a study into a folder (C-GET, PS3.4 C.4.3)."""
-        from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as Get
-
+        """Write all instances of a study into a folder (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
         query = StudyQuery(study_uid=check_uid(study_uid))
         expected = expected_instances(self.find(query), str(self._peer))
         out.mkdir(parents=True, exist_ok=True)
         keeper = _Keeper(study_uid, out, self._limits)
-        with self._associated([(Get, None), *_storage_contexts()], keeper) as association:
-            for status, _ in association.send_c_get(_identifier(query), Get):
-                if status.get("Status") not in _PENDING:
-                    keeper.check()
-                    self._check(status, "the study")
+        statuses = self._got(query, keeper) if self._move_port is None else self._moved(query, keeper, self._move_port)
+        for status in statuses:
+            if status.get("Status") not in _PENDING:
+                keeper.check()
+                self._check(status, "the study")
         check_complete(keeper.written, expected, str(self._peer))
         return keeper.written
 
-    def store(self, paths: Sequence[Path]) -> None:
+    def _got(self, query: StudyQuery, keeper: _Keeper) -> Iterator[Dataset]:
+        from pynetdicom import build_role, evt
+
+        storage = _storage_contexts()
+        roles = [build_role(sop_class, scp_role=True) for sop_class, _ in storage]
+        contexts = [(_STUDY_ROOT_GET, UNCOMPRESSED), *storage]
+        with self._associated(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, keeper)]) as association:
+            for status, _ in association.send_c_get(_identifier(query), _STUDY_ROOT_GET):
+                yield status
+
+    def _moved(self, query: StudyQuery, keeper: _Keeper, port: int) -> Iterator[Dataset]:
+        with (
+            _listening(port, self._peer, keeper, self._tls),
+            self._associated([(_STUDY_ROOT_MOVE, UNCOMPRESSED)]) as association,
+        ):
+            for status, _ in association.send_c_move(_identifier(query), CALLING_AE_TITLE, _STUDY_ROOT_MOVE):
+                yield status
+
+    def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file (C-STORE)."""
-        send_files(paths, self._peer, timeout_s=self._timeout_s)
+        send_files(paths, self._peer, timeout_s=self._timeout_s, tls=self._tls, on_stored=on_stored)
 
     @contextmanager
-    def _associated(self, contexts: Sequence[tuple[str, Any]], keeper: _Keeper | None = None) -> Iterator[Any]:
-        from pynetdicom import AE, build_role, evt
-
-        entity = AE(CALLING_AE_TITLE)
-        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = self._timeout_s
-        entity.connection_timeout = self._timeout_s
-        for abstract, syntaxes in contexts:
-            entity.add_requested_context(abstract, *([syntaxes] if syntaxes else []))
-        handlers = [(evt.EVT_C_STORE, keeper)] if keeper else []
-        roles = [build_role(abstract, scp_role=True) for abstract, syntaxes in contexts if syntaxes]
+    def _associated(self, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any) -> Iterator[Any]:
         with quiet:
-            association = entity.associate(
-                self._peer.host, self._peer.port, ae_title=self._peer.ae_title, ext_neg=roles, evt_handlers=handlers
-            )
-            if not association.is_established:
-                raise TransferError(f"{self._peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
+            association = associate(self._peer, contexts, self._timeout_s, self._tls, **options)
             try:
                 yield association
             except ValueError as error:  # the peer took no context for what is asked
@@ -180,6 +205,28 @@ class _Keeper:
         self.written.append(path)
 
 
+@contextmanager
+def _listening(port: int, peer: Peer, keeper: _Keeper, tls: Tls | None) -> Iterator[None]:
+    """Take what the peer, and nobody of another title, sends to a port of ours."""
+    from pynetdicom import AE, evt
+
+    entity = AE(CALLING_AE_TITLE)
+    entity.require_called_aet = True
+    entity.require_calling_aet = [peer.ae_title]
+    for sop_class, syntaxes in _storage_contexts():
+        entity.add_supported_context(sop_class, syntaxes)
+    secured = tls.server_context() if tls else None
+    handlers = [(evt.EVT_C_STORE, keeper)]
+    try:
+        server = entity.start_server(("", port), block=False, evt_handlers=handlers, ssl_context=secured)
+    except OSError as error:
+        raise TransferError(f"port {port}: cannot listen there ({error.strerror}); name a free one") from error
+    try:
+        yield
+    finally:
+        server.shutdown()
+
+
 def _identifier(query: StudyQuery) -> Dataset:
     """Matching keys, and the empty keys whose values are wanted back (PS3.4 C.6.2.1)."""
     from pydicom import Dataset
@@ -208,7 +255,7 @@ def _found(answer: Dataset) -> FoundStudy:
     )
 
 
-def _storage_contexts() -> list[tuple[str, list[str]]]:
+def _storage_contexts() -> list[tuple[str, Sequence[str]]]:
     """The storage classes a study may hold, in every syntax of a still image; our own results are among them."""
     from pydicom import uid
     from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, StoragePresentationContexts

@@ -21,8 +21,8 @@ CALLING_AE_TITLE = "DUOSCAN"
 TIMEOUT_S = 30.0
 _PEER = re.compile(r"(?P<title>[^@\s]{1,16})@(?P<host>[^:@\s]+):(?P<port>\d{1,5})")
 _VERIFICATION = "1.2.840.10008.1.1"
-_STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
-_UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # explicit and implicit VR little endian
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # explicit and implicit VR little endian
 _IMAGE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _SUCCESS = 0x0000
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 table B.2-1)
@@ -89,7 +89,7 @@ def send_files(
     with quiet:
         datasets = [dcmread(path) for path in paths]
     contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets)
-    association = _associate(peer, contexts, timeout_s, tls)
+    association = associate(peer, contexts, timeout_s, tls)
     refused = []
     try:
         for path, dataset in zip(paths, datasets, strict=True):
@@ -130,27 +130,50 @@ def stored_files(
         headers = [dcmread(path, specific_tags=tags, stop_before_pixels=True) for path in paths]
     # A peer that takes none of what is asked for aborts, so what it must take is asked for too.
     contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in headers)
-    queries = [(_STUDY_ROOT_FIND, syntax) for syntax in _UNCOMPRESSED]
-    association = _associate(peer, [*contexts, *queries], timeout_s, tls)
+    queries = [(STUDY_ROOT_FIND, syntax) for syntax in UNCOMPRESSED]
+    association = associate(peer, [*contexts, *queries], timeout_s, tls)
     try:
         return {path for path, header in zip(paths, headers, strict=True) if _has(association, header)}
     finally:
         association.release()
 
 
-def _associate(peer: Peer, contexts: Iterable[tuple[str, str]], timeout_s: float, tls: Tls | None) -> Any:
+def associate(
+    peer: Peer,
+    contexts: Iterable[tuple[str, str | Sequence[str]]],
+    timeout_s: float,
+    tls: Tls | None,
+    *,
+    roles: Sequence[Any] = (),
+    handlers: Sequence[Any] = (),
+) -> Any:
+    """An association of pynetdicom with a peer; to be released by the caller.
+
+    Args:
+        peer: Whom to call.
+        contexts: SOP class and transfer syntaxes of each presentation context.
+        timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+        roles: SCP/SCU role selection items (PS3.7 D.3.3.4).
+        handlers: Event handlers of pynetdicom.
+
+    Raises:
+        UnreachableError: The peer cannot be reached or refuses the association.
+        MissingExtraError: pynetdicom is not installed.
+    """
     try:
         from pynetdicom import AE
     except ImportError as error:
-        raise MissingExtraError("dicom", "sending DICOM results") from error
+        raise MissingExtraError("dicom", "speaking to a PACS") from error
 
     entity = AE(CALLING_AE_TITLE)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
-    for sop_class, syntax in [(_VERIFICATION, _UNCOMPRESSED[-1]), *contexts]:
-        entity.add_requested_context(sop_class, syntax)
+    for sop_class, syntaxes in [(_VERIFICATION, UNCOMPRESSED[-1]), *contexts]:
+        entity.add_requested_context(sop_class, syntaxes)
     secured = (tls.client_context(), peer.host) if tls else None
+    options = {"ext_neg": list(roles), "evt_handlers": list(handlers), "tls_args": secured}
     try:
-        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, tls_args=secured)
+        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, **options)
     except OSError as error:
         raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
     if not association.is_established:
@@ -178,7 +201,7 @@ def _has(association: Any, header: Dataset) -> bool:
     for key in _IMAGE_KEYS:
         setattr(query, key, header.get(key, ""))
     try:
-        answers = list(association.send_c_find(query, _STUDY_ROOT_FIND))
+        answers = list(association.send_c_find(query, STUDY_ROOT_FIND))
     except ValueError:  # the peer took no context for queries
         return False
     found = [identifier for _, identifier in answers if identifier is not None]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from duoscan import __version__
 from duoscan.interfaces.dicom.codes import (
+    CALIBRATED,
     CASE_ANSWER,
     COVID_19,
     LUNG,
@@ -21,6 +22,7 @@ from duoscan.interfaces.dicom.maker import (
     MANUFACTURER,
     MODEL_NAME,
     model_digests,
+    model_identity,
     model_version,
     private_scheme,
     result_uid,
@@ -48,9 +50,9 @@ SERIES_NUMBER = 9901
 def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR:
     """The report of one study: one measurement group for each phase, and one for the rule that joined them.
 
-    A phase's group (TID 1501) holds probability, threshold and decision, the model as algorithm (TID 4019) and the
-    images that carried the answer. The rule's group holds the patient's answer, and the policy with its certificate
-    as algorithm. The observer is a device (TID 1004). All answered images are the document's evidence.
+    A phase's group (TID 1501) holds probability (calibrated too where the model is), threshold and decision, the model
+    as algorithm (TID 4019) and the images that carried the answer. The rule's group holds the patient's answer, and the
+    policy with its certificate as algorithm. The observer is a device (TID 1004). All answered images are evidence.
 
     Args:
         study: What was answered.
@@ -95,7 +97,7 @@ def report_uid(study: StudyResult, screener: Screener) -> str:
     return result_uid(
         study.study_uid,
         "report",
-        *model_digests(screener),
+        *(model_identity(screener.bundle(modality)) for modality in Modality),
         screener.policy.name,
         *(repr(screener.thresholds[modality]) for modality in Modality),
         str(study.case.answer),
@@ -127,9 +129,8 @@ def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> M
     )
 
     bundle, threshold = screener.bundle(phase.modality), screener.thresholds[phase.modality]
-    measured = [Measurement(THRESHOLD, threshold, NO_UNITS)]
-    if phase.result.probability is not None:
-        measured.insert(0, Measurement(PROBABILITY, round(phase.result.probability, 6), NO_UNITS))
+    stated = ((PROBABILITY, phase.result.probability), (CALIBRATED, phase.result.calibrated), (THRESHOLD, threshold))
+    measured = [Measurement(name, round(value, 6), NO_UNITS) for name, value in stated if value is not None]
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
             result_uid(study.study_uid, phase.modality, bundle.study_digest), f"duoscan {phase.modality.spoken}"

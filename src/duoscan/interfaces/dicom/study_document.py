@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from duoscan import __version__
@@ -68,6 +69,7 @@ def _phase(phase: StudyPhase, screener: Screener) -> dict[str, Any]:
         "model": {"name": bundle.info.name, "graph_sha256": bundle.digest},
         "images_answered": len(phase.instances),
         "carried_by": [_image(instance) for instance in carrying],
+        "series": [asdict(series) for series in phase.result.series],
     }
 
 
@@ -76,6 +78,7 @@ def _image(instance: Instance) -> dict[str, Any]:
         "series_instance_uid": str(instance.header.SeriesInstanceUID),
         "sop_instance_uid": str(instance.header.SOPInstanceUID),
         "sop_class_uid": str(instance.header.SOPClassUID),
+        "frame": instance.frame,
         "probability": instance.row.probability,
         "decision": instance.row.decision,
     }

@@ -132,11 +132,14 @@ def _segment(uid: str, bundle: Bundle) -> SegmentDescription:
 
 
 def _placed_series(images: Sequence[ShownImage]) -> list[list[ShownImage]]:
-    """The images that have a place in the patient, by series and size, along the slices; copies only once."""
+    """The images that have a place in the patient, by series and size, along the slices; copies only once.
+
+    Frames of a multi-frame image would have to be named one by one; such studies have report and heatmaps.
+    """
     groups: dict[tuple[str, ...], dict[float, ShownImage]] = {}
     for image in images:
         header = image.header
-        if all(header.get(keyword) for keyword in _PLACED) and int(header.get("NumberOfFrames") or 1) == 1:
+        if all(header.get(keyword) for keyword in _PLACED) and image.instance.frame is None:
             key = (header.SeriesInstanceUID, header.FrameOfReferenceUID, str(image.evidence.shape))
             groups.setdefault(key, {}).setdefault(round(_height(header), 3), image)
     return [[group[height] for height in sorted(group)] for group in groups.values()]

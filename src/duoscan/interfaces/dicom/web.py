@@ -21,6 +21,7 @@ from duoscan.interfaces.dicom.archives import (
     check_complete,
     check_uid,
     expected_instances,
+    ignore,
     instance_file,
 )
 from duoscan.quiet import quiet
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from dicomweb_client.api import DICOMwebClient
     from pydicom import Dataset
     from requests import PreparedRequest, Response
+
+    from duoscan.interfaces.dicom.archives import OnStored
 
 CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 60.0
 REPETITIONS = 3
@@ -117,7 +120,7 @@ class WebArchive:
         check_complete(written, expected, self._host)
         return written
 
-    def store(self, paths: Sequence[Path]) -> None:
+    def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file (STOW-RS, PS3.18 10.5), one a request."""
         from pydicom import dcmread
 
@@ -128,6 +131,7 @@ class WebArchive:
                     dataset = dcmread(path)
                     answer = client.store_instances([dataset])
                     _check_stored(answer, str(dataset.SOPInstanceUID), path)
+                on_stored(path)
 
     def holds(self, path: Path) -> bool:
         """Whether it has the instance that is in a file (QIDO-RS, PS3.18 10.6)."""
@@ -161,6 +165,7 @@ class WebArchive:
         for scheme in ("https://", "http://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         session.auth = self._sign
+        session.cert = self._access.identity
         if self._access.ca_file is not None:
             # REQUESTS_CA_BUNDLE would go before the file that was named, so only the proxies are taken from there.
             session.trust_env, session.verify = False, str(self._access.ca_file)
@@ -252,7 +257,7 @@ def _transfer_errors(host: str, prefix: str = "") -> Iterator[None]:
         with quiet:
             yield
     except TransferError as error:
-        raise TransferError(f"{prefix}{error}") from error
+        raise type(error)(f"{prefix}{error}") from error
     except failed.SSLError as error:
         raise TransferError(f"{prefix}{host}: its certificate is not trusted; name its authority, --ca-file") from error
     except failed.HTTPError as error:
