@@ -41,7 +41,7 @@ def test_frames_are_referenced_by_their_numbers(
     slices: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path
 ) -> None:
     volume = write_enhanced_ct(slices, tmp_path / "volume.dcm")
-    run(volume, tmp_path / "out", brightness_bundles)
+    run(volume, tmp_path / "out", brightness_bundles, "--dicom-objects", "sr,heatmap,seg,pmap")
     (report,) = (tmp_path / "out").rglob("report.dcm")
     # Frames are the slices from the highest down: -600, -700, -500 and -900 HU. The brighter, the more suspicious.
     assert referenced_frames(report) == [3, 1, 2]
@@ -50,11 +50,32 @@ def test_frames_are_referenced_by_their_numbers(
     captures = [pydicom.dcmread(path) for path in sorted((tmp_path / "out").rglob("heatmap-*.dcm"))]
     assert [one.SourceImageSequence[0].ReferencedFrameNumber for one in captures] == [3, 1, 2]
     assert len({one.SOPInstanceUID for one in captures}) == 3
+    for name in ("segmentation-1.dcm", "map-1.dcm"):
+        (path,) = (tmp_path / "out").rglob(name)
+        rests_on(pydicom.dcmread(path), pydicom.dcmread(volume))
+
+
+def rests_on(made: pydicom.Dataset, volume: pydicom.Dataset) -> None:
+    """Each frame lies where the frame of the source lies that it names; the source is named once."""
+    assert made.PerFrameFunctionalGroupsSequence
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        source = frame.DerivationImageSequence[0].SourceImageSequence[0]
+        assert source.ReferencedSOPClassUID == volume.SOPClassUID
+        assert source.ReferencedSOPInstanceUID == volume.SOPInstanceUID
+        own = volume.PerFrameFunctionalGroupsSequence[source.ReferencedFrameNumber - 1]
+        lies, expected = (one.PlanePositionSequence[0].ImagePositionPatient for one in (frame, own))
+        assert list(map(float, lies)) == pytest.approx(list(map(float, expected)))
+    (instance,) = made.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert (instance.ReferencedSOPClassUID, instance.ReferencedSOPInstanceUID) == (
+        volume.SOPClassUID,
+        volume.SOPInstanceUID,
+    )
 
 
 @pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (Debian package dicom3tools) is not installed")
 def test_results_of_frames_are_valid(slices: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
-    run(write_enhanced_ct(slices, tmp_path / "volume.dcm"), tmp_path / "out", brightness_bundles)
+    objects = ("--dicom-objects", "sr,heatmap,seg,pmap")
+    run(write_enhanced_ct(slices, tmp_path / "volume.dcm"), tmp_path / "out", brightness_bundles, *objects)
     for path in sorted((tmp_path / "out").rglob("*.dcm")):
         checked = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
         errors = [line for line in checked.stderr.splitlines() if line.startswith("Error")]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from pydicom import Dataset
+from pydicom.uid import CTImageStorage
 
 from duoscan.interfaces.dicom.codes import (
     ACTIVATION,
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
 
     from highdicom.pm import ParametricMap
     from highdicom.seg import Segmentation, SegmentDescription
-    from pydicom import Dataset
 
     from duoscan.inference.bundle import Bundle
     from duoscan.interfaces.dicom.shown import ShownImage, ShownPhase
@@ -53,7 +54,7 @@ def segmentations(shown: ShownPhase) -> list[Segmentation]:
             continue
         uid = _uid(images, shown.bundle, "segmentation")
         segmentation = Segmentation(
-            source_images=[image.header for image in images],
+            source_images=_as_slices(images),
             pixel_array=mask.astype(np.uint8),
             segmentation_type="BINARY",
             segment_descriptions=[_segment(uid, shown.bundle)],
@@ -65,7 +66,7 @@ def segmentations(shown: ShownPhase) -> list[Segmentation]:
             content_label="DUOSCAN",
             **equipment(shown.bundle),
         )
-        _finish(segmentation, "duoscan region of activation")
+        _finish(segmentation, images, "duoscan region of activation")
         made.append(segmentation)
     return made
 
@@ -80,7 +81,7 @@ def parametric_maps(shown: ShownPhase) -> list[ParametricMap]:
         evidence = np.stack([image.evidence for image in images])
         low, high = float(evidence.min()), float(evidence.max())
         parametric = ParametricMap(
-            source_images=[image.header for image in images],
+            source_images=_as_slices(images),
             pixel_array=evidence,
             series_instance_uid=_series_uid(images, shown.bundle, "maps"),
             series_number=MAP_SERIES_NUMBER,
@@ -103,7 +104,7 @@ def parametric_maps(shown: ShownPhase) -> list[ParametricMap]:
             content_label="DUOSCAN",
             **equipment(shown.bundle),
         )
-        _finish(parametric, "duoscan activation map")
+        _finish(parametric, images, "duoscan activation map")
         made.append(parametric)
     return made
 
@@ -132,14 +133,11 @@ def _segment(uid: str, bundle: Bundle) -> SegmentDescription:
 
 
 def _placed_series(images: Sequence[ShownImage]) -> list[list[ShownImage]]:
-    """The images that have a place in the patient, by series and size, along the slices; copies only once.
-
-    Frames of a multi-frame image would have to be named one by one; such studies have report and heatmaps.
-    """
+    """The images that have a place in the patient, by series and size, along the slices; copies only once."""
     groups: dict[tuple[str, ...], dict[float, ShownImage]] = {}
     for image in images:
         header = image.header
-        if all(header.get(keyword) for keyword in _PLACED) and image.instance.frame is None:
+        if all(header.get(keyword) for keyword in _PLACED):
             key = (header.SeriesInstanceUID, header.FrameOfReferenceUID, str(image.evidence.shape))
             groups.setdefault(key, {}).setdefault(round(_height(header), 3), image)
     return [[group[height] for height in sorted(group)] for group in groups.values()]
@@ -159,7 +157,41 @@ def _uid(images: Sequence[ShownImage], bundle: Bundle, kind: str) -> str:
     return result_uid(*(str(image.header.SOPInstanceUID) for image in images), kind, bundle.digest)
 
 
-def _finish(made: Dataset, description: str) -> None:
+def _as_slices(images: Sequence[ShownImage]) -> list[Dataset]:
+    """Headers as of single slices: highdicom takes a multi-frame image only whole, and only a few frames are shown."""
+    return [image.header if image.instance.frame is None else _as_slice(image.header) for image in images]
+
+
+def _as_slice(frame: Dataset) -> Dataset:
+    header = Dataset()
+    header.update(frame)
+    header.add_new("SOPClassUID", "UI", CTImageStorage)  # setting the attribute would change the frame's element too
+    return header
+
+
+def _finish(made: Dataset, images: Sequence[ShownImage], description: str) -> None:
     made.SeriesDescription = description
     made.BodyPartExamined = "CHEST"
     made.CodingSchemeIdentificationSequence = [private_scheme()]
+    if any(image.instance.frame is not None for image in images):
+        _name_frames(made, images)
+
+
+def _name_frames(made: Dataset, images: Sequence[ShownImage]) -> None:
+    """Say which frame of its source each frame rests on, and name each source once (PS3.3 C.7.6.16.2.6)."""
+    sop_class = images[0].header.SOPClassUID
+    numbers = {_place(image.header.ImagePositionPatient): image.instance.frame for image in images}
+    for frame in made.PerFrameFunctionalGroupsSequence:
+        number = numbers[_place(frame.PlanePositionSequence[0].ImagePositionPatient)]
+        for derivation in frame.DerivationImageSequence:
+            for source in derivation.SourceImageSequence:
+                source.ReferencedSOPClassUID, source.ReferencedFrameNumber = sop_class, number
+    for series in made.ReferencedSeriesSequence:
+        named = {str(item.ReferencedSOPInstanceUID): item for item in series.ReferencedInstanceSequence}
+        series.ReferencedInstanceSequence = list(named.values())
+        for item in named.values():
+            item.ReferencedSOPClassUID = sop_class
+
+
+def _place(position: Sequence[float]) -> tuple[float, ...]:
+    return tuple(round(float(value), 3) for value in position)
