@@ -198,7 +198,8 @@ class Screener:
 
     def _ct_study(self, study: CtStudy) -> StudyAnswer:
         answer = self._study(Modality.CT, study.study_id, study.date, [*study.files, *study.loose])
-        return replace(answer, series=tuple(study.series))
+        reason = "" if answer.probability is not None else _why_none([file.row for file in study.telling])
+        return replace(answer, series=tuple(study.series), reason=reason)
 
     def _study(
         self, modality: Modality, study_id: str | None, date: str | None, files: Sequence[ImageFile]
