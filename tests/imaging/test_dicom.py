@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import logging
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
 from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
@@ -390,6 +392,38 @@ def test_names_a_transfer_syntax_without_a_decoder(write_dicom: Write, ramp: NDA
     dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.102"
     dataset.save_as(path)
     assert "'MPEG-4 AVC/H.264 High Profile / Level 4.1' cannot be decoded" in refusal(path)
+
+
+# The ramp of these tests, reversibly, by OpenJPH.
+HTJ2K = base64.b64decode(
+    "/0//UQApQAAAAAAoAAAAKAAAAAAAAAAAAAAAKAAAACgAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCI"
+    "kJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAALQAAf+TwAArABUAz/XT/w3rAsM0AKAACYBt"
+    "+wACNACgAAnAbWsAJHdVAMAAFVAABXAIIP7YCf1+S3cAbNmyZcv29Bj+MYG+uADAABVQAAWsAPzv9PT09PJ4ALIymUwmk8lksv8w"
+    "BD2IQHv2IQHsvQDAACtgABdOAADw/H/KUpSlKUvqAE7HcRzHcRzHcRzHcRzHcf7/fFAQge/YQge/YQge/YQge/YQgey3Af/Z"
+)
+
+
+def test_high_throughput_jpeg_2000_by_its_extra(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
+    pytest.importorskip("openjpeg")
+    path = write_dicom(ramp, **CT)
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([HTJ2K])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.201"
+    dataset.save_as(path)
+    np.testing.assert_array_equal(read_dicom(path).values, ramp.astype(np.float32) - 1024)
+
+
+def test_where_it_cannot_be_decoded_the_extra_is_named(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
+    path = write_dicom(ramp, **CT)
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([HTJ2K[:80]])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.203"
+    dataset.save_as(path)
+    assert "cannot be decoded; pip install 'duoscan[htj2k]', or export it" in refusal(path)
 
 
 def test_no_value_of_the_file_is_logged(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from pydicom import dcmread
+from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
@@ -140,6 +141,20 @@ def test_compressed_frames(write_frames: Write) -> None:
     dataset.save_as(path)
     for number, values in enumerate(plain, start=1):
         np.testing.assert_array_equal(read_dicom(frame_path(path, number)).values, values)
+
+
+def test_frames_in_an_unknown_syntax_are_refused_by_its_name(write_frames: Write) -> None:
+    path = write_frames(**enhanced([0.0, 1.0, 2.0], [-1024] * 3))
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([b"\xff\x0a"] * 3)
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.110"  # JPEG XL, which pydicom does not know
+    dcmwrite(path, dataset, implicit_vr=False, little_endian=True, force_encoding=True)
+    with pytest.raises(
+        UnsupportedImageError, match=r"transfer syntax '1\.2\.840\.10008\.1\.2\.4\.110' cannot be decoded"
+    ):
+        read_dicom(frame_path(path, 1))
 
 
 def test_several_frames_must_be_named(write_frames: Write) -> None:

@@ -153,6 +153,10 @@ def test_a_study_without_lung_is_refused(screener: Screener, tmp_path: Path) -> 
     assert case.answer is Answer.UNREADABLE
     assert case.ct.studies[0].reason == "no lung in this slice"
     assert "no lung in this slice" in case.reason
+    # Copies of a slice are no reason.
+    for name in ("copy", "again"):
+        write_series(tmp_path / name, [0.0, 3.0, 6.0], None)
+    assert only(screener.screen([tmp_path])).ct.studies[0].reason == "no lung in this slice"
 
 
 def test_a_slice_windowed_for_soft_tissue_is_set_aside(screener: Screener, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ BYTES_A_SECOND = 4_000_000
 # A decoder that waits for something uses no processor time; a busy machine may well take this much longer.
 _WALL_FACTOR = 10
 
+# PS3.5 A.4.11: high-throughput JPEG 2000, lossless, lossless by resolution, and any.
+_HIGH_THROUGHPUT = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203)})
+
 _EXPORT_PLAIN = "export it as Explicit VR Little Endian"
 
 
@@ -58,8 +61,9 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
             return decoder.as_array(dataset)[0]
         return _decode_elsewhere(dataset, size, path)
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
+        extra = "pip install 'duoscan[htj2k]', or " if syntax in _HIGH_THROUGHPUT else ""
         raise UnsupportedImageError(
-            f"{path}: pixel data in transfer syntax '{syntax.name}' cannot be decoded; {_EXPORT_PLAIN}"
+            f"{path}: pixel data in transfer syntax '{syntax.name}' cannot be decoded; {extra}{_EXPORT_PLAIN}"
         ) from error
 
 

@@ -73,7 +73,8 @@ def _pixels_of(dataset: Dataset, number: int, frames: int, path: Path) -> bytes:
     from pydicom.encaps import encapsulate, get_frame
 
     content: bytes = dataset.PixelData
-    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+    # As the file is written, for whether an unknown syntax is encapsulated cannot be told from its name.
+    if dataset["PixelData"].is_undefined_length:
         table = tuple(dataset.get(keyword) for keyword in _OFFSETS)
         offsets = None if None in table else table
         return encapsulate([get_frame(content, number - 1, number_of_frames=frames, extended_offsets=offsets)])

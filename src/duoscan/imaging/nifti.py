@@ -118,7 +118,7 @@ def read_nifti(path: Path) -> Pixels:
 
 @contextmanager
 def _nifti_errors(path: Path) -> Iterator[None]:
-    """Turn whatever nibabel raises inside the block into an ``ImageError``.
+    """Turn whatever nibabel raises inside the block into an ``ImageError``, and keep it quiet.
 
     Raises:
         UnreadableImageError: Anything but an ``ImageError`` or a missing library.

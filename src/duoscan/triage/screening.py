@@ -168,7 +168,8 @@ class Screener:
         self, cases: Mapping[str, _Case], to_ct: Collection[str], on_image: OnImage
     ) -> dict[str, PhaseResult]:
         """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread."""
-        studies = [study for name in to_ct for study in cases[name].cts.values()]
+        # In the order of the cases, so that pictures are numbered alike in every run.
+        studies = [study for name, case in cases.items() if name in to_ct for study in case.cts.values()]
         self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
         stacked = [study for study in studies if study.files]
         if stacked:
@@ -197,7 +198,8 @@ class Screener:
 
     def _ct_study(self, study: CtStudy) -> StudyAnswer:
         answer = self._study(Modality.CT, study.study_id, study.date, [*study.files, *study.loose])
-        return replace(answer, series=tuple(study.series))
+        reason = "" if answer.probability is not None else _why_none([file.row for file in study.telling])
+        return replace(answer, series=tuple(study.series), reason=reason)
 
     def _study(
         self, modality: Modality, study_id: str | None, date: str | None, files: Sequence[ImageFile]

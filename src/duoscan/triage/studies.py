@@ -31,6 +31,7 @@ class CtStudy:
         slices: What is known of each.
         loose: Images that are no slices of a DICOM series; answered one by one, in place.
         series: What came of each stack; filled when the study is answered.
+        tried: Places of the slices of every stack that was tried.
     """
 
     study_id: str | None
@@ -39,6 +40,12 @@ class CtStudy:
     slices: list[SeriesImage] = field(default_factory=list)
     loose: list[ImageFile] = field(default_factory=list)
     series: list[SeriesAnswer] = field(default_factory=list)
+    tried: list[int] = field(default_factory=list)
+
+    @property
+    def telling(self) -> list[ImageFile]:
+        """The images that say why there is no answer: those that were tried, else all."""
+        return [self.files[place] for place in self.tried] or [*self.files, *self.loose]
 
     def add(self, identified: Identified) -> None:
         """Take in one more image."""
@@ -83,6 +90,7 @@ class CtStudy:
     def _answer_stack(self, stack: Stack, predictor: Predictor, on_image: Callable[[ImageFile], None]) -> bool:
         """Answer a stack in place; copies of slices that could not be read stand in for them."""
         places = list(stack.images)
+        self.tried += places
         self._run(places, stack.heights_mm, predictor, on_image)
         left = {place for place in places if self.files[place].row.decision == Decision.UNREADABLE}
         for repeat, original in stack.repeats.items():

@@ -127,7 +127,7 @@ def screen_command(
     certificate: Path | None,
     certificate_key: Path | None,
 ) -> None:
-    """Screen files and folders of mixed X-ray and CT images: one two-phase answer per patient.
+    """Screen X-ray and CT images, mixed as they come in files, folders, zips and DICOMDIRs: one answer per patient.
 
     \b
     Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, or a patient has no
