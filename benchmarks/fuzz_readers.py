@@ -185,8 +185,10 @@ def work(name: str, inputs: int, seed: int, place: Path) -> None:
 
     def mutated(content: bytes, most: int, number: int) -> bytes:
         rng = random.Random(number)  # noqa: S311
-        made = atheris.Mutate(content, most) if rng.random() < 0.3 else target.mutate(rng, content)
-        return made[:most]
+        if rng.random() < 0.3:
+            return atheris.Mutate(content, most)
+        # What reaches new code is mostly broken early; half the files start whole again.
+        return target.mutate(rng, rng.choice(seeds) if rng.random() < 0.5 else content)[:most]
 
     options = [f"-runs={inputs}", f"-seed={seed + 1}", "-max_len=200000", "-timeout=0", "-rss_limit_mb=0"]
     options += ["-len_control=0", f"-artifact_prefix={place}/", str(corpus)]

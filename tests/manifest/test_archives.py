@@ -218,3 +218,18 @@ def test_a_directory_without_end_is_not_taken_in(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(archives, "MAX_DIRECTORY_BYTES", 50_000)
     with pytest.raises(UnreadableImageError, match="damaged zip"):
         unpack(archive, tmp_path / "out")
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"n": b"x", "good.dcm": b"y"})
+    content = archive.read_bytes()
+    # The name and its length, in the directory alone, which is what counts.
+    place = content.index(b"PK\x01\x02", content.index(b"n"))
+    directory = content[place:].replace(b"n", b"", 1)
+    directory = directory[:28] + b"\0\0" + directory[30:]
+    end = directory.index(b"PK\x05\x06")
+    directory = directory[: end + 12] + (end).to_bytes(4, "little") + directory[end + 16 :]
+    archive.write_bytes(content[:place] + directory)
+    found = outcome(archive, tmp_path / "out")
+    assert found["good.dcm"] == b"y"
+    assert "leads out of the zip" in str(found[""])

@@ -87,16 +87,16 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
     """
     try:
         with _DirectoryReader(io.FileIO(archive)) as stream, zipfile.ZipFile(stream) as opened:
-            members = [member for member in opened.infolist() if not member.is_dir() and not _is_hidden(member)]
-            if len(members) > MAX_MEMBERS:
-                raise UnreadableImageError(f"{archive}: a zip of {len(members)} files; at most {MAX_MEMBERS} are read")
             left, found = MAX_TOTAL_BYTES, []
-            for number, member in enumerate(sorted(members, key=lambda one: one.filename)):
+            for number, member in enumerate(_members(opened, archive)):
                 unpacked = _unpack_member(opened, member, folder / f"{number:05d}", left)
                 left -= unpacked.path.stat().st_size if unpacked.path else 0
                 found.append(unpacked)
             return found
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except UnreadableImageError:
+        raise
+    except Exception as error:
+        # Directories of zips can be wrong in ways that raise errors of many types.
         raise UnreadableImageError(f"{archive}: damaged zip ({type(error).__name__}); copy or make it again") from error
 
 
@@ -115,6 +115,22 @@ class _DirectoryReader(BoundedReader):
                 msg = "its directory is too large"
                 raise zipfile.BadZipFile(msg)
         return super().read(size)
+
+
+def _members(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
+    """The files in a zip, by name.
+
+    Raises:
+        UnreadableImageError: There are too many.
+    """
+    members = [member for member in opened.infolist() if not _is_folder(member) and not _is_hidden(member)]
+    if len(members) > MAX_MEMBERS:
+        raise UnreadableImageError(f"{archive}: a zip of {len(members)} files; at most {MAX_MEMBERS} are read")
+    return sorted(members, key=lambda one: one.filename)
+
+
+def _is_folder(member: zipfile.ZipInfo) -> bool:
+    return member.filename.endswith("/")  # ``is_dir`` fails on a member without a name
 
 
 def _is_hidden(member: zipfile.ZipInfo) -> bool:
