@@ -45,6 +45,7 @@ _BUSY = (429, 500, 502, 503, 504)
 _MOST_ANSWER_BYTES = 64 * 2**20
 _ANY_SYNTAX = (("application/dicom", "*"),)  # as stored: nothing is decompressed on the way (PS3.18 8.7.3)
 _FIELDS = ("StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
+_NO_SUCH_QUESTION = (400, 404, 405, 501)
 _INSTANCE_KEYS = ("StudyInstanceUID", "SOPInstanceUID")
 _ADVICE = {
     401: "it does not know us; check the credentials",
@@ -144,8 +145,9 @@ class WebArchive:
             raise refused[0]
 
     def holds(self, paths: Sequence[Path]) -> set[Path]:
-        """Those it has (QIDO-RS, PS3.18 10.6)."""
+        """Those it has (QIDO-RS, PS3.18 10.6); none of a service that only stores."""
         from pydicom import dcmread
+        from requests import HTTPError
 
         held: set[Path] = set()
         with self._connected(_CHUNK) as client:
@@ -154,7 +156,12 @@ class WebArchive:
                 with _transfer_errors(self._host):
                     header = dcmread(path, specific_tags=list(_INSTANCE_KEYS), stop_before_pixels=True)
                     asked = {keyword: str(header[keyword].value) for keyword in _INSTANCE_KEYS}
-                    answers = client.search_for_instances(search_filters=asked, limit=1)
+                    try:
+                        answers = client.search_for_instances(search_filters=asked, limit=1)
+                    except HTTPError as error:
+                        if error.response.status_code in _NO_SUCH_QUESTION:
+                            return set()
+                        raise
                     if any(asked["SOPInstanceUID"] in one.get("00080018", {}).get("Value", ()) for one in answers):
                         held.add(path)
         return held
