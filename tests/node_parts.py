@@ -95,7 +95,7 @@ def cohort(folder: Path, patients: int = 3, slices: int = 3) -> list[Path]:
 def config(spool: Path, archive: Archive | str, bundles: dict[Modality, Path], **changes: Any) -> NodeConfig:
     table: dict[str, Any] = {
         "spool": spool,
-        "destination": {"address": archive if isinstance(archive, str) else archive.peer, "timeout_s": 5},
+        "destination": {"address": archive if isinstance(archive, str) else archive.peer},
         "listen": {"port": 0, "min_free_mb": 0, "timeout_s": 5},
         "study": {"quiet_s": 0.3},
         "models": {"xray_bundle": bundles[Modality.CXR], "ct_bundle": bundles[Modality.CT], "check_quality": False},

@@ -111,6 +111,13 @@ def parts(*bodies: bytes, **options: int) -> Answer:
     return said(body, kind='multipart/related; type="application/dicom"; boundary=edge', **options)
 
 
+def instances(folder: Path, count: int) -> list[Path]:
+    paths = [folder / f"{number}.dcm" for number in range(count)]
+    for number, path in enumerate(paths):
+        path.write_bytes(encoded(dataset(f"{STUDY}.{number + 1}")))
+    return paths
+
+
 def failing(status: int) -> Answer:
     return said(b"patient CANARY is unknown", status=status, kind="text/plain")
 
@@ -306,3 +313,29 @@ def test_lines_that_are_no_credentials(line: str) -> None:
         read_authorization(None, {VARIABLE: line})
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(Access("Basic secret"))
+
+
+def test_a_service_that_only_stores_is_taken_to_have_nothing(service: Service, tmp_path: Path) -> None:
+    (path,) = instances(tmp_path, 1)
+    for status in (404, 405):
+        service.answers = [said(status=status)]
+        assert service.archive().holds([path]) == set()
+    service.answers = [said(status=403)]
+    with pytest.raises(TransferError, match="HTTP status 403"):
+        service.archive().holds([path])
+    uid = str(pydicom.dcmread(path).SOPInstanceUID)
+    service.answers = [said(json.dumps([{"00080018": {"vr": "UI", "Value": [uid]}}]).encode())]
+    assert service.archive().holds([path]) == {path}
+    service.answers = [said(json.dumps([{"00080018": {"vr": "UI", "Value": ["1.2.3"]}}]).encode())]
+    assert service.archive().holds([path]) == set()
+
+
+def test_an_instance_that_is_refused_does_not_keep_back_the_rest(service: Service, tmp_path: Path) -> None:
+    paths = instances(tmp_path, 2)
+    stored: list[Path] = []
+    uid = str(pydicom.dcmread(paths[1]).SOPInstanceUID)
+    answer = {"00081199": {"vr": "SQ", "Value": [{"00081155": {"vr": "UI", "Value": [uid]}}]}}
+    service.answers = [said(status=409), said(json.dumps(answer).encode())]
+    with pytest.raises(TransferError, match="HTTP status 409"):
+        service.archive().store(paths, stored.append)
+    assert stored == paths[1:]

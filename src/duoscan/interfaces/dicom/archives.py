@@ -149,6 +149,14 @@ class Destination(Protocol):
             TransferError: One was not stored; what was acknowledged stays there.
         """
 
+    def holds(self, paths: Sequence[Path]) -> set[Path]:
+        """Of these DICOM files, those whose SOPInstanceUID it says it has; none where it answers no such question.
+
+        Raises:
+            UnreachableError: It does not answer at all.
+            TransferError: What it answers cannot be understood.
+        """
+
 
 class Archive(Destination, Protocol):
     """Something that also gives them back."""

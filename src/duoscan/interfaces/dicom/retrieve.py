@@ -32,6 +32,7 @@ from duoscan.interfaces.dicom.send import (
     Peer,
     associate,
     send_files,
+    stored_files,
 )
 from duoscan.quiet import quiet
 
@@ -131,6 +132,10 @@ class PeerArchive:
     def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file (C-STORE)."""
         send_files(paths, self._peer, timeout_s=self._timeout_s, tls=self._tls, on_stored=on_stored)
+
+    def holds(self, paths: Sequence[Path]) -> set[Path]:
+        """Those it has (C-FIND)."""
+        return stored_files(paths, self._peer, timeout_s=self._timeout_s, tls=self._tls)
 
     @contextmanager
     def _associated(self, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any) -> Iterator[Any]:

@@ -45,6 +45,8 @@ _BUSY = (429, 500, 502, 503, 504)
 _MOST_ANSWER_BYTES = 64 * 2**20
 _ANY_SYNTAX = (("application/dicom", "*"),)  # as stored: nothing is decompressed on the way (PS3.18 8.7.3)
 _FIELDS = ("StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
+_NO_SUCH_QUESTION = (400, 404, 405, 501)
+_INSTANCE_KEYS = ("StudyInstanceUID", "SOPInstanceUID")
 _ADVICE = {
     401: "it does not know us; check the credentials",
     403: "it does not let us; check the credentials and the rights of the account",
@@ -121,28 +123,48 @@ class WebArchive:
         return written
 
     def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
-        """Store every file (STOW-RS, PS3.18 10.5), one a request."""
+        """Store every file (STOW-RS, PS3.18 10.5), one a request; one that is refused does not keep back the rest."""
         from pydicom import dcmread
 
+        refused: list[TransferError] = []
         with self._connected(_ONE_PIECE) as client:
             for path in paths:
                 self._meter.start(_MOST_ANSWER_BYTES)
-                with _transfer_errors(self._host, f"{path.name}: not stored; "):
-                    dataset = dcmread(path)
-                    answer = client.store_instances([dataset])
-                    _check_stored(answer, str(dataset.SOPInstanceUID), path)
-                on_stored(path)
+                try:
+                    with _transfer_errors(self._host, f"{path.name}: not stored; "):
+                        dataset = dcmread(path)
+                        answer = client.store_instances([dataset])
+                        _check_stored(answer, str(dataset.SOPInstanceUID), path)
+                except UnreachableError:
+                    raise
+                except TransferError as error:
+                    refused.append(error)
+                else:
+                    on_stored(path)
+        if refused:
+            raise refused[0]
 
-    def holds(self, path: Path) -> bool:
-        """Whether it has the instance that is in a file (QIDO-RS, PS3.18 10.6)."""
+    def holds(self, paths: Sequence[Path]) -> set[Path]:
+        """Those it has (QIDO-RS, PS3.18 10.6); none of a service that only stores."""
         from pydicom import dcmread
+        from requests import HTTPError
 
-        self._meter.start(_MOST_ANSWER_BYTES)
-        with _transfer_errors(self._host), self._connected(_CHUNK) as client:
-            header = dcmread(path, specific_tags=["StudyInstanceUID", "SOPInstanceUID"], stop_before_pixels=True)
-            asked = {keyword: str(header[keyword].value) for keyword in ("StudyInstanceUID", "SOPInstanceUID")}
-            answers = client.search_for_instances(search_filters=asked, limit=1)
-        return any(asked["SOPInstanceUID"] in one.get("00080018", {}).get("Value", ()) for one in answers)
+        held: set[Path] = set()
+        with self._connected(_CHUNK) as client:
+            for path in paths:
+                self._meter.start(_MOST_ANSWER_BYTES)
+                with _transfer_errors(self._host):
+                    header = dcmread(path, specific_tags=list(_INSTANCE_KEYS), stop_before_pixels=True)
+                    asked = {keyword: str(header[keyword].value) for keyword in _INSTANCE_KEYS}
+                    try:
+                        answers = client.search_for_instances(search_filters=asked, limit=1)
+                    except HTTPError as error:
+                        if error.response.status_code in _NO_SUCH_QUESTION:
+                            return set()
+                        raise
+                    if any(asked["SOPInstanceUID"] in one.get("00080018", {}).get("Value", ()) for one in answers):
+                        held.add(path)
+        return held
 
     @contextmanager
     def _connected(self, chunk_size: int) -> Iterator[DICOMwebClient]:

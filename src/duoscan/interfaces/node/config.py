@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom.archives import Access, Destination, open_archive
+from duoscan.interfaces.dicom.credentials import read_authorization
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, ResultObject
 from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, Peer
 from duoscan.interfaces.dicom.tls import Tls
@@ -76,6 +78,10 @@ class ModelsSection(_Section):
     check_quality: bool = True
 
 
+def _is_web(address: str) -> bool:
+    return address.lower().startswith(("https://", "http://"))
+
+
 class DestinationSection(_Section):
     """Where results go."""
 
@@ -83,21 +89,28 @@ class DestinationSection(_Section):
     objects: frozenset[ResultObject] = Field(
         default=DEFAULT_OBJECTS, description="as --dicom-objects of duoscan screen"
     )
-    timeout_s: float = Field(default=30, gt=0, description="of a DICOM peer")
     attempts: int = Field(default=8, ge=1, description="refusals of an object before its study is given up")
-    tls: Tls | None = Field(default=None, description="of a DICOM peer")
-    auth_file: Path | None = Field(default=None, description="DICOMweb: as --auth-file of duoscan screen")
-    ca_file: Path | None = Field(default=None, description="DICOMweb: as --ca-file of duoscan screen")
+    auth_file: Path | None = Field(default=None, description="as --auth-file of duoscan screen")
+    ca_file: Path | None = Field(default=None, description="as --ca-file of duoscan screen")
+    certificate: Path | None = Field(default=None, description="as --certificate of duoscan screen")
+    key: Path | None = Field(default=None, description="as --certificate-key of duoscan screen")
 
-    @property
-    def is_web(self) -> bool:
-        """Whether it is a DICOMweb service."""
-        return self.address.lower().startswith(("https://", "http://"))
+    def open(self) -> Destination:
+        """The destination; nothing is sent yet.
+
+        Raises:
+            InputError: Its address, credentials or certificates cannot be used.
+            MissingExtraError: The extra [dicom] is not installed.
+        """
+        access = Access(read_authorization(self.auth_file), self.ca_file, self.certificate, self.key)
+        if not _is_web(self.address) and access.tls is not None:
+            access.tls.client_context()  # now, and not at the first report
+        return open_archive(self.address, access)
 
     @field_validator("address")
     @classmethod
     def _check_address(cls, address: str) -> str:
-        if not address.lower().startswith(("https://", "http://")):
+        if not _is_web(address):
             try:
                 Peer.parse(address)
             except InputError as error:

@@ -14,13 +14,14 @@ from duoscan.interfaces.node.log import EventLog, place
 from duoscan.interfaces.node.received import read_received
 from duoscan.interfaces.node.screener_process import ScreenerProcess
 from duoscan.interfaces.node.screening import Screening
-from duoscan.interfaces.node.sending import ResultDestination, Sending, destination_of
+from duoscan.interfaces.node.sending import Sending
 from duoscan.interfaces.node.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
+    from duoscan.interfaces.dicom.archives import Destination
     from duoscan.interfaces.node.config import NodeConfig
 
 _IDLE_S = 0.2
@@ -42,7 +43,7 @@ class Node:
     """
 
     def __init__(
-        self, config: NodeConfig, *, destination: ResultDestination | None = None, stream: TextIO | None = None
+        self, config: NodeConfig, *, destination: Destination | None = None, stream: TextIO | None = None
     ) -> None:
         self._config = config
         self._spool = Spool(config.spool)
@@ -52,7 +53,7 @@ class Node:
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
         self._process = ScreenerProcess(config.models, self._spool.staging)
         self._screening = Screening(self._spool, self._journal, self._process, config, self._log)
-        to = destination or destination_of(config.destination)
+        to = destination or config.destination.open()
         attempts = config.destination.attempts
         self._sending = Sending(self._spool, self._journal, to, attempts=attempts, log=self._log)
         self._listener = Listener(config, self._spool, self._log)
