@@ -60,7 +60,7 @@ def test_lung_slices_are_answered_and_the_others_set_aside(screener: Screener, t
     assert set(study.carrying) <= {row.path for row in answered}
     assert len(study.carrying) == 3
     assert case.unreadable == ()
-    assert "3 images set aside" in case.reason
+    assert "images set aside: 3" in case.reason
 
 
 def test_thin_slices_are_answered_at_a_distance(screener: Screener, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_outputs_list_studies(screener: Screener, tmp_path: Path) -> None:
     assert (row["study_id"], row["series_id"], row["answered_images"], row["set_aside_images"]) == (
         "1.2.10", "1.2.11", "2", "2",
     )  # fmt: skip
-    assert row["series_set_aside"] == "7 THIN (2 slices): a bone kernel; a lung or soft reconstruction is there"
+    assert row["series_set_aside"] == "7 THIN (slices: 2): a bone kernel; a lung or soft reconstruction is there"
     (study,) = json.loads((out / "a.json").read_text(encoding="utf-8"))["patients"][0]["ct"]["studies"]
     assert study["images"] == {"negative": 2, "set aside": 2}
     assert study["carrying"] == row["carrying"].split(" | ")

@@ -72,7 +72,7 @@ def test_every_way_through(screener: Screener, clinic: tuple[Path, PatientRules]
     assert answers["well"].ct.images[0].decision == Decision.NOT_READ
     assert (
         answers["well"].reason
-        == "X-ray negative, no CT asked for; 1 CT images not read [policy: confirm-positives, uncertified]"
+        == "X-ray negative, no CT asked for; CT images not read: 1 [policy: confirm-positives, uncertified]"
     )
     assert "c2.png" in answers["half"].reason
     assert [len(answers[name].unreadable) for name in ("sick", "broken", "half")] == [0, 1, 1]

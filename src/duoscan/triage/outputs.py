@@ -105,7 +105,7 @@ def studies_csv(answers: Sequence[CaseAnswer]) -> str:
 def _spoken(series: SeriesAnswer) -> str:
     """How a person finds a series."""
     number = "" if series.number is None else f"{series.number} "
-    return f"{number}{series.description or series.series_id or 'series'} ({series.slices} slices)"
+    return f"{number}{series.description or series.series_id or 'series'} (slices: {series.slices})"
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

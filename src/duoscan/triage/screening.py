@@ -268,7 +268,7 @@ def _why_none(rows: Sequence[Prediction]) -> str:
 def _remarks(case: CaseAnswer) -> Iterator[str]:
     """What a person should know beside the rule's reason."""
     if case.ct.state == Decision.NOT_READ:
-        yield f"{len(case.ct.images)} CT images not read"
+        yield f"CT images not read: {len(case.ct.images)}"
     if len(case.ct.studies) > 1 and case.ct.probability is not None:
         yield f"the most suspicious of {len(case.ct.studies)} CT studies counts"
     if failed := case.unreadable:
@@ -276,7 +276,7 @@ def _remarks(case: CaseAnswer) -> Iterator[str]:
     if aside := case.set_aside:
         without = [study for study in case.studies if study.state == Decision.UNREADABLE]
         is_answered = not without and not case.others
-        yield f"{len(aside)} images set aside" if is_answered else _first_of("set aside", aside)
+        yield f"images set aside: {len(aside)}" if is_answered else _first_of("set aside", aside)
 
 
 def _first_of(what: str, rows: Sequence[Prediction]) -> str:

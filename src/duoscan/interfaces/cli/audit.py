@@ -24,6 +24,7 @@ from duoscan.evaluation.outputs import check_out_dir
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Modality
 
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
 
 GATE_FAILED = 3
-_PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
 _STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red", Level.NOT_RUN: "dim"}
 _NEW = click.Path(dir_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -211,13 +211,10 @@ def _progress() -> Iterator[Watcher]:
 
 
 def _show(audited: Audited) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
-    if not console.is_terminal:
-        console.width = _PIPED_WIDTH
+    console = table_console()
     for kind, verdict in audited.verdicts.items():
         table = Table("required", "level", "reasons", title=f"{kind.spoken}: what a number needs", title_justify="left")
         for check in verdict.checks:

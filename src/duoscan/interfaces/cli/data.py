@@ -9,6 +9,7 @@ import click
 
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.manifest import show_lines
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.sources import SOURCES, check_source, detect
 from duoscan.terms import Finding
 
@@ -69,7 +70,6 @@ def _lines_about(info: SourceInfo) -> list[str]:
 
 
 def _show_counts(check: SourceCheck) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("label", "known", "found", "difference")
@@ -79,4 +79,4 @@ def _show_counts(check: SourceCheck) -> None:
             continue
         compared = (str(known), str(found), f"{found - known:+d}") if check.info.expected else ("–", str(found), "–")
         table.add_row(label or "no label", *compared)
-    Console().print(table)
+    table_console().print(table)

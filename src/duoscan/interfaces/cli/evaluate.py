@@ -17,6 +17,7 @@ from duoscan.errors import PredictionsError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
 
@@ -36,7 +37,6 @@ NO_SPLIT = "not stated"
 # As plain text: click shows members of an enumeration by their names, which are not the words in files.
 SPLITS = [split.value for split in Split]
 MODALITIES = [modality.value for modality in Modality]
-PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
 _MISSING = "–"
 
 
@@ -230,7 +230,6 @@ def command_line() -> str:
 
 
 def _show(evaluation: Evaluation, *, split: str) -> None:
-    from rich.console import Console
 
     overall = evaluation.overall
     classes = ", ".join(f"{count} {name}" for name, count in overall.classes.items())
@@ -251,9 +250,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
     if len(evaluation.by_source) > 1:
         tables.append(_source_table(evaluation))
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = table_console()
     with console.capture() as capture:
         for table in tables:
             console.print(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import first_of
@@ -183,7 +184,6 @@ def _chosen(manifest: Manifest, sources: str | None, labels: str | None) -> Mani
 
 
 def _show_summary(summary: Summary) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     splits = [split for split in (*Split, None) if any(row.split is split for row in summary.rows)]
@@ -192,7 +192,7 @@ def _show_summary(summary: Summary) -> None:
         cells = {row.split: row.counts for row in summary.rows if (row.source, row.modality, row.label) == kind}
         source, modality, label = kind
         table.add_row(source, modality, label or "–", *(_short(cells.get(split)) for split in splits))
-    Console().print(table)
+    table_console().print(table)
     total = summary.total
     click.echo(f"images (patients), {total.images} ({total.patients}) in all")
     if total.images_without_patient:

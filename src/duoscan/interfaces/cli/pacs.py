@@ -11,6 +11,7 @@ import click
 from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.dicom.archives import FoundStudy, StudyQuery, open_archive
 
 
@@ -104,7 +105,6 @@ def store_command(
 
 
 def _show(found: list[FoundStudy]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -114,6 +114,6 @@ def _show(found: list[FoundStudy]) -> None:
         count = "–" if study.instances is None else str(study.instances)
         row = (study.patient_id, study.date, "/".join(study.modalities), count, study.description, study.study_uid)
         table.add_row(*map(escape, row))
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(f"{len(found)} studies")

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from duoscan.interfaces.cli.tables import table_console
+
 if TYPE_CHECKING:
     from duoscan.evaluation.sample_size import Method
 
@@ -34,7 +36,6 @@ def samplesize_command(
     One decision a patient: more images of the same patients do not stand for more patients. The widths are those
     to be expected; a set of this size comes out wider about as often as narrower.
     """
-    from rich.console import Console
     from rich.table import Table
 
     from duoscan.evaluation.sample_size import patients_for_auroc, patients_for_proportion, patients_overall
@@ -46,7 +47,7 @@ def samplesize_command(
     table.add_row("sensitivity", f"{sensitivity:g}", str(sick), "", str(patients_overall(sick, prevalence)))
     table.add_row("specificity", f"{specificity:g}", "", str(well), str(patients_overall(well, 1 - prevalence)))
     table.add_row("AUROC", f"{auroc:g}", str(area[0]), str(area[1]), str(sum(area)))
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(
         f"95 % intervals of width {width:g} or less on average ({method} for sensitivity and specificity, "

@@ -25,6 +25,7 @@ from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.dicom.archives import open_archive
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
 from duoscan.interfaces.dicom.sources import ActivationKeeper
@@ -250,7 +251,6 @@ def _rules(table: Path | None, pattern: str | None) -> PatientRules:
 
 
 def _show_answers(answers: list[CaseAnswer]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -259,7 +259,7 @@ def _show_answers(answers: list[CaseAnswer]) -> None:
     for case in answers:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
         table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
-    console = Console()
+    console = table_console()
     console.print(table)
     counts = Counter(case.answer for case in answers)
     console.print(f"{len(answers)} patients: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
@@ -274,7 +274,6 @@ def _chance(phase: PhaseResult) -> str:
 
 
 def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from duoscan.evaluation.two_phase import two_phase_outcome
@@ -283,7 +282,7 @@ def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None
     table = Table("reference", "patients", *Answer, title="Two-phase answers by reference label")
     for row in outcome.rows():
         table.add_row(*row)
-    console = Console()
+    console = table_console()
     console.print(table)
     for name, estimate in (
         ("sensitivity (covid answered positive)", outcome.sensitivity),
@@ -297,7 +296,6 @@ def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None
 
 
 def _show_rows(rows: list[Prediction]) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -306,6 +304,6 @@ def _show_rows(rows: list[Prediction]) -> None:
     for row in rows:
         chance = "–" if row.probability is None else f"{row.probability:.3f}"
         table.add_row(escape(row.path), escape(row.patient_id or "–"), chance, row.decision, escape(row.reason))
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(NOTICE)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.files import write_text
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
 
@@ -52,8 +53,6 @@ def shortcuts_command(
 
     Measuring on the test part is a use of it.
     """
-    from rich.console import Console
-
     table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
     changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     resolved = resolve_recipe(recipe, table, modality, changes)
@@ -62,7 +61,7 @@ def shortcuts_command(
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
     document = {"modality": resolved.modality, "result": _plain(result.to_json())}
     write_text(folder / RESULT_NAME, json.dumps(document, indent=1) + "\n")
-    console = Console()
+    console = table_console()
     for one in result.tables:
         console.print(_shown(one))
     console.print(f"{result.title}: {result.level}")

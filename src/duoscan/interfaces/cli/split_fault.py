@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.files import write_text
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
 
@@ -30,7 +31,6 @@ def split_fault_command(
 
     The same recipe is trained twice. Numbers of the split by image are never results.
     """
-    from rich.console import Console
     from rich.table import Table
 
     table = read_manifest(manifest)
@@ -45,7 +45,7 @@ def split_fault_command(
     shown = Table("metric", "by patient (honest)", "by image (faulty)", "the fault adds")
     for name, added in fault.added.items():
         shown.add_row(name, *map(_text, (fault.by_patient.metrics[name], fault.by_image.metrics[name], added)))
-    console = Console()
+    console = table_console()
     console.print(shown)
     console.print(f"{fault.shared_units} patients stand on both sides of the faulty split; written to {folder}")
 

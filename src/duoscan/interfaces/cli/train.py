@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.errors import InputError, MissingExtraError
+from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Modality
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from duoscan.training.watcher import Watcher
 
 DEFAULT_RECIPE = "compact"
-PIPED_WIDTH = 140  # characters, where no terminal says how wide it is
 
 
 @click.command("train")
@@ -103,7 +103,6 @@ def check_can_train() -> None:
 
 def show_choice(document: dict[str, Any]) -> None:
     """What ``aggregation.json`` says, as a table of candidates and two sentences."""
-    from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
@@ -112,9 +111,7 @@ def show_choice(document: dict[str, Any]) -> None:
     for one in document["candidates"]:
         cells = [escape(_spoken(one[name])) for name in ("log_loss", "added_loss", "brier_score", "auroc")]
         table.add_row(one["name"] + (" ← chosen" if one["name"] == document["chosen"] else ""), *cells)
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = table_console()
     if document["candidates"]:
         console.print(table)
     click.echo(f"Images of a study are joined by {document['chosen'] or 'the default'}: {document['reason']}")

@@ -10,6 +10,7 @@ from duoscan.audit.gate import Verdict
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies import FIGURES, PolicyFigures
 from duoscan.evaluation.worth import PREVALENCES
+from duoscan.interfaces.cli.tables import table_console
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from duoscan.evaluation.intervals import Estimate
     from duoscan.evaluation.operating import Choice, Offer
 
-PIPED_WIDTH = 170  # characters, where no terminal says how wide it is
 DASH = "–"
 _ONE_DIGIT = {"missed_per_1000", "cts_avoided_per_100"}
 
@@ -171,15 +171,12 @@ def _show_abstention(abstention: dict[str, Any]) -> None:
 
 
 def _print(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(*head, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = PIPED_WIDTH
+    console = table_console()
     with console.capture() as capture:
         console.print(table)
     click.echo(capture.get(), nl=False)
