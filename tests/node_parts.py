@@ -127,6 +127,10 @@ def calling(
     finally:
         if association.is_established:
             association.release()
+        # What its threads hold is garbage, and may be collected by the test, once they have ended.
+        for thread in (association, association.dul):
+            if thread.is_alive():
+                thread.join(10)
 
 
 def store(port: int, files: list[Path], **options: Any) -> list[int | None]:
