@@ -274,7 +274,7 @@ def packed_volumes(folder: Path) -> list[bytes]:
 
 def node_settings() -> list[bytes]:
     """Settings of the node."""
-    return [b'spool = "s"\n[destination]\npeer = "PACS@127.0.0.1:104"\n[study]\nquiet_s = 5\n']
+    return [b'spool = "s"\n[destination]\naddress = "PACS@127.0.0.1:104"\n[study]\nquiet_s = 5\n']
 
 
 def run_length_dicom() -> bytes:
