@@ -458,3 +458,9 @@ def test_damage_gives_pixels_or_an_image_error(
 def test_reading_pictures_does_not_load_pydicom() -> None:
     program = "import sys, duoscan.imaging.reader; sys.exit('pydicom' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_more_pixels_than_the_one_frame_are_refused(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
+    """pydicom makes frames of them that the file does not state."""
+    path = write_dicom(ramp, PixelData=ramp.tobytes() * 4 + b"\0" * 400)
+    assert "its pixel data are not the one frame it states" in refusal(path, UnreadableImageError)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duoscan.errors import UnsupportedImageError
+from duoscan.errors import UnreadableImageError, UnsupportedImageError
 from duoscan.imaging.contract import Pixels
 from duoscan.imaging.decoding import decode_pixels
 from duoscan.imaging.dicom_colour import GREY, grey_of_colour
@@ -59,6 +59,8 @@ def read_dicom(path: Path) -> Pixels:
         header = header_of(dataset)
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)
+        if stored.shape[:2] != (header.rows, header.columns):
+            raise UnreadableImageError(f"{path}: its pixel data are not the one frame it states; export it again")
         if dataset.PhotometricInterpretation not in GREY:
             # Greys made for a screen: no rescale, window or padding value is in their units.
             grey = grey_of_colour(stored, dataset, path)
