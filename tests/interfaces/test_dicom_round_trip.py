@@ -193,8 +193,6 @@ def test_what_no_archive_understands(query: StudyQuery) -> None:
             open_archive(address).find(query)
 
 
-# pynetdicom leaves the socket of a refused connection to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_peer_that_is_not_there(tmp_path: Path) -> None:
     options = PhantomOptions(patients=3, seed=4, slices=4, ct_size=32, xray_size=32, formats=FileFormat.DICOM)
     write_cohort(options, tmp_path / "cohort", workers=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -27,6 +29,13 @@ from node_parts import cohort, free_port, store
 
 MINIMAL = 'spool = "spool"\n[destination]\naddress = "ARCHIVE@127.0.0.1:104"\n'
 PAGE = Path(__file__).parents[2] / "docs" / "node.md"
+
+
+@pytest.fixture(autouse=True)
+def _logs_again() -> Iterator[None]:
+    """The command silences the process it runs in."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def run(*arguments: object) -> int:

@@ -65,9 +65,10 @@ def node_command(
         "destination.address": send,
         "log_identifiers": log_identifiers or None,
     }
+    config = read_config(config_file, overrides)
     os.umask(0o077)  # what is received is for this account alone
     silence_libraries()
-    node = Node(read_config(config_file, overrides))
+    node = Node(config)
     threading.excepthook = lambda raised: node.log_fault(raised.exc_value or SystemExit())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.ask_to_stop())
