@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import beta, binomtest
@@ -49,6 +49,26 @@ def test_how_many_are_needed(alpha: float, needed: int) -> None:
     assert exact_threshold(scores, alpha, 0.05) == 0.1  # no miss is allowed, so nobody may lie below
     with pytest.raises(InputError, match=f"needs {needed} sick calibration patients; there are 9, so {needed - 9} are"):
         exact_threshold(scores[:9], alpha, 0.05)
+
+
+# On paper (1 − α)ⁿ is δ, and in floats it lies above or below.
+@pytest.mark.parametrize(("alpha", "positives", "delta"), [(0.1, 2, 0.81), (0.2, 3, 0.512), (0.3, 4, 0.2401)])
+def test_enough_on_paper_is_enough_in_floats(alpha: float, positives: int, delta: float) -> None:
+    assert positives_needed(alpha, delta) == positives
+    assert allowed_misses(positives, alpha, delta) == 0
+    assert exact_threshold(np.linspace(0.1, 0.9, positives), alpha, delta) == 0.1
+
+
+@given(alpha=st.floats(0.005, 0.5), delta=st.floats(0.001, 0.9))
+def test_what_is_needed_allows_at_least_no_miss(alpha: float, delta: float) -> None:
+    assert allowed_misses(positives_needed(alpha, delta), alpha, delta) >= 0
+
+
+@given(alpha=st.integers(1, 40).map(lambda percent: percent / 100), positives=st.integers(2, 60))
+def test_what_is_needed_allows_no_miss_where_delta_is_rounded(alpha: float, positives: int) -> None:
+    delta = round((1 - alpha) ** positives, 12)
+    assume(delta > 0.0)
+    assert allowed_misses(positives_needed(alpha, delta), alpha, delta) >= 0
 
 
 def test_how_many_conformal_needs() -> None:
@@ -159,6 +179,15 @@ def test_a_certified_policy_keeps_its_promise_on_its_calibration() -> None:
         assert "confidence 0.95" in certificate.promise
         assert certificate.ct_graph_sha256 == ""
         assert certificate.calibration_fingerprint == patients.fingerprint()
+
+
+def test_no_calibration_patients_are_not_those_of_a_certificate() -> None:
+    patients = cohort()
+    certificate = certify(rule_out(), patients, Promise(0.05), MODELS).certificate
+    assert certificate
+    check_certificate(certificate, MODELS, patients)
+    with pytest.raises(InputError, match="it has expired"):
+        check_certificate(certificate, MODELS, patients.where(np.zeros(len(patients), dtype=bool)))
 
 
 def test_the_joint_rule_counts_what_the_ct_lets_go() -> None:
