@@ -158,7 +158,7 @@ def test_a_report_shows_the_policies(tmp_path: Path) -> None:
     written = tmp_path / "out" / "triage.json"
     sound = written.read_text(encoding="utf-8")
     for changed, said in (
-        (sound.replace('"version": 2', '"version": 1', 1), "of version 2; run 'duoscan triage' again"),
+        (sound.replace('"version": 3', '"version": 2', 1), "of version 3; run 'duoscan triage' again"),
         (sound.replace('"alpha": 0.1', '"alpha": 0.01', 1), "changed since 'duoscan triage' wrote it"),
         (sound[:-20], "damaged"),
     ):

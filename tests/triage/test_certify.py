@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy.stats import beta, binomtest
 
 from certified_cohorts import SHAPES, true_miss_rate, within_monte_carlo
@@ -214,6 +215,18 @@ def test_three_zones_jointly() -> None:
     # Those above 0.7 are positive whatever their CT, so fewer are lost there than under rule-out.
     assert gone.sum() <= 4
     assert (policy.xray_threshold or 1) <= (policy.xray_rule_in or 0)
+
+
+def test_a_joint_certificate_is_of_its_moves_and_its_rule_in() -> None:
+    """Sending to CT whom the X-ray had settled lets the CT miss more of the sick."""
+    zones = Policy(kind=PolicyKind.THREE_ZONES, xray_threshold=0.5, xray_rule_in=0.7, ct_threshold=0.3)
+    stated = certify(zones, cohort(), Promise(0.1, scope="joint"), MODELS).model_dump()
+    assert Policy.model_validate(stated).certificate
+    for change in ({"xray_rule_in": 0.9}, {"kind": PolicyKind.RULE_OUT, "xray_rule_in": None}):
+        with pytest.raises(ValidationError, match="other moves or thresholds"):
+            Policy.model_validate(stated | change)
+    at_xray = certify(zones, cohort(), Promise(0.1), MODELS).model_dump()
+    assert Policy.model_validate(at_xray | {"xray_rule_in": 0.9}).certificate, "nobody else leaves at X-ray"
 
 
 def test_the_union_bound_needs_no_pairs_and_more_patients() -> None:
