@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.audit.perturbation import MOST_IMAGES, drawn
+from duoscan.audit.perturbation import FEWEST_PATIENTS, MOST_IMAGES, drawn
 from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import Estimate, bootstrap
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 NAME, TITLE = "attention", "Attention on the lungs"
 MASKS, BOXES = "masks", "boxes"
-FEWEST_PATIENTS = 10
-"""Of fewer an interval over patients means little, and nothing is judged."""
-
 _ALL, _POSITIVE = "all images", "answered positive"
 
 
