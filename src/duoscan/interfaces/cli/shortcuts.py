@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.files import write_text
+from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
@@ -59,8 +57,7 @@ def shortcuts_command(
     table = table.where(modality=resolved.modality)
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
-    document = {"modality": resolved.modality, "result": _plain(result.to_json())}
-    write_text(folder / RESULT_NAME, json.dumps(document, indent=1) + "\n")
+    write_shortcuts(Shortcuts(resolved.modality, result, rows_fingerprint(table)), folder / RESULT_NAME)
     console = table_console()
     for one in result.tables:
         console.print(_shown(one))
@@ -94,12 +91,3 @@ def _shown(table: Any) -> Any:
     for row in table.rows:
         shown.add_row(*row)
     return shown
-
-
-def _plain(value: Any) -> Any:
-    """``null`` for what is undefined; JSON knows no nan."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(held) for key, held in value.items()}
-    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value
