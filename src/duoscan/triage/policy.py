@@ -173,11 +173,6 @@ class Outcome:
     unreadable: BoolArray
     to_ct: BoolArray
 
-    @property
-    def ct_read(self) -> BoolArray:
-        """Sent to CT, and a CT answered."""
-        return self.to_ct & ~self.ct_needed & ~self.unreadable
-
 
 def xray_state(policy: Policy, probability: float | None) -> str:
     """State of phase 1 for one study probability; ``ABSENT`` without one.
