@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from duoscan.audit.ledger import beside, read_uses
 from duoscan.audit.result import Level
 from duoscan.audit.storage import read_shortcuts
 from duoscan.errors import ManifestError
@@ -217,6 +218,9 @@ def test_the_command_finds_the_marker(manifest: Manifest, backbone: str, tmp_pat
     arguments = [str(tmp_path / "m.csv"), "--backbone", backbone, "--run", str(tmp_path / "run"), *small]
     result = CliRunner().invoke(shortcuts_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    assert "Use 1 of this test set, by 0 models so far" in result.output
+    (use,) = read_uses(beside(tmp_path / "m.csv"))
+    assert (use.kind, use.model) == ("cxr", "")
     found = read_shortcuts(tmp_path / "run" / RESULT_NAME)
     assert found.modality is Modality.CXR
     assert found.result.level is Level.FAIL

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from duoscan.audit.ledger import Book, beside
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
+from duoscan.interfaces.cli.evaluate import command_line
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
+from duoscan.terms import Split
 
 if TYPE_CHECKING:
     from duoscan.audit.result import AuditResult
@@ -31,6 +34,10 @@ RESULT_NAME = "shortcuts.json"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
 @click.option("--seed", default=0, show_default=True, help="Of folds, resamples and random labels.")
+@click.option(
+    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
+)
+@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
 def shortcuts_command(
     manifest: Path,
     *,
@@ -42,6 +49,8 @@ def shortcuts_command(
     overrides: tuple[str, ...],
     full: bool,
     seed: int,
+    ledger: Path | None,
+    new_test_set: bool,
 ) -> None:
     """Learn the classes from what should carry no sign of disease, and say how much of the skill is left.
 
@@ -49,12 +58,17 @@ def shortcuts_command(
     thumbnail, a grey histogram, and a control with random labels; also what a split by image adds, and what another
     source leaves. A frozen backbone with a logistic regression learns unless --full is given.
 
-    Measuring on the test part is a use of it.
+    Measuring on the test part is a use of it and counted as one, though not as a model tried.
     """
     table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
     changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     resolved = resolve_recipe(recipe, table, modality, changes)
     table = table.where(modality=resolved.modality)
+    tested = table.where(split=Split.TEST)
+    if len(tested):
+        kind = ", ".join([resolved.modality, *sorted(sources)])
+        book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
+        click.echo(f"{book.count_images(tested, '', kind).spoken}.")
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
     write_shortcuts(Shortcuts(resolved.modality, result, rows_fingerprint(table)), folder / RESULT_NAME)
