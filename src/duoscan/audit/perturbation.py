@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
+from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.changed import Moved
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, Estimate, bootstrap
@@ -132,7 +132,7 @@ def audit_perturbation(
     corners = {name: _by_corner(answered, name, predictor.threshold, seed) for name in _MARKS}
     judged = [*_of_marks(measured, corners), *_of_lungs(measured, has_masks=answered.has_masks)]
     alarms = [text for level, text in judged if level is not Level.PASS]
-    level = max((level for level, _ in judged), key=[Level.PASS, Level.WARN, Level.FAIL].index, default=Level.PASS)
+    level = worst(level for level, _ in judged)
     facts = {
         "images": len(answered.records),
         "patients": len({record.unit for record in answered.records}),
