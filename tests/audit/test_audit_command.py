@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from duoscan.audit.gate import Verdict
 from duoscan.audit.result import AuditResult, Level
-from duoscan.audit.storage import read_audit
+from duoscan.audit.storage import Shortcuts, read_audit, rows_fingerprint, write_shortcuts
 from duoscan.errors import InputError
 from duoscan.inference.bundle import read_bundle
 from duoscan.interfaces.cli import audit as command
@@ -136,12 +136,17 @@ def test_shortcuts_found_elsewhere_count_for_their_modality(
     quick(Level.PASS)
     found = AuditResult("shortcuts", "Shortcuts", Level.FAIL, ("borders alone keep 0.9 of the skill",))
     path = tmp_path / "shortcuts.json"
-    path.write_text(json.dumps({"modality": "cxr", "result": found.to_json()}))
+    rows = read_manifest(manifest).where(modality=Modality.CXR)
+    write_shortcuts(Shortcuts(Modality.CXR, found, rows_fingerprint(rows)), path)
     done = run(manifest, "--shortcuts", path)
     assert done.exit_code == GATE_FAILED
     assert "- borders alone keep 0.9 of the skill" in done.output
-    path.write_text(json.dumps({"modality": "ct", "result": found.to_json()}))
+    write_shortcuts(Shortcuts(Modality.CT, found, ""), path)
     assert run(manifest, "--shortcuts", path).exit_code == 0
+    write_shortcuts(Shortcuts(Modality.CXR, found, rows_fingerprint(rows.replace(rows.records[1:]))), path)
+    refused = run(manifest, "--shortcuts", path).exception
+    assert isinstance(refused, InputError)
+    assert "learned on other rows" in str(refused)
     for damaged in ({}, {"modality": "mr", "result": {}}, {"modality": "cxr", "result": {"name": "shortcuts"}}):
         path.write_text(json.dumps(damaged))
         assert isinstance(run(manifest, "--shortcuts", path).exception, InputError)

@@ -44,6 +44,12 @@ def test_uses_and_models_are_counted(tmp_path: Path) -> None:
     assert all(one.at.endswith("+00:00") for one in read_uses(path))
 
 
+def test_a_probe_is_a_use_but_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "uses.jsonl"
+    counts = [record_use(path, replace(USE, model=model)) for model in ("", USE.model, "")]
+    assert [(one.use, one.models) for one in counts] == [(1, 0), (2, 1), (3, 1)]
+
+
 def test_changed_test_rows_are_refused_and_not_counted(tmp_path: Path) -> None:
     path = tmp_path / "uses.jsonl"
     record_use(path, USE)

@@ -162,6 +162,20 @@ def test_nothing_to_change_is_no_pass(pictures: Manifest, tmp_path: Path) -> Non
     bundle = bundle_of(tmp_path, brightness_graph(32), 32)
     unlabelled = pictures.replace([one.model_copy(update={"label": None}) for one in pictures])
     assert audit_perturbation(bundle, unlabelled).level is Level.NOT_RUN
+    assert audit_perturbation(bundle, pictures.replace(pictures.records[:9])).level is Level.NOT_RUN
+
+
+def test_lungs_of_which_nothing_can_be_said_are_no_pass(pictures: Manifest, tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path, brightness_graph(32), 32)
+    dark = pictures.replace([one.model_copy(update={"label": Finding.NORMAL}) for one in pictures])
+    result = audit_perturbation(bundle, dark)
+    assert result.level is Level.WARN
+    assert "there is no skill to lose" in result.reasons[0]
+    Image.fromarray(np.zeros((16, 16), np.uint8)).save(tmp_path / "empty.png")
+    lungless = pictures.replace([one.model_copy(update={"lung_mask": "empty.png"}) for one in pictures])
+    result = audit_perturbation(bundle, lungless)
+    assert result.level is Level.WARN
+    assert "no image shows a lung" in result.reasons[0]
 
 
 def test_attention_by_hand(tmp_path: Path) -> None:

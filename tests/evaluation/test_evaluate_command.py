@@ -51,6 +51,10 @@ def test_the_table_shows_value_interval_and_baseline(table: Path) -> None:
     assert name == "Sensitivity (TPR)"
     assert value.startswith("0.800 [0.")
     assert baseline == "0.000"
+    # By Bayes at 10 %: 0.1 · 20/25 against 0.9 · 3/35, and 0.9 · 32/35 against 0.1 · 5/25.
+    (line,) = [line for line in result.output.splitlines() if "10%" in line]
+    _, _, ppv, npv, _ = (cell.strip() for cell in line.split("│"))
+    assert (ppv[:7], npv[:7]) == ("0.509 [", "0.976 [")
 
 
 def test_anybodys_table_is_evaluated(tmp_path: Path) -> None:
@@ -72,6 +76,7 @@ def test_out_holds_the_evidence_and_the_fingerprint_of_the_table(table: Path, tm
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert document["data_fingerprint"] == hashlib.sha256(table.read_bytes()).hexdigest()
     assert document["confusion"]["rows"] == [[20, 5], [3, 32]]
+    assert [one["prevalence"] for one in document["predictive_values"]] == [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert document["command"]
     again = run(table, "--out", tmp_path / "out")
     assert isinstance(again.exception, InputError)

@@ -377,7 +377,7 @@ def audit_result() -> AuditResult:
 
 def shortcuts() -> list[bytes]:
     """What ``duoscan shortcuts`` writes."""
-    return [json.dumps({"modality": "cxr", "result": audit_result().to_json()}).encode()]
+    return [json.dumps({"modality": "cxr", "rows": "ab", "result": audit_result().to_json()}).encode()]
 
 
 def verdicts() -> list[bytes]:

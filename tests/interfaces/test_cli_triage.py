@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 
 from duoscan.errors import InputError
-from duoscan.inference.bundle import read_bundle
+from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.interfaces.cli import cli
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import Finding, Modality, Split
 from duoscan.triage.policy import policy_toml, read_policy
 from duoscan.triage.rule import PolicyKind
-from stand_ins import write_png
+from stand_ins import brightness_graph, brightness_info, write_png
 
 QUICK = ["--resamples", "100"]
 KINDS = [kind.value for kind in PolicyKind]
@@ -158,7 +158,7 @@ def test_a_report_shows_the_policies(tmp_path: Path) -> None:
     written = tmp_path / "out" / "triage.json"
     sound = written.read_text(encoding="utf-8")
     for changed, said in (
-        (sound.replace('"version": 2', '"version": 1', 1), "of version 2; run 'duoscan triage' again"),
+        (sound.replace('"version": 3', '"version": 2', 1), "of version 3; run 'duoscan triage' again"),
         (sound.replace('"alpha": 0.1', '"alpha": 0.01', 1), "changed since 'duoscan triage' wrote it"),
         (sound[:-20], "damaged"),
     ):
@@ -221,6 +221,41 @@ def test_a_policy_file_is_held_against_its_ground(tmp_path: Path) -> None:
     other.mkdir()
     with pytest.raises(InputError, match="rests on calibration data"):
         run(*tables(other, patients=300), "--policy", policy, "--out", other / "out")
+
+
+def test_a_failing_verdict_stands_above_the_numbers(tmp_path: Path) -> None:
+    printed = run(*tables(tmp_path, 60), "--miss-rate", "0.1", "--out", tmp_path / "out")  # 10 sick test patients
+    assert "Verdict on the X-ray model: fail" in printed
+    verdict, held, table = (
+        printed.index(text) for text in ("Verdict on the CT model: fail", "not to be quoted", "On 30 test patients")
+    )
+    assert verdict < held < table
+
+
+def test_nobody_calibrates_and_is_measured(
+    brightness_bundles: dict[Modality, Path], cohort: Path, tmp_path: Path
+) -> None:
+    paths = tables(tmp_path)
+    ct = Path(paths[1])
+    ct.write_text(ct.read_text(encoding="utf-8").replace("val", "tmp").replace("test", "val").replace("tmp", "test"))
+    with pytest.raises(InputError, match="240 patients calibrate and are measured as well"):
+        run(*paths, "--out", tmp_path / "out")
+    bundles = [brightness_bundles[modality] for modality in Modality]
+    with pytest.raises(InputError, match="24 of its images are test images"):
+        run(*bundles, "--manifest", cohort, "--calibration", cohort, "--out", tmp_path / "out")
+
+
+def test_the_verdict_is_on_images_at_their_own_point(cohort: Path, tmp_path: Path) -> None:
+    """All patients are positive from 0.0 on, which is the point of studies; images keep theirs."""
+    points = {"operating_points": {"argmax": 0.5, "low": 0.0}, "study_point": "low"}
+    bundles = [
+        write_bundle(tmp_path / f"{kind}.duoscan", brightness_info(kind, **points), brightness_graph())
+        for kind in Modality
+    ]
+    run(*(one.path for one in bundles), "--manifest", cohort, "--miss-rate", "0.25", "--out", tmp_path / "out")
+    found = document(tmp_path / "out")
+    assert found["models"]["ct"]["threshold"] == 0.0
+    assert found["verdicts"]["ct"]["measured"]["accuracy"][0] == 1.0
 
 
 def test_different_patients_are_bounded_and_said_to_be(tmp_path: Path) -> None:
@@ -312,15 +347,18 @@ def test_a_calibration_cohort_of_its_own(
 ) -> None:
     bundles = [brightness_bundles[modality] for modality in Modality]
     other = tmp_path / "calibration.csv"
-    other.write_text(cohort.read_text().replace(",test", ",train"))
-    printed = run(*bundles, "--manifest", cohort, "--calibration", other, "--miss-rate", "0.2", "--out", tmp_path / "o")
+    lines = [line.replace(",val", ",train") for line in cohort.read_text().splitlines() if not line.endswith(",test")]
+    other.write_text("\n".join(lines) + "\n")
+    printed = run(
+        *bundles, "--manifest", cohort, "--calibration", other, "--miss-rate", "0.25", "--out", tmp_path / "o"
+    )
     assert "chose the training epoch" not in printed
     found = document(tmp_path / "o")
-    assert found["calibration"]["patients"] == 48, "all of it calibrates, whatever its splits"
+    assert found["calibration"]["patients"] == 24, "all of it calibrates, whatever its splits"
     # The answers written say which rows calibrated, so the same wish on them gives the same table.
     again = [tmp_path / "o" / f"{kind}-predictions.csv" for kind in ("cxr", "ct")]
     points = [value for kind in ("xray", "ct") for value in (f"--{kind}-threshold", "0.5")]
-    run(*again, "--miss-rate", "0.2", *points, "--out", tmp_path / "again")
+    run(*again, "--miss-rate", "0.25", *points, "--out", tmp_path / "again")
     assert document(tmp_path / "again")["scores"] == found["scores"]
 
 

@@ -165,6 +165,7 @@ def test_sliders_say_what_python_says(opened: Any, levels: int | None) -> None:
     [
         (Promise(0.1, scope="joint"), 100, "needs 59 sick"),
         (Promise(0.1, scope="union"), 200, "needs 146 sick"),
+        (Promise(0.1, scope="union"), 100, "needs 146 sick"),
         (Promise(0.1, method="split-conformal"), 30, ""),
     ],
 )

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch import nn
 
+from duoscan.audit.ledger import beside, read_uses
 from duoscan.audit.result import Level
 from duoscan.audit.storage import read_shortcuts
 from duoscan.errors import ManifestError
@@ -19,7 +20,7 @@ from duoscan.evaluation.retained import Retained
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.interfaces.cli.shortcuts import RESULT_NAME, shortcuts_command
 from duoscan.manifest.records import ImageRecord, Manifest
-from duoscan.manifest.table import write_manifest
+from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Finding, Modality, Split
 from duoscan.training.backbones import Backbone
 from duoscan.training.shortcuts.audit import CONTROL, Scores, audit_shortcuts, quick_scores
@@ -217,9 +218,13 @@ def test_the_command_finds_the_marker(manifest: Manifest, backbone: str, tmp_pat
     arguments = [str(tmp_path / "m.csv"), "--backbone", backbone, "--run", str(tmp_path / "run"), *small]
     result = CliRunner().invoke(shortcuts_command, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    modality, read = read_shortcuts(tmp_path / "run" / RESULT_NAME)
-    assert modality is Modality.CXR
-    assert read.level is Level.FAIL
+    assert "Use 1 of this test set, by 0 models so far" in result.output
+    (use,) = read_uses(beside(tmp_path / "m.csv"))
+    assert (use.kind, use.model) == ("cxr", "")
+    found = read_shortcuts(tmp_path / "run" / RESULT_NAME)
+    assert found.modality is Modality.CXR
+    assert found.result.level is Level.FAIL
+    found.check_rows(read_manifest(tmp_path / "m.csv"), tmp_path)
     probes = json.loads((tmp_path / "run" / RESULT_NAME).read_text())["result"]["facts"]["probes"]
     assert probes[BORDERS]["auroc"]["value"] > 0.9
     assert probes[LUNGS_ONLY]["auroc"]["low"] < 0.5

@@ -16,6 +16,7 @@ from duoscan.terms import Finding, Modality
 from duoscan.triage.aggregate import carrying, patient_probability, per_patient, study_probability
 from duoscan.triage.certify import Models, check_certificate
 from duoscan.triage.policy import Certificate
+from duoscan.triage.rule import PolicyKind
 from stand_ins import brightness_graph, brightness_info
 
 PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=20)
@@ -106,6 +107,7 @@ def test_another_aggregation_voids_a_certificate(tmp_path: Path) -> None:
     certificate = Certificate(
         method="split-conformal", covers="leaving at X-ray", alpha=0.05, positives=60, missed=1, xray_threshold=0.1,
         calibration_fingerprint="f", xray_graph_sha256=joined.study_digest, date="2026-01-01", promise="",
+        kind=PolicyKind.RULE_OUT,
     )  # fmt: skip
     check_certificate(certificate, Models(joined.study_digest, ""))
     for changed in (plain, other):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from scipy.stats import beta, binomtest
 
 from certified_cohorts import SHAPES, true_miss_rate, within_monte_carlo
@@ -49,6 +50,26 @@ def test_how_many_are_needed(alpha: float, needed: int) -> None:
     assert exact_threshold(scores, alpha, 0.05) == 0.1  # no miss is allowed, so nobody may lie below
     with pytest.raises(InputError, match=f"needs {needed} sick calibration patients; there are 9, so {needed - 9} are"):
         exact_threshold(scores[:9], alpha, 0.05)
+
+
+# On paper (1 − α)ⁿ is δ, and in floats it lies above or below.
+@pytest.mark.parametrize(("alpha", "positives", "delta"), [(0.1, 2, 0.81), (0.2, 3, 0.512), (0.3, 4, 0.2401)])
+def test_enough_on_paper_is_enough_in_floats(alpha: float, positives: int, delta: float) -> None:
+    assert positives_needed(alpha, delta) == positives
+    assert allowed_misses(positives, alpha, delta) == 0
+    assert exact_threshold(np.linspace(0.1, 0.9, positives), alpha, delta) == 0.1
+
+
+@given(alpha=st.floats(0.005, 0.5), delta=st.floats(0.001, 0.9))
+def test_what_is_needed_allows_at_least_no_miss(alpha: float, delta: float) -> None:
+    assert allowed_misses(positives_needed(alpha, delta), alpha, delta) >= 0
+
+
+@given(alpha=st.integers(1, 40).map(lambda percent: percent / 100), positives=st.integers(2, 60))
+def test_what_is_needed_allows_no_miss_where_delta_is_rounded(alpha: float, positives: int) -> None:
+    delta = round((1 - alpha) ** positives, 12)
+    assume(delta > 0.0)
+    assert allowed_misses(positives_needed(alpha, delta), alpha, delta) >= 0
 
 
 def test_how_many_conformal_needs() -> None:
@@ -161,6 +182,15 @@ def test_a_certified_policy_keeps_its_promise_on_its_calibration() -> None:
         assert certificate.calibration_fingerprint == patients.fingerprint()
 
 
+def test_no_calibration_patients_are_not_those_of_a_certificate() -> None:
+    patients = cohort()
+    certificate = certify(rule_out(), patients, Promise(0.05), MODELS).certificate
+    assert certificate
+    check_certificate(certificate, MODELS, patients)
+    with pytest.raises(InputError, match="it has expired"):
+        check_certificate(certificate, MODELS, patients.where(np.zeros(len(patients), dtype=bool)))
+
+
 def test_the_joint_rule_counts_what_the_ct_lets_go() -> None:
     patients = cohort()
     third = float(np.sort(patients.ct[patients.sick])[2])  # the CT lets two of the sick go
@@ -185,6 +215,18 @@ def test_three_zones_jointly() -> None:
     # Those above 0.7 are positive whatever their CT, so fewer are lost there than under rule-out.
     assert gone.sum() <= 4
     assert (policy.xray_threshold or 1) <= (policy.xray_rule_in or 0)
+
+
+def test_a_joint_certificate_is_of_its_moves_and_its_rule_in() -> None:
+    """Sending to CT whom the X-ray had settled lets the CT miss more of the sick."""
+    zones = Policy(kind=PolicyKind.THREE_ZONES, xray_threshold=0.5, xray_rule_in=0.7, ct_threshold=0.3)
+    stated = certify(zones, cohort(), Promise(0.1, scope="joint"), MODELS).model_dump()
+    assert Policy.model_validate(stated).certificate
+    for change in ({"xray_rule_in": 0.9}, {"kind": PolicyKind.RULE_OUT, "xray_rule_in": None}):
+        with pytest.raises(ValidationError, match="other moves or thresholds"):
+            Policy.model_validate(stated | change)
+    at_xray = certify(zones, cohort(), Promise(0.1), MODELS).model_dump()
+    assert Policy.model_validate(at_xray | {"xray_rule_in": 0.9}).certificate, "nobody else leaves at X-ray"
 
 
 def test_the_union_bound_needs_no_pairs_and_more_patients() -> None:

@@ -74,12 +74,12 @@ def test_a_policy_certified_for_another_way_to_join_is_not_obeyed(ct: Path, tmp_
     bundle = read_bundle(ct)
 
     def certified(digest: str) -> Policy:
+        kind = PolicyKind.CONFIRM_POSITIVES
         certificate = Certificate(
             method="split-conformal", covers="leaving at X-ray or CT", alpha=0.05, positives=60, missed=1,
             xray_threshold=0.1, ct_threshold=0.4, calibration_fingerprint="f", date="2026-01-01", promise="",
-            xray_graph_sha256=shipped.study_digest, ct_graph_sha256=digest,
+            xray_graph_sha256=shipped.study_digest, ct_graph_sha256=digest, kind=kind,
         )  # fmt: skip
-        kind = PolicyKind.CONFIRM_POSITIVES
         return Policy(kind=kind, xray_threshold=0.1, ct_threshold=0.4, certificate=certificate)
 
     assert Screener(ct=ct, policy=certified(bundle.study_digest)).policy.certificate

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.audit.perturbation import MOST_IMAGES, drawn
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
+from duoscan.audit.perturbation import FEWEST_PATIENTS, MOST_IMAGES, drawn
+from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import ratio
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 
 NAME, TITLE = "attention", "Attention on the lungs"
 MASKS, BOXES = "masks", "boxes"
-FEWEST_PATIENTS = 10
-"""Of fewer an interval over patients means little, and nothing is judged."""
-
 _ALL, _POSITIVE = "all images", "answered positive"
 
 
@@ -115,7 +112,7 @@ def audit_attention(
     if not judged:
         why = f"fewer than {FEWEST_PATIENTS} patients have test images with known lungs and evidence for covid"
         return not_run(NAME, TITLE, why)
-    level = max((level for level, _ in judged), key=[Level.PASS, Level.WARN, Level.FAIL].index)
+    level = worst(level for level, _ in judged)
     reasons = [text for _, text in judged]
     if left_out:
         reasons.append(f"{left_out} images cannot be read or show no evidence for covid, and were left out")

@@ -41,7 +41,7 @@ class Use:
         rows: How many rows it has.
         at: When, UTC, ISO 8601.
         command: What was typed.
-        model: SHA-256 of the graph, or of the predictions table.
+        model: SHA-256 of the graph, or of the predictions table; empty for probes, which are no model to choose.
     """
 
     test_set: str
@@ -187,7 +187,7 @@ def _count(uses: list[Use], use: Use, note: str = "") -> Count:
     own = [one for one in uses if one.kind == use.kind]
     same = [one for one in own if one.test_set == use.test_set]
     others = {one.test_set for one in own} - {use.test_set}
-    return Count(len(same), len({one.model for one in same}), len(others), use.test_set, note)
+    return Count(len(same), len({one.model for one in same} - {""}), len(others), use.test_set, note)
 
 
 def _parse(content: bytes, path: Path) -> list[Use]:

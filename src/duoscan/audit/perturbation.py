@@ -11,7 +11,8 @@ What is judged, and why there:
   by default, so such a mark alone could use it up; 0.05 is what calibration may be off before it is warned of.
 - With the lungs erased, retained skill is judged by the same limits as where a model is trained on images without
   lungs (:mod:`duoscan.evaluation.retained`). Where the central box stands in for them, a rim of the lungs may stay.
-- An interval that reaches below its limit raises no alarm: too few images are no evidence against a model.
+- An interval that reaches below its limit raises no alarm: too few images are no evidence against a model. Of fewer
+  than :data:`FEWEST_PATIENTS` patients nothing is judged, and where nothing can be said of the lungs that is a warning.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
+from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.changed import Moved
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, Estimate, bootstrap
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
 NAME, TITLE = "perturbation", "Answers under marks and without the lungs"
 MOST_IMAGES = 150
 """Each is answered six to eight times; so many give an interval of a share of 5 % a width of about 7 %."""
+
+FEWEST_PATIENTS = 10
+"""Of fewer an interval over patients means little, and nothing is judged."""
 
 MOST_FLIPS = 0.05
 MOST_CHANGE = 0.05
@@ -120,15 +124,15 @@ def audit_perturbation(
     labelled = [record for record in tested if record.label is not None]
     predictor = Predictor(bundle, check_quality=False)
     answered = _answer(predictor, tested.replace(drawn(labelled, most, seed)), on_image or (lambda: None))
-    if not answered.records:
-        return not_run(NAME, TITLE, "no labelled test image can be read, so none was changed")
+    if len({record.unit for record in answered.records}) < FEWEST_PATIENTS:
+        return not_run(NAME, TITLE, f"fewer than {FEWEST_PATIENTS} patients have labelled test images that can be read")
     measured = {
         name: _measure(answered, name, predictor.threshold, seed) for name in answered.by_change if name != WHOLE
     }
     corners = {name: _by_corner(answered, name, predictor.threshold, seed) for name in _MARKS}
     judged = [*_of_marks(measured, corners), *_of_lungs(measured, has_masks=answered.has_masks)]
     alarms = [text for level, text in judged if level is not Level.PASS]
-    level = max((level for level, _ in judged), key=[Level.PASS, Level.WARN, Level.FAIL].index, default=Level.PASS)
+    level = worst(level for level, _ in judged)
     facts = {
         "images": len(answered.records),
         "patients": len({record.unit for record in answered.records}),
@@ -244,6 +248,8 @@ def _of_marks(
 
 
 def _of_lungs(measured: Mapping[str, Mapping[str, Estimate]], *, has_masks: bool) -> Iterator[tuple[Level, str]]:
+    if why := _why_unjudged(measured.get(ERASED)):
+        yield Level.WARN, f"{_SPOKEN[ERASED]}: {why}"
     for name in (ERASED, MASK_ERASED):
         by_mask = has_masks or name == MASK_ERASED
         enough = f"{'what lies around them' if by_mask else 'the frame around the central box'} is enough for the model"
@@ -255,6 +261,15 @@ def _of_lungs(measured: Mapping[str, Mapping[str, Estimate]], *, has_masks: bool
             yield Level.FAIL, f"{text}; {enough}, so its figure is no evidence of disease"
         elif low > WARN_RETAINED:
             yield Level.WARN, f"{text}; part of the figure may come from something else than disease"
+
+
+def _why_unjudged(erased: Mapping[str, Estimate] | None) -> str:
+    """Why nothing is known of what is left without the lungs; empty where something is."""
+    if erased is None:
+        return "no image shows a lung, so nothing was erased"
+    if not erased["whole"].value >= LEAST_SKILL:
+        return f"AUROC of the images as they are is {erased['whole'].spoken()}, so there is no skill to lose"
+    return "too few patients to say what skill is left" if np.isnan(_surely(erased["retained"])) else ""
 
 
 def _surely(retained: Estimate) -> float:

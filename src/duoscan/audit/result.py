@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Level(StrEnum):
@@ -18,6 +21,11 @@ class Level(StrEnum):
     WARN = "warn"
     FAIL = "fail"
     NOT_RUN = "not run"
+
+
+def worst(levels: Iterable[Level]) -> Level:
+    """The worst level of what was judged; ``PASS`` where nothing was."""
+    return max(levels, key=[Level.PASS, Level.WARN, Level.FAIL].index, default=Level.PASS)
 
 
 @dataclass(frozen=True)

@@ -119,18 +119,45 @@ def read_audit(folder: Path) -> Audited:
     )
 
 
-def read_shortcuts(path: Path) -> tuple[Modality, AuditResult]:
-    """Read what ``duoscan shortcuts`` wrote.
+@dataclass(frozen=True)
+class Shortcuts:
+    """What ``duoscan shortcuts`` found.
 
-    Returns:
-        Modality and result.
+    Attributes:
+        modality: Of the images.
+        result: Of the audit.
+        rows: :func:`rows_fingerprint` of the labelled rows it was learned on.
+    """
+
+    modality: Modality
+    result: AuditResult
+    rows: str
+
+    def check_rows(self, manifest: Manifest, path: Path) -> None:
+        """Refuse what was learned on other data than are audited.
+
+        Raises:
+            InputError: The manifest's labelled rows of the modality are others.
+        """
+        labelled = [one for one in manifest if one.modality is self.modality and one.label is not None]
+        if rows_fingerprint(manifest.replace(labelled)) != self.rows:
+            raise InputError(f"{path}: learned on other rows than the audited ones; run 'duoscan shortcuts' on these")
+
+
+def write_shortcuts(found: Shortcuts, path: Path) -> None:
+    """Write what :func:`read_shortcuts` reads."""
+    write_text(path, _json({"modality": found.modality, "rows": found.rows, "result": found.result.to_json()}))
+
+
+def read_shortcuts(path: Path) -> Shortcuts:
+    """Read what ``duoscan shortcuts`` wrote.
 
     Raises:
         InputError: It is no such file.
     """
     stated = _object(path)
     try:
-        return Modality(stated["modality"]), result_from_json(stated["result"], path)
+        return Shortcuts(Modality(stated["modality"]), result_from_json(stated["result"], path), str(stated["rows"]))
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not what 'duoscan shortcuts' writes ({error}); make it anew") from error
 

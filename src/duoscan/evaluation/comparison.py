@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from duoscan.evaluation.delong import delong_test
 from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
 from duoscan.evaluation.metrics import BinaryMetrics
+from duoscan.evaluation.paired_tests import holm, mcnemar_exact, multiple_comparison_note
 from duoscan.evaluation.sample import measurable, sample_of
 from duoscan.predictions import ROW_NAME, Prediction
 
@@ -54,6 +58,28 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True)
+class PairedTest:
+    """Whether two models differ in one metric on the same rows.
+
+    Attributes:
+        metric: Its name.
+        method: Whose test.
+        p_value: Two-sided; ``nan`` where there is nothing to tell it from.
+        adjusted: By Holm's method, for all tests of the comparison together.
+    """
+
+    metric: str
+    method: str
+    p_value: float
+    adjusted: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As in files; what is undefined is ``null``."""
+        stated = {"metric": self.metric, "method": self.method}
+        return {**stated, "p_value": _defined(self.p_value), "adjusted": _defined(self.adjusted)}
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two evaluations side by side.
 
@@ -63,6 +89,7 @@ class Comparison:
         shared_patients: Patients that are in both.
         is_paired: Whether the differences resample shared patients together.
         caveat: What the comparison cannot show; empty where the patients are the same.
+        tests: Paired tests; empty where the two did not answer the same rows.
     """
 
     names: tuple[str, str]
@@ -70,6 +97,12 @@ class Comparison:
     shared_patients: int
     is_paired: bool
     caveat: str
+    tests: tuple[PairedTest, ...] = ()
+
+    @property
+    def test_note(self) -> str:
+        """What a reader must know of several tests side by side; empty for one or none."""
+        return multiple_comparison_note(len(self.tests))
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
@@ -78,6 +111,7 @@ class Comparison:
             "shared_patients": self.shared_patients,
             "paired": self.is_paired,
             "caveat": self.caveat,
+            "tests": [test.to_json() for test in self.tests],
             "rows": [
                 {
                     "metric": row.metric,
@@ -112,7 +146,32 @@ def compare(first: Side, second: Side) -> Comparison:
         for name in a.metrics
     )
     caveat = "" if one == other else _caveat(first, second, shared, len(one), len(other))
-    return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat)
+    tests = _paired_tests(first, second)
+    return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat, tests=tests)
+
+
+def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
+    """DeLong's test of the AUROC and, of one row a patient, McNemar's of sensitivity and specificity."""
+    places = [{row.path: place for place, row in enumerate(measurable(side.predictions))} for side in (first, second)]
+    one, other = (sample_of(side.predictions, side.evaluation.threshold) for side in (first, second))
+    has_names = not any(ROW_NAME.fullmatch(path) for path in places[0])
+    if not has_names or places[0].keys() != places[1].keys() or not len(places[0]) == len(one) == len(other):
+        return ()
+    order = np.array([places[1][path] for path in places[0]])
+    reference, units = one.reference, one.units
+    if (reference != other.reference[order]).any() or units != tuple(other.units[place] for place in order):
+        return ()
+    found = {"auroc": delong_test(reference, one.probability, other.probability[order], units).p_value}
+    if len(set(units)) == len(units):
+        right = one.called == reference, other.called[order] == reference
+        for metric, rows in (("sensitivity", reference), ("specificity", ~reference)):
+            own = [unit for unit, is_own in zip(units, rows, strict=True) if is_own]
+            found[metric] = mcnemar_exact(right[0][rows], right[1][rows], own).p_value
+    adjusted = holm(found)
+    return tuple(
+        PairedTest(metric, "DeLong" if metric == "auroc" else "McNemar, exact", value, adjusted[metric])
+        for metric, value in found.items()
+    )
 
 
 def _metrics(side: Side) -> BinaryMetrics:

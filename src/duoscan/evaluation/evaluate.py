@@ -24,6 +24,7 @@ from duoscan.evaluation.metrics import (
     majority_baseline,
     majority_class_baseline,
 )
+from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
 from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
@@ -72,6 +73,11 @@ class BinaryResult:
     def calibration(self) -> CalibrationResult:
         """Whether P(covid) means what it says; measured when asked for, since it takes longer than all the rest."""
         return measure_calibration(self.sample, resamples=self.resamples, seed=self.seed)
+
+    @cached_property
+    def predictive_values(self) -> list[PredictiveValues]:
+        """PPV and NPV where covid is as common as stated, from 1 to 50 %, at the same operating point."""
+        return predictive_values(self.sample, resamples=self.resamples, seed=self.seed)
 
     @property
     def auroc_delong(self) -> Estimate:
@@ -201,6 +207,7 @@ class Evaluation:
                 "seed": self.seed,
             },
             **self.overall.to_json(),
+            "predictive_values": [one.to_json() for one in self.overall.predictive_values],
             "coverage": self.coverage.to_json(),
             "counts": self.counts.to_json(),
             "sources": {source: result.to_json() for source, result in self.by_source.items()},

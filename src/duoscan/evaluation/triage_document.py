@@ -3,7 +3,7 @@
 ``triage.json`` holds:
 
 ==================  ===============================================================================================
-``format``          ``duoscan-triage``; ``version`` 2
+``format``          ``duoscan-triage``; ``version`` 3
 ``prevalence``      at which all figures hold; ``prevalence_origin`` is ``given`` or ``test patients``
 ``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``
 ``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
     from duoscan.triage.assumptions import Assumptions
 
 FORMAT = "duoscan-triage"
-VERSION = 2
+VERSION = 3
 FILE_NAME = "triage.json"
 UNPAIRED_NOTE = "X-ray and CT come from different patients: joint figures are bounds, not measurements."
 NOT_PAIRED = (

@@ -10,6 +10,7 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.answered import Answered, answered
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
+from duoscan.evaluation.metrics import Means
 from duoscan.evaluation.policies import bound_worth, paired_patients
 from duoscan.triage.assumptions import HOW_COSTS, HOW_DEPARTMENT
 from duoscan.triage.queueing import Department, Flow, at_prevalence, replicate
@@ -26,7 +27,7 @@ from duoscan.triage.worth import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from duoscan.evaluation.sample import BoolArray, FloatArray
+    from duoscan.evaluation.sample import FloatArray
     from duoscan.triage.assumptions import Assumptions
     from duoscan.triage.joint import PatientScores
     from duoscan.triage.policy import Policy
@@ -226,21 +227,7 @@ def waiting_times(
         seed: Makes the intervals repeatable.
     """
     count = len(next(iter(replications.values())))
-    return bootstrap(_Mean(replications), [str(each) for each in range(count)], resamples=resamples, seed=seed)
-
-
-class _Mean:
-    """Means of columns, as a metric set."""
-
-    def __init__(self, columns: Mapping[str, FloatArray]) -> None:
-        self._columns = columns
-
-    def __call__(self, weights: FloatArray) -> dict[str, FloatArray]:
-        total = weights.sum(axis=1)
-        return {name: np.asarray(weights @ column / total) for name, column in self._columns.items()}
-
-    def denominators(self) -> dict[str, BoolArray]:
-        return {}
+    return bootstrap(Means(replications), [str(each) for each in range(count)], resamples=resamples, seed=seed)
 
 
 def _triple(estimate: Estimate) -> Triple:

@@ -56,7 +56,10 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
         "thresholds": worth["thresholds"],
         "prevalences": worth["prevalences"],
         "chosen": document["chosen"]["place"],
-        "policies": [_policy(entry, calibration, promise["scope"]) for entry in document["policies"]],
+        "policies": [
+            _policy(entry, calibration, promise["scope"], document["models"]["ct"]["threshold"])
+            for entry in document["policies"]
+        ],
         "rules": {kind.value: _rule(kind) for kind in PolicyKind},
         "sick_xray": _numbers(np.sort(_known(calibration.xray[calibration.sick]))),
         "sick_ct": _numbers(np.sort(_known(calibration.ct[calibration.sick]))),
@@ -66,7 +69,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any) -> dict[str, Any]:
+def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any, operating_point: float) -> dict[str, Any]:
     policy = Policy.model_validate(entry["policy"])
     stated = {
         "kind": policy.kind.value,
@@ -82,6 +85,7 @@ def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any) -> di
         rule_in = rule_in_threshold(calibration) if policy.xray_rule_in is not None else None
         plain = policy.model_copy(update={"xray_threshold": 0.0, "xray_rule_in": rule_in, "certificate": None})
         stated["xray_rule_in"] = rule_in
+        stated["ct_threshold"] = operating_point  # where another miss rate is refused, no CT threshold is certified
         stated["leaving"] = _numbers(np.sort(leaving_scores(plain, calibration, scope)))
     return stated
 

@@ -43,7 +43,7 @@ Scope = Literal["xray", "joint", "union"]
 
 # Policies whose only way out at X-ray is a score below the X-ray threshold.
 CERTIFIABLE = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT, PolicyKind.THREE_ZONES, PolicyKind.XRAY_ONLY)
-_ROUNDING = 1e-9  # α (n + 1) is often whole on paper and not in floats
+_ROUNDING = 1e-9  # α (n + 1) is often whole on paper and not in floats, and (1 − α)ⁿ may be δ
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def positives_needed(alpha: float, delta: float | None) -> int:
     """
     if delta is None:
         return math.ceil(1 / alpha - 1 - _ROUNDING)
-    return math.ceil(math.log(delta) / math.log1p(-alpha) - _ROUNDING)
+    return math.ceil((math.log(delta) + _ROUNDING / 2) / math.log1p(-alpha))
 
 
 def allowed_misses(positives: int, alpha: float, delta: float) -> int:
@@ -113,7 +113,7 @@ def allowed_misses(positives: int, alpha: float, delta: float) -> int:
     except ImportError as error:
         raise MissingExtraError("evaluate", "certifying a threshold") from error
     tail = binom.cdf(np.arange(positives + 1), positives, alpha)
-    return int(np.searchsorted(tail, delta, side="right")) - 1
+    return int(np.searchsorted(tail, delta * (1.0 + _ROUNDING), side="right")) - 1
 
 
 def exact_threshold(scores: FloatArray, alpha: float, delta: float) -> float:
@@ -199,7 +199,7 @@ def check_certificate(
                 f"the certificate of {certificate.date} was made for the {phase} model {stated[:12] or 'unknown'}, "
                 f"not for {found[:12] or 'unknown'}; it has expired: {again}"
             )
-    data = patients.fingerprint() if patients else certificate.calibration_fingerprint
+    data = certificate.calibration_fingerprint if patients is None else patients.fingerprint()
     if data != certificate.calibration_fingerprint:
         raise InputError(
             f"the certificate of {certificate.date} rests on calibration data "
@@ -262,12 +262,14 @@ def _certificate(
     return Certificate(
         method=promise.method,
         covers="leaving at X-ray or CT" if both_phases else "leaving at X-ray",
+        kind=policy.kind,
         alpha=promise.alpha,
         delta=promise.delta if exact else None,
         positives=len(scores),
         missed=int(np.sum(scores < low)),
         xray_threshold=low,
         ct_threshold=policy.ct_threshold if both_phases else None,
+        xray_rule_in=policy.xray_rule_in if both_phases else None,
         calibration_fingerprint=patients.fingerprint(),
         xray_graph_sha256=models.xray,
         ct_graph_sha256=models.ct if both_phases else "",

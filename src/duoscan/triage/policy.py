@@ -51,8 +51,8 @@ Probability = Field(default=None, ge=0, le=1)
 class Certificate(BaseModel):
     """What is promised of a policy, by which method, and on what it rests.
 
-    It ends with its ground: thresholds, model graphs, ways to join a study's images, or calibration data other than
-    those named here void it. Its hashes of models are those of ``Bundle.study_digest``.
+    It ends with its ground: moves, thresholds, model graphs, ways to join a study's images, or calibration data other
+    than those named here void it. Its hashes of models are those of ``Bundle.study_digest``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,12 +61,14 @@ class Certificate(BaseModel):
     covers: Literal["leaving at X-ray", "leaving at X-ray or CT"] = Field(
         description="which of the ways out are counted as missing a sick patient"
     )
+    kind: PolicyKind = Field(description="moves that were certified")
     alpha: float = Field(gt=0, lt=1, description="largest share of the sick who leave")
     delta: float | None = Field(default=None, gt=0, lt=1, description="chance that the promise is broken; exact only")
     positives: int = Field(ge=1, description="sick calibration patients")
     missed: int = Field(ge=0, description="of them, those who leave at the certified thresholds")
     xray_threshold: float = Field(ge=0, le=1)
     ct_threshold: float | None = Field(default=None, ge=0, le=1, description="where leaving at CT is covered")
+    xray_rule_in: float | None = Field(default=None, ge=0, le=1, description="the same; three zones only")
     calibration_fingerprint: str = Field(description="SHA-256 of the calibration patients and their probabilities")
     xray_graph_sha256: str = ""
     ct_graph_sha256: str = ""
@@ -107,7 +109,9 @@ class Policy(BaseModel):
             msg = f"xray_threshold {low} lies above xray_rule_in {high}; it must not"
             raise ValueError(msg)
         if self.certificate and not _covers(self.certificate, self):
-            msg = "the certificate names other thresholds than the policy; certify anew or remove [certificate]"
+            msg = (
+                "the certificate names other moves or thresholds than the policy; certify anew or remove [certificate]"
+            )
             raise ValueError(msg)
         return self
 
@@ -144,9 +148,11 @@ DEFAULT_POLICY = Policy(kind=PolicyKind.CONFIRM_POSITIVES)
 
 
 def _covers(certificate: Certificate, policy: Policy) -> bool:
-    return certificate.xray_threshold == policy.xray_threshold and (
-        certificate.ct_threshold is None or certificate.ct_threshold == policy.ct_threshold
-    )
+    if (certificate.kind, certificate.xray_threshold) != (policy.kind, policy.xray_threshold):
+        return False
+    # Who is read by CT, and may be let go there, depends on the rule-in threshold too.
+    named = certificate.ct_threshold, certificate.xray_rule_in
+    return certificate.ct_threshold is None or named == (policy.ct_threshold, policy.xray_rule_in)
 
 
 @dataclass(frozen=True)
@@ -166,11 +172,6 @@ class Outcome:
     ct_needed: BoolArray
     unreadable: BoolArray
     to_ct: BoolArray
-
-    @property
-    def ct_read(self) -> BoolArray:
-        """Sent to CT, and a CT answered."""
-        return self.to_ct & ~self.ct_needed & ~self.unreadable
 
 
 def xray_state(policy: Policy, probability: float | None) -> str:

@@ -18,7 +18,7 @@ from duoscan.audit.ledger import Book, beside
 from duoscan.audit.perturbation import MOST_IMAGES
 from duoscan.audit.result import Level
 from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
-from duoscan.audit.storage import Audited, read_shortcuts, write_audit
+from duoscan.audit.storage import Audited, Shortcuts, read_shortcuts, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
 from duoscan.files import write_text
@@ -129,6 +129,7 @@ def audit_command(
 
 
 def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle | None]:
+    shortcuts = _shortcuts(request)
     with _progress() as watcher:
         answers = _answers(request, watcher)
         kinds = [answers.modality] if answers else sorted({record.modality for record in request.table})
@@ -139,7 +140,7 @@ def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle |
         for kind in kinds:
             part = request.table.where(modality=kind)
             found, pairs = audit_data(part, watcher, workers=request.workers, seed=request.seed)
-            found += _shortcuts(request, kind)
+            found += [shortcuts.result] if shortcuts and shortcuts.modality is kind else []
             found += audit_answers(answers.rows, seed=request.seed) if answers else []
             if answers and answers.bundle and answers.tested:
                 found += audit_model(
@@ -160,11 +161,13 @@ def _answers(request: _Request, watcher: Watcher) -> Answers | None:
     return None
 
 
-def _shortcuts(request: _Request, kind: Modality) -> list[AuditResult]:
+def _shortcuts(request: _Request) -> Shortcuts | None:
     if request.shortcuts is None:
-        return []
-    modality, result = read_shortcuts(request.shortcuts)
-    return [result] if modality is kind else []
+        return None
+    found = read_shortcuts(request.shortcuts)
+    if any(record.modality is found.modality for record in request.table):
+        found.check_rows(request.table, request.shortcuts)
+    return found
 
 
 def _write(audited: Audited, copies: dict[Modality, Copies], out: Path, *, thumbnails: bool) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from duoscan.audit.ledger import Count
     from duoscan.evaluation.calibration import CalibrationResult
+    from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.inference.bundle import BundleInfo
 
 BUNDLE_SUFFIX = ".duoscan"
@@ -230,7 +231,6 @@ def command_line() -> str:
 
 
 def _show(evaluation: Evaluation, *, split: str) -> None:
-
     overall = evaluation.overall
     classes = ", ".join(f"{count} {name}" for name, count in overall.classes.items())
     point = evaluation.threshold_origin
@@ -244,6 +244,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         _calibration_line(overall.calibration),
     ]
     tables = [_table(METRIC_NAMES, evaluation.metrics, evaluation.baseline, "Covid against the rest")]
+    tables.append(_prevalence_table(overall.predictive_values))
     if evaluation.multiclass is not None:
         several = evaluation.multiclass
         names = {name: name.replace("_", " ") for name in several.metrics}
@@ -279,6 +280,16 @@ def _table(
         table.add_column(escape(column))
     for name, spoken in names.items():
         table.add_row(spoken, escape(_interval(metrics[name])), _number(baseline[name]))
+    return table
+
+
+def _prevalence_table(values: Sequence[PredictiveValues]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("prevalence", "PPV", "NPV", title="Where covid is as common as this", title_justify="left")
+    for one in values:
+        table.add_row(f"{one.prevalence:.0%}", escape(_interval(one.ppv)), escape(_interval(one.npv)))
     return table
 
 

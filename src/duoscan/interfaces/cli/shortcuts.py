@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.files import write_text
+from duoscan.audit.ledger import Book, beside
+from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
+from duoscan.interfaces.cli.evaluate import command_line
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
+from duoscan.terms import Split
 
 if TYPE_CHECKING:
     from duoscan.audit.result import AuditResult
@@ -33,6 +34,10 @@ RESULT_NAME = "shortcuts.json"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
 @click.option("--seed", default=0, show_default=True, help="Of folds, resamples and random labels.")
+@click.option(
+    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
+)
+@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
 def shortcuts_command(
     manifest: Path,
     *,
@@ -44,6 +49,8 @@ def shortcuts_command(
     overrides: tuple[str, ...],
     full: bool,
     seed: int,
+    ledger: Path | None,
+    new_test_set: bool,
 ) -> None:
     """Learn the classes from what should carry no sign of disease, and say how much of the skill is left.
 
@@ -51,16 +58,20 @@ def shortcuts_command(
     thumbnail, a grey histogram, and a control with random labels; also what a split by image adds, and what another
     source leaves. A frozen backbone with a logistic regression learns unless --full is given.
 
-    Measuring on the test part is a use of it.
+    Measuring on the test part is a use of it and counted as one, though not as a model tried.
     """
     table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
     changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     resolved = resolve_recipe(recipe, table, modality, changes)
     table = table.where(modality=resolved.modality)
+    tested = table.where(split=Split.TEST)
+    if len(tested):
+        kind = ", ".join([resolved.modality, *sorted(sources)])
+        book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
+        click.echo(f"{book.count_images(tested, '', kind).spoken}.")
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
-    document = {"modality": resolved.modality, "result": _plain(result.to_json())}
-    write_text(folder / RESULT_NAME, json.dumps(document, indent=1) + "\n")
+    write_shortcuts(Shortcuts(resolved.modality, result, rows_fingerprint(table)), folder / RESULT_NAME)
     console = table_console()
     for one in result.tables:
         console.print(_shown(one))
@@ -94,12 +105,3 @@ def _shown(table: Any) -> Any:
     for row in table.rows:
         shown.add_row(*row)
     return shown
-
-
-def _plain(value: Any) -> Any:
-    """``null`` for what is undefined; JSON knows no nan."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {key: _plain(held) for key, held in value.items()}
-    return [_plain(held) for held in value] if isinstance(value, list | tuple) else value

@@ -35,7 +35,7 @@ from duoscan.interfaces.cli.triage_phases import (
 )
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.predictions import write_predictions
-from duoscan.terms import Modality, Split
+from duoscan.terms import Modality
 from duoscan.triage.assumptions import read_assumptions
 from duoscan.triage.certify import Method, Models, Promise, Scope
 from duoscan.triage.policy import Policy, policy_toml, read_policy
@@ -147,7 +147,7 @@ def triage_command(
         read_phase(xray, Modality.CXR, manifest, calibration, book_at),
         read_phase(ct, Modality.CT, manifest, calibration, book_at),
     )
-    calibrating, test = (phase_patients(phases, part) for part in (Split.VAL, Split.TEST))
+    calibrating, test = phase_patients(phases, share_names=calibration is None)
     notes = [] if calibration or not any(phase.bundle for phase in phases) else [_MADE_HERE]
     if promise.scope == "joint" and ct_threshold is None and phases[1].bundle is None:
         notes.append(_CHOSEN_HERE)

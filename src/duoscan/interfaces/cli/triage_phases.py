@@ -96,6 +96,9 @@ def read_phase(
         Split.TEST: read_manifest(manifest).where(split=Split.TEST),
     }
     tables = {part: table.where(modality=modality) for part, table in tables.items()}
+    calibrating, measured = ({table.file(one).resolve() for one in table} for table in tables.values())
+    if shared := sorted(calibrating & measured):
+        raise InputError(f"{calibration}: {len(shared)} of its images are test images of {manifest}, e.g. {shared[0]}")
     count = book_at(manifest).count_images(tables[Split.TEST], bundle.digest, modality)
     rows = []
     for counts_as, table in tables.items():
@@ -110,12 +113,26 @@ def counted_in(ledger: Path | None, command: str, *, replaces: bool) -> Callable
     return lambda path: Book(ledger or beside(path), command, replaces=replaces)
 
 
-def phase_patients(phases: Sequence[Phase], part: Split) -> PatientScores:
-    """The patients of one part, from both phases.
+def phase_patients(phases: Sequence[Phase], *, share_names: bool) -> tuple[PatientScores, PatientScores]:
+    """The calibration and the test patients, from both phases.
+
+    Args:
+        phases: With their answers.
+        share_names: Whether a name means the same patient in both parts, as it does within a manifest or a table.
 
     Raises:
-        InputError: There are none.
+        InputError: A part has no rows, or a patient is in both.
     """
+    calibrating, test = (_patients_of(phases, part) for part in (Split.VAL, Split.TEST))
+    if share_names and (shared := sorted(set(calibrating.names) & set(test.names))):
+        raise InputError(
+            f"{len(shared)} patients calibrate and are measured as well, e.g. '{shared[0]}'; split by patient, and "
+            "give different patients different ids"
+        )
+    return calibrating, test
+
+
+def _patients_of(phases: Sequence[Phase], part: Split) -> PatientScores:
     rows = [row for phase in phases for row in phase.rows if row.split is part]
     if not rows:
         called = "calibration" if part is Split.VAL else "test"
@@ -144,12 +161,19 @@ def sources_of(phases: Sequence[Phase]) -> dict[str, str]:
 
 
 def judged(phase: Phase, threshold: float, audits: Sequence[Audited], setting: Setting) -> dict[str, Any]:
-    """The gate's verdict on the phase's own numbers on the test images."""
+    """The gate's verdict on the phase's own numbers on the test images.
+
+    Args:
+        phase: Of either modality.
+        threshold: For a table; a model's images are judged at its own point for single images.
+        audits: Folders of ``duoscan audit``.
+        setting: Of resamples.
+    """
     from duoscan.report.subject import Making, Part, Subject
     from duoscan.report.verdicts import judge_subject
 
     rows = tuple(row for row in phase.rows if row.split is Split.TEST)
-    origin = "bundle" if phase.bundle else "given"
+    threshold, origin = (phase.bundle.info.threshold, "bundle") if phase.bundle else (threshold, "given")
     making = Making((Part(phase.name, phase.bundle.info, ()),), "", {}, "") if phase.bundle else None
     subject = Subject(
         name=phase.name,

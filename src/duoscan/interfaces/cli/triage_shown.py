@@ -23,7 +23,8 @@ _ONE_DIGIT = {"missed_per_1000", "cts_avoided_per_100"}
 
 
 def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
-    """Print everything that is to be read before a policy is obeyed."""
+    """Print everything that is to be read before a policy is obeyed; what the gate says stands above the numbers."""
+    _show_verdicts(document["verdicts"])
     _show_policies(offers, choice, document)
     click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
@@ -35,15 +36,20 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     _show_waiting(document["waiting"], names)
     _show_comparison(document["comparison"])
     _show_abstention(document["abstention"])
-    for phase, verdict in document["verdicts"].items():
-        said = Verdict.from_json(verdict)
-        not_run = (f"not run: {', '.join(said.not_run)}",) if said.not_run else ()
-        click.echo(f"Verdict on the {_PHASES[phase]}: {'; '.join((said.level, *said.reasons, *not_run))}")
     for note in document["notes"]:
         click.echo(f"Note: {note}")
 
 
 _PHASES = {"xray": "X-ray model", "ct": "CT model"}
+
+
+def _show_verdicts(verdicts: dict[str, Any]) -> None:
+    said = {phase: Verdict.from_json(verdict) for phase, verdict in verdicts.items()}
+    for phase, one in said.items():
+        not_run = (f"not run: {', '.join(one.not_run)}",) if one.not_run else ()
+        click.echo(f"Verdict on the {_PHASES[phase]}: {'; '.join((one.level, *one.reasons, *not_run))}")
+    if not all(one.may_headline for one in said.values()):
+        click.echo("Measured, not to be quoted without these reasons:")
 
 
 def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@
 (function () {
   const data = JSON.parse(document.getElementById("triage-data").textContent);
   const TAIL = 0.025;
-  const ROUNDING = 1e-9; // α (n + 1) is often whole on paper and not in floats
+  const ROUNDING = 1e-9; // α (n + 1) is often whole on paper and not in floats, and (1 − α)ⁿ may be δ
   const initial = () => ({
     prevalence: data.prevalence, alpha: data.alpha, ct_harm: data.ct_harm, treat_from: data.treat_from,
     costs: { ...(data.costs || { miss: NaN, false_positive: NaN, xray: NaN, ct: NaN }) }, looked_at: data.chosen,
@@ -50,7 +50,7 @@
 
   function needed(alpha, delta) {
     return data.method === "exact"
-      ? Math.ceil(Math.log(delta) / Math.log1p(-alpha) - ROUNDING) : Math.ceil(1 / alpha - 1 - ROUNDING);
+      ? Math.ceil((Math.log(delta) + ROUNDING / 2) / Math.log1p(-alpha)) : Math.ceil(1 / alpha - 1 - ROUNDING);
   }
 
   // The largest threshold that keeps the promise, or why there is none. Scores ascend; null is minus infinity.
@@ -62,7 +62,7 @@
     let rank = Math.floor(alpha * (n + 1) + ROUNDING);
     if (data.method === "exact") {
       rank = 0;
-      while (rank <= n && binomialTail(rank, n, alpha) <= delta) rank++;
+      while (rank <= n && binomialTail(rank, n, alpha) <= delta * (1 + ROUNDING)) rank++;
     }
     const threshold = scores[rank - 1];
     return threshold === null ? { refusal: "the CT alone misses too many for this miss rate" } : { threshold };

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.audit.result import AuditResult, AuditTable, Level
+from duoscan.audit.result import AuditResult, AuditTable, Level, worst
 from duoscan.errors import ManifestError
 from duoscan.evaluation.intervals import Estimate, bootstrap, paired_difference
 from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
@@ -144,8 +144,8 @@ def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, se
         for name, (table, figures) in _comparisons(features, seed).items():
             tables.append(table)
             facts[name] = figures
-    worst = max((level for level, _ in judged), key=[Level.PASS, Level.WARN, Level.FAIL].index)
-    return AuditResult(NAME, TITLE, worst, tuple(reasons) or (_fine(measured),), facts, tuple(tables))
+    level = worst(level for level, _ in judged)
+    return AuditResult(NAME, TITLE, level, tuple(reasons) or (_fine(measured),), facts, tuple(tables))
 
 
 def _of_control(auroc: Estimate) -> tuple[Level, str]:
