@@ -71,7 +71,7 @@ class ImageFile:
 
     def refused(self, reason: str, decision: Decision = Decision.UNREADABLE) -> ImageFile:
         """The same without an answer, and why; the reason calls the file as its row does."""
-        named = reason.replace(str(self.path), self.row.path)
+        named = reason if reason.startswith(self.row.path) else reason.replace(str(self.path), self.row.path)
         return replace(self, row=refused(self.row, named, decision), pixels=None, answer=None)
 
     def failed(self, error: ImageError) -> ImageFile:
