@@ -189,8 +189,10 @@ class Predictor:
         """Read an image, where its pixels are not there yet, judge it, and make the model's input of it.
 
         Returns:
-            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused.
+            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused, or was before.
         """
+        if file.row.reason:
+            return file, None
         try:
             pixels = file.pixels or read_image(file.path)
             array = preprocess(pixels, self.bundle.info.contract)
