@@ -12,6 +12,7 @@ import pytest
 from highdicom.seg import segread
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom import results
 from duoscan.interfaces.dicom.maker import model_identity
 from duoscan.interfaces.dicom.presentation import outlines, presentation_states
 from duoscan.interfaces.dicom.results import ResultObject, parse_objects, write_results
@@ -180,6 +181,16 @@ def test_a_header_that_allows_no_object_does_not_stop_the_others(
     assert len({path.parent for path in written}) == 6
     assert said
     assert all("headers do not allow" in line and "CANARY" not in line for line in said)
+
+
+def test_an_object_that_cannot_be_saved_is_not_among_those_to_be_sent(
+    screened: Screened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(results._MAKERS, ResultObject.HEATMAP, lambda _study: iter([pydicom.Dataset()]))
+    said: list[str] = []
+    written = write_results(screened.answers, screened.screener, screened.maps, tmp_path, on_problem=said.append)
+    assert {path.name for path in written} == {"report.dcm"}
+    assert "no heatmap written" in said[0]
 
 
 @pytest.mark.parametrize("text", ["", ",", "sr,video"])
