@@ -99,12 +99,19 @@ class Access:
         ca_file: Certificates to trust in place of the system's.
         certificate: Our own, with its chain, where the other side asks for one.
         key: Its private key.
+
+    Raises:
+        InputError: A certificate comes without its key, or a key without its certificate.
     """
 
     authorization: str = field(default="", repr=False)
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("a certificate and its private key belong together; name both")
 
     @property
     def identity(self) -> tuple[str, str] | None:
@@ -118,7 +125,7 @@ class Access:
         Raises:
             InputError: Some of the three files are named, but not all.
         """
-        if not (self.ca_file or self.certificate or self.key):
+        if not (self.ca_file or self.certificate):
             return None
         if not (self.ca_file and self.certificate and self.key):
             raise InputError("TLS to a DICOM peer needs --ca-file, --certificate and --certificate-key")

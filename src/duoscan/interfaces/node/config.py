@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, field_validator
 
 from duoscan.errors import InputError
 from duoscan.interfaces.dicom.archives import Access, Destination, open_archive
@@ -91,9 +91,9 @@ class DestinationSection(_Section):
     )
     attempts: int = Field(default=8, ge=1, description="refusals of an object before its study is given up")
     auth_file: Path | None = Field(default=None, description="as --auth-file of duoscan screen")
-    ca_file: Path | None = Field(default=None, description="as --ca-file of duoscan screen")
-    certificate: Path | None = Field(default=None, description="as --certificate of duoscan screen")
-    key: Path | None = Field(default=None, description="as --certificate-key of duoscan screen")
+    ca_file: FilePath | None = Field(default=None, description="as --ca-file of duoscan screen")
+    certificate: FilePath | None = Field(default=None, description="as --certificate of duoscan screen")
+    key: FilePath | None = Field(default=None, description="as --certificate-key of duoscan screen")
 
     def open(self) -> Destination:
         """The destination; nothing is sent yet.
