@@ -163,7 +163,7 @@ def test_a_model_answers_a_manifest(
     target = file.parent if as_run else file
     result = run(target, tmp_path / "m.csv", "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert asked == {"bundle": file, "threshold": None}
+    assert asked == {"bundle": target, "threshold": None}
     assert "50 images" in result.output
     assert "P(covid) ≥ 0.25 (bundle)" in result.output
     assert read_predictions(tmp_path / "out" / "predictions.csv") == rows[:50]

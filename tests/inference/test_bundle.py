@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import BundleError
-from duoscan.inference.bundle import read_bundle, write_bundle
+from duoscan.inference.bundle import BUNDLE_NAME, read_bundle, write_bundle
 from duoscan.inference.shipped import load_bundle
 from duoscan.terms import Modality
 from stand_ins import brightness_graph, brightness_info
@@ -22,6 +22,14 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read.info == written.info
     assert read.graph == graph
     assert read.info.threshold == 0.5
+
+
+def test_a_run_folder_stands_for_its_bundle(tmp_path: Path) -> None:
+    written = write_bundle(tmp_path / BUNDLE_NAME, brightness_info(Modality.CT), brightness_graph())
+    assert read_bundle(tmp_path) == written
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match=r"empty/model\.duoscan: cannot be read"):
+        read_bundle(tmp_path / "empty")
 
 
 def test_equal_contents_give_equal_files(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,18 @@ def test_predict_writes_one_row_per_image(
     with Image.open(overlays[0]) as picture:
         assert picture.size == (64, 64)
     assert "not a medical device" in capsys.readouterr().out
+
+
+def test_predict_says_of_what_was_refused_before_it_was_read_why(
+    tmp_path: Path, brightness_bundles: dict[Modality, Path]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("inner.zip", b"PK")
+    out = tmp_path / "out.csv"
+    arguments = ("--modality", "ct", "--csv", out, "--bundle", brightness_bundles[Modality.CT])
+    assert run("predict", tmp_path / "all.zip", *arguments) == 1
+    (row,) = read_predictions(out)
+    assert row.reason == f"{tmp_path / 'all.zip'}/inner.zip: a zip inside a zip; unpack it first"
 
 
 def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,67 @@ def test_what_comes_is_not_trusted(
     with pytest.raises(TransferError, match=why) as caught:
         pacs.archive(**limits).fetch(STUDY, tmp_path)
     assert "CANARY" not in str(caught.value)
+
+
+class Deserter:
+    """A peer that ends the association once it has stored one object, or is asked anything."""
+
+    def __init__(self) -> None:
+        self.gone = threading.Event()
+        entity = AE("PACS")
+        entity.add_supported_context(Find)
+        entity.add_supported_context(CTImageStorage)
+        handlers = [(evt.EVT_C_STORE, self.store), (evt.EVT_C_FIND, self.find)]
+        self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+        self.archive = PeerArchive(Peer("PACS", "127.0.0.1", self.server.socket.getsockname()[1]), timeout_s=10)
+
+    def store(self, event: Any) -> int:
+        threading.Timer(0.2, self.leave, [event.assoc]).start()
+        return 0x0000
+
+    def find(self, event: Any) -> Iterator[tuple[int, pydicom.Dataset | None]]:
+        event.assoc.abort()
+        yield 0x0000, None
+
+    def leave(self, association: Any) -> None:
+        association.abort()
+        self.gone.set()
+
+    def await_it(self, _path: Path) -> None:
+        assert self.gone.wait(10)
+        time.sleep(0.2)  # until the abort is noticed on our side
+
+
+@pytest.fixture
+def deserter() -> Iterator[Deserter]:
+    running = Deserter()
+    yield running
+    running.server.shutdown()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    paths = [tmp_path / f"{number}.dcm" for number in range(1, 4)]
+    for number, path in enumerate(paths, start=1):
+        dataset(number).save_as(path, enforce_file_format=True)
+    return paths
+
+
+def test_what_was_not_sent_any_more_is_told(deserter: Deserter, files: list[Path]) -> None:
+    with pytest.raises(TransferError, match=r"2\.dcm: not sent.*1 more"):
+        deserter.archive.store(files, deserter.await_it)
+
+
+def test_a_peer_that_ends_the_association_over_a_query_is_taken_to_have_nothing(
+    deserter: Deserter, files: list[Path]
+) -> None:
+    assert deserter.archive.holds(files) == set()
+
+
+def test_a_file_that_is_no_dicom_is_named(deserter: Deserter, files: list[Path]) -> None:
+    files[1].write_bytes(b"no DICOM")
+    with pytest.raises(TransferError, match=r"2\.dcm: damaged DICOM file"):
+        deserter.archive.store(files)
 
 
 def test_a_connection_is_secured_on_both_sides(tmp_path: Path) -> None:

@@ -164,6 +164,13 @@ def test_the_command_finds_fetches_and_stores(
     assert "study 1 of 1: 4 instances" in said
 
 
+def test_a_picture_is_not_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "picture.png"
+    picture.write_bytes(b"PNG")
+    assert run(["pacs", "store", "NOBODY@127.0.0.1:1", str(picture)]) == 2
+    assert "picture.png; only such are stored" in capsys.readouterr().err
+
+
 def run(arguments: list[str]) -> int:
     with pytest.raises(SystemExit) as ended:
         main(arguments)

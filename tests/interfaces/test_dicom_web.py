@@ -292,6 +292,18 @@ def test_tls_to_a_dicom_peer_needs_all_three_files(tmp_path: Path) -> None:
         open_archive("PACS@127.0.0.1:104", Access(ca_file=tmp_path))
 
 
+def test_certificates_that_cannot_be_used_are_found_before_anything_is_screened(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    with pytest.raises(InputError, match="give PEM files that belong together"):
+        open_archive("PACS@127.0.0.1:104", Access("", empty, empty, empty))
+
+
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="name both"):
+        Access(certificate=tmp_path)
+
+
 def test_credentials_come_from_a_file_of_ours_or_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "auth"
     file.write_text("basic user:pass word\n", encoding="utf-8")

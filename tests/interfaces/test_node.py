@@ -339,7 +339,7 @@ def test_a_study_with_nothing_to_answer_is_not_reported(start: Any, archive: Arc
 
 
 def test_a_screening_that_kills_its_process_is_tried_again_then_given_up(
-    start: Any, archive: Archive, files: list[Path], monkeypatch: pytest.MonkeyPatch
+    start: Any, archive: Archive, files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("duoscan.interfaces.node.screening._FIRST_RETRY_S", 0.1)
     node = start(study__attempts=2)
@@ -360,6 +360,7 @@ def test_a_screening_that_kills_its_process_is_tried_again_then_given_up(
     assert failed.uid == bad
     assert failed.attempts == 2
     assert "process was lost" in failed.reason
+    assert list(Spool(tmp_path / "spool").staging.iterdir()) == []
 
 
 def test_a_screening_that_takes_too_long_is_stopped(

@@ -67,6 +67,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
         (MINIMAL + "[listen]\nae_title = 'much too long a title'\n", r"listen\.ae_title"),
         (MINIMAL + "[study]\nneed_ct = 'maybe'\n", r"study\.need_ct"),
         (MINIMAL.replace("@127.0.0.1", ""), r"destination\.address: .*write TITLE@host:port"),
+        (MINIMAL + "ca_file = 'not-there.pem'\n", r"destination\.ca_file: Path does not point to a file"),
         ('spool = "x"\n', "destination: Field required"),
         ("spool = ", "not a TOML file"),
     ],

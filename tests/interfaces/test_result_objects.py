@@ -12,6 +12,7 @@ import pytest
 from highdicom.seg import segread
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom import results
 from duoscan.interfaces.dicom.maker import model_identity
 from duoscan.interfaces.dicom.presentation import outlines, presentation_states
 from duoscan.interfaces.dicom.results import ResultObject, parse_objects, write_results
@@ -19,6 +20,7 @@ from duoscan.interfaces.dicom.shown import LEVEL, ShownPhase, regions, shown_pha
 from duoscan.interfaces.dicom.sources import ActivationKeeper, StudyResult, study_results
 from duoscan.interfaces.dicom.structured_report import structured_report
 from duoscan.interfaces.dicom.volume_objects import parametric_maps, segmentations
+from duoscan.manifest.frame_names import frame_path
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
@@ -180,6 +182,29 @@ def test_a_header_that_allows_no_object_does_not_stop_the_others(
     assert len({path.parent for path in written}) == 6
     assert said
     assert all("headers do not allow" in line and "CANARY" not in line for line in said)
+
+
+def test_maps_of_other_frames_are_other_objects(screened: Screened) -> None:
+    (shown, *_) = screened.shown(Modality.CT)
+
+    def uid(first: int) -> str:
+        images = tuple(
+            replace(image, instance=replace(image.instance, path=frame_path(image.instance.path, number)))
+            for number, image in enumerate(shown.images, start=first)
+        )
+        return str(parametric_maps(replace(shown, images=images))[0].SOPInstanceUID)
+
+    assert uid(1) == uid(1) != uid(2)
+
+
+def test_an_object_that_cannot_be_saved_is_not_among_those_to_be_sent(
+    screened: Screened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(results._MAKERS, ResultObject.HEATMAP, lambda _study: iter([pydicom.Dataset()]))
+    said: list[str] = []
+    written = write_results(screened.answers, screened.screener, screened.maps, tmp_path, on_problem=said.append)
+    assert {path.name for path in written} == {"report.dcm"}
+    assert "no heatmap written" in said[0]
 
 
 @pytest.mark.parametrize("text", ["", ",", "sr,video"])

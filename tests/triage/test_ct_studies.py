@@ -79,6 +79,7 @@ def test_a_white_slice_between_lung_is_answered_and_gas_far_below_is_not(screene
     case = only(screener.screen([tmp_path]))
     rows = {row.path.rsplit("/", 1)[-1]: row for row in case.ct.images}
     assert rows["white.dcm"].probability is not None
+    assert rows["white.dcm"].reason == ""
     assert rows["bowel.dcm"].decision == Decision.SET_ASIDE
     assert rows["bowel.dcm"].reason == "shows air away from the lungs"
 

@@ -14,7 +14,8 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
 from duoscan.inference import predictor
-from duoscan.inference.collect import PatientRules, collect
+from duoscan.inference.collect import PatientRules, collect, from_manifest
+from duoscan.manifest.readers.dicom_folder import from_dicom_folder
 from duoscan.terms import Decision, Modality
 from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener
@@ -57,6 +58,20 @@ def test_an_enhanced_ct_is_answered_as_its_slices_are(screener: Screener, study:
     assert case.ct.probability == plain.ct.probability
     assert case.ct.studies[0].series[0].step_mm == 3.0
     assert case.patient_id == plain.patient_id == "P1"
+
+
+def test_frames_that_a_manifest_names_are_answered_each_once(screener: Screener, study: Path, tmp_path: Path) -> None:
+    file = write_enhanced_ct(study, tmp_path / "one" / "volume.dcm")
+    manifest = from_dicom_folder(file.parent).manifest
+    case = only(screener.screen_found(from_manifest(manifest)))
+    assert [row.path for row in case.ct.images] == [f"volume.dcm#{number}" for number in (1, 2, 3, 4)]
+    assert told(case) == told(only(screener.screen([file])))
+    part = manifest.replace([manifest.records[1], manifest.records[2].model_copy(update={"path": "volume.dcm#9"})])
+    case = only(screener.screen_found(from_manifest(part)))
+    assert {row.path: row.reason for row in case.ct.images} == {
+        "volume.dcm#2": "",
+        "volume.dcm#9": "volume.dcm#9: holds 4 frames, no frame 9",
+    }
 
 
 def test_a_nifti_volume_is_answered_as_its_slices_are(screener: Screener, study: Path, tmp_path: Path) -> None:
@@ -111,7 +126,7 @@ def test_what_is_wrong_with_a_zip_is_a_row_that_names_it(screener: Screener, stu
     (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04")
     answers = screener.screen([archive, tmp_path / "broken.zip"])
     reasons = {row.path: row.reason for case in answers for row in case.unreadable}
-    assert "leads out of the zip" in reasons[f"{archive}/../out.dcm"]
+    assert reasons[f"{archive}/../out.dcm"].startswith(f"{archive}/../out.dcm: its name leads out of the zip")
     assert reasons[f"{archive}/notes.dcm"].startswith(f"{archive}/notes.dcm: not a DICOM image")
     assert "damaged zip" in reasons[str(tmp_path / "broken.zip")]
     # No reason names the folder where it was unpacked.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
 
-_RUN_BUNDLE, _RUN_MANIFEST = "model.duoscan", "manifest.csv"
+_RUN_MANIFEST = "manifest.csv"
 _MADE_WITH = {Split.TRAIN, Split.VAL}
 
 
@@ -67,7 +67,7 @@ def answer_by_model(manifest: Manifest, run: Path, book: Book, watcher: Watcher,
         BundleError: The bundle is damaged.
         InputError: No row is of the model's modality, or the test set is not the one that is locked.
     """
-    bundle = read_bundle(run / _RUN_BUNDLE if run.is_dir() else run)
+    bundle = read_bundle(run)
     table = manifest.where(modality=bundle.info.modality)
     has_test = any(record.split is Split.TEST for record in table)
     tested = table.where(split=Split.TEST) if has_test else table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
-from duoscan.manifest.dicom_geometry import MAX_FRAMES, frame_count, frame_view
+from duoscan.manifest.dicom_geometry import MAX_FRAMES, PLAIN_NAMES, frame_count, frame_view
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _GROUPED = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-
-# What a plain image calls differently; the frame's own values go where every reader looks for them.
-_TOP_NAMES = {
-    "FrameType": "ImageType",
-    "FrameAcquisitionNumber": "AcquisitionNumber",
-    "TemporalPositionIndex": "TemporalPositionIdentifier",
-}
 
 
 def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
@@ -48,7 +41,8 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
         raise UnreadableImageError(f"{path}: holds {frames} frames, no frame {wanted}")
     if frames == 1 and not any(keyword in dataset for keyword in _GROUPED):
         return dataset
-    own = {_TOP_NAMES.get(keyword, keyword): value for keyword, value in frame_view(dataset, wanted).items()}
+    # Where every reader looks for them.
+    own = {PLAIN_NAMES.get(keyword, keyword): value for keyword, value in frame_view(dataset, wanted).items()}
     if frames > 1 and "PixelData" in dataset:
         own |= {"NumberOfFrames": 1, "PixelData": _pixels_of(dataset, wanted, frames, path)}
     return _with(dataset, own)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".duoscan"
+BUNDLE_NAME = "model.duoscan"
+"""The bundle in the folder of a run."""
 GRAPH_MEMBER = "model.onnx"
 INFO_MEMBER = "bundle.json"
 MAX_GRAPH_BYTES = 512 * 2**20
@@ -169,9 +171,14 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
 def read_bundle(path: Path) -> Bundle:
     """Read and check a bundle.
 
+    Args:
+        path: The file, or the folder of the run that made it.
+
     Raises:
         BundleError: The file is missing, damaged, altered, or of a format this version does not know.
     """
+    if path.is_dir():
+        path = path / BUNDLE_NAME
     try:
         content = read_bytes(path, limit=MAX_GRAPH_BYTES)
     except InputError as error:

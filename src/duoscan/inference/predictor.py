@@ -71,7 +71,7 @@ class ImageFile:
 
     def refused(self, reason: str, decision: Decision = Decision.UNREADABLE) -> ImageFile:
         """The same without an answer, and why; the reason calls the file as its row does."""
-        named = reason.replace(str(self.path), self.row.path)
+        named = reason if reason.startswith(self.row.path) else reason.replace(str(self.path), self.row.path)
         return replace(self, row=refused(self.row, named, decision), pixels=None, answer=None)
 
     def failed(self, error: ImageError) -> ImageFile:
@@ -189,8 +189,10 @@ class Predictor:
         """Read an image, where its pixels are not there yet, judge it, and make the model's input of it.
 
         Returns:
-            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused.
+            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused, or was before.
         """
+        if file.row.reason:
+            return file, None
         try:
             pixels = file.pixels or read_image(file.path)
             array = preprocess(pixels, self.bundle.info.contract)

@@ -119,7 +119,7 @@ class _Run:
         """Judge and answer these slices, and let go of their pixels."""
         for start in range(0, len(places), _BATCH):
             batch = places[start : start + _BATCH]
-            prepared = list(self.pool.map(self.predictor.prepare, [self.files[place] for place in batch]))
+            prepared = list(self.pool.map(self.predictor.prepare, [_unset(self.files[place]) for place in batch]))
             for place, file in zip(batch, self.predictor.answered(prepared), strict=True):
                 self.on_image(file)
                 self.files[place] = replace(file, pixels=None, answer=None)
@@ -151,6 +151,11 @@ class _Run:
 
     def _set_aside(self, place: int, why: str) -> None:
         self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
+
+
+def _unset(file: ImageFile) -> ImageFile:
+    """The slice without the reason for which it was set aside first."""
+    return replace(file, row=replace(file.row, reason=""))
 
 
 def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, str | None]:

@@ -1,1 +1,1 @@
-"""Thin shells around the package: the command line."""
+"""Thin shells around the package: the command line, DICOM and FHIR, the node."""

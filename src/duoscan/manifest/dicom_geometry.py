@@ -34,15 +34,15 @@ _GROUPS = {
     "FrameVOILUTSequence": ("WindowCenter", "WindowWidth", "VOILUTFunction"),
 }
 
-# What the top of a plain image calls differently.
-_PLAIN_NAMES = {
+PLAIN_NAMES = {
     "FrameType": "ImageType",
     "FrameAcquisitionNumber": "AcquisitionNumber",
     "TemporalPositionIndex": "TemporalPositionIdentifier",
 }
+"""What the top of a plain image calls differently."""
 
 # What may be wrong without making the image wrong.
-_REMARKS = frozenset({"SliceThickness", "ConvolutionKernel", *_PLAIN_NAMES, *_PLAIN_NAMES.values()})
+_REMARKS = frozenset({"SliceThickness", "ConvolutionKernel", *PLAIN_NAMES, *PLAIN_NAMES.values()})
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def frame_view(dataset: Dataset, number: int) -> dict[str, Any]:
                 }
     for keywords in _GROUPS.values():
         for keyword in keywords:
-            plain = _PLAIN_NAMES.get(keyword, keyword)
+            plain = PLAIN_NAMES.get(keyword, keyword)
             if keyword not in found and plain in dataset:
                 found[keyword] = _stated(dataset, plain)
     return found

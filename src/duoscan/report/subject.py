@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes
-from duoscan.inference.bundle import SUFFIX, BundleInfo, read_bundle
+from duoscan.inference.bundle import BUNDLE_NAME, SUFFIX, BundleInfo, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.crossing import crossing_problems, splits_of_units
 from duoscan.manifest.table import read_manifest
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 OnImage = Callable[[int], None]
 """Called after each answered image with how many there are."""
 
-_BUNDLE = "model.duoscan"
 _PREDICTIONS = "predictions-test.csv"
 _FOLD = re.compile(r"fold-(\d+)")
 
@@ -156,13 +155,13 @@ def _read(target: Path, manifest: Path | None, seed: int, on_image: OnImage) -> 
         )
     if target.is_file():
         return _read_table(target, seed)
-    if (target / _BUNDLE).exists():
+    if (target / BUNDLE_NAME).exists():
         return _read_run(target, manifest, seed, on_image)
     if (target / _PREDICTIONS).exists():
         return _read_folds(target, manifest, seed)
     if (target / "run.json").exists():
         raise InputError(f"{target}: the run is not finished; repeat its 'duoscan train' command, which takes it up")
-    raise InputError(f"{target}: holds neither {_BUNDLE} nor {_PREDICTIONS}; name a run folder of 'duoscan train'")
+    raise InputError(f"{target}: holds neither {BUNDLE_NAME} nor {_PREDICTIONS}; name a run folder of 'duoscan train'")
 
 
 def _read_table(table: Path, seed: int) -> Subject:
@@ -184,7 +183,7 @@ def _read_table(table: Path, seed: int) -> Subject:
 
 
 def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage) -> Subject:
-    bundle = read_bundle(run / _BUNDLE)
+    bundle = read_bundle(run / BUNDLE_NAME)
     own = _records(run / "manifest.csv")
     asked = own if manifest is None else _records(manifest).where(modality=bundle.info.modality)
     split = _test_part({record.split for record in asked}, manifest or run / "manifest.csv")
@@ -222,7 +221,7 @@ def _read_folds(run: Path, manifest: Path | None, seed: int) -> Subject:
     if manifest is not None:
         raise InputError(f"{run}: a cross-validation has no single model to answer {manifest}; leave --manifest out")
     folds = sorted(
-        (path for path in run.iterdir() if _FOLD.fullmatch(path.name) and (path / _BUNDLE).exists()),
+        (path for path in run.iterdir() if _FOLD.fullmatch(path.name) and (path / BUNDLE_NAME).exists()),
         key=lambda path: int(path.name.removeprefix("fold-")),
     )
     if not folds:
@@ -269,7 +268,7 @@ def _answer(bundle: Bundle, tested: Manifest, on_image: OnImage, origin: Path) -
 def _making(run: Path, folders: Sequence[Path]) -> Making:
     parts = []
     for folder in folders:
-        info = read_bundle(folder / _BUNDLE).info
+        info = read_bundle(folder / BUNDLE_NAME).info
         parts.append(Part("model" if folder == run else folder.name, info, tuple(_learnings(folder, info))))
     environment = folders[0] / "environment.json"
     try:

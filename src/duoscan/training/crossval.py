@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duoscan.inference.bundle import BUNDLE_NAME
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.splits import grouped_folds
 from duoscan.predictions import write_predictions
 from duoscan.terms import Split
-from duoscan.training.run import BUNDLE_NAME, train
+from duoscan.training.run import train
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -34,7 +34,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
 from duoscan.files import write_text
 from duoscan.imaging.preprocess import normalise
-from duoscan.inference.bundle import Bundle, BundleInfo, Provenance, write_bundle
+from duoscan.inference.bundle import BUNDLE_NAME, Bundle, BundleInfo, Provenance, write_bundle
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
 from duoscan.terms import Split
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from duoscan.training.recipe import Recipe
 
 PARITY_IMAGES = 16
-BUNDLE_NAME = "model.duoscan"
 
 
 def train(

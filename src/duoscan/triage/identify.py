@@ -15,7 +15,7 @@ from duoscan.imaging.reader import is_dicom, read_image
 from duoscan.inference.collect import FoundImage, folder_patient
 from duoscan.inference.predictor import ImageFile
 from duoscan.manifest.dicom_geometry import MAX_FRAMES, Plane
-from duoscan.manifest.frame_names import frame_path
+from duoscan.manifest.frame_names import frame_path, split_frame
 from duoscan.manifest.series import SeriesImage
 from duoscan.predictions import Prediction
 from duoscan.terms import Decision, Modality
@@ -91,14 +91,18 @@ def _with_header(row: Prediction, found: FoundImage, header: DicomHeader) -> Pre
 def _images_of(
     file: ImageFile, header: DicomHeader, why_not: str | None, modality: Modality | None, *, check_quality: bool
 ) -> list[Identified]:
-    """The images of a DICOM file; what is set aside keeps its modality, so that it is listed with its study."""
-    if header.frames > MAX_FRAMES:
-        why = f"{file.path}: claims {header.frames} frames; at most {MAX_FRAMES} are read"
-        return [Identified(replace(file, row=replace(file.row, modality=modality)).refused(why), modality)]
+    """The images of a DICOM file, or the frame that its path names, as those of a manifest do.
+
+    What is set aside keeps its modality, so that it is listed with its study.
+    """
+    _, named = split_frame(file.path)
+    if why := _why_no_frame(header, named):
+        known = replace(file, row=replace(file.row, modality=modality))
+        return [Identified(known.refused(f"{file.path}: {why}"), modality)]
     identified = []
-    for number, plane in enumerate(header.planes, start=1):
-        image = file
-        if header.frames > 1:
+    for number in range(1, header.frames + 1) if named is None else [named]:
+        image, plane = file, header.planes[number - 1]
+        if header.frames > 1 and named is None:
             image = ImageFile(frame_path(file.path, number), replace(file.row, path=f"{file.row.path}#{number}"))
         if why_not is None and modality is None:
             identified.append(_with_modality(image, None, check_quality=check_quality))
@@ -110,6 +114,14 @@ def _images_of(
         slice_ = _slice(image, header, number, plane, aside) if modality is Modality.CT else None
         identified.append(Identified(image, modality, slice_, header.study_date))
     return identified
+
+
+def _why_no_frame(header: DicomHeader, named: int | None) -> str | None:
+    if header.frames > MAX_FRAMES:
+        return f"claims {header.frames} frames; at most {MAX_FRAMES} are read"
+    if named is not None and named > header.frames:
+        return f"holds {header.frames} frames, no frame {named}"
+    return None
 
 
 def _slices_of(volume: ImageFile, planes: tuple[Plane, ...]) -> list[Identified]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.errors import InputError
 from duoscan.interfaces.dicom.archives import Access
 from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
 
@@ -42,6 +41,4 @@ def access_of(
         InputError: There are no credentials in the file or the environment variable, others can read the file, or a
             certificate comes without its key.
     """
-    if (certificate is None) != (certificate_key is None):
-        raise InputError("--certificate and --certificate-key belong together; name both")
     return Access(read_authorization(auth_file), ca_file, certificate, certificate_key)

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from duoscan.inference.bundle import BundleInfo
 
 BUNDLE_SUFFIX = ".duoscan"
-RUN_BUNDLE = "model.duoscan"
 ALL_SPLITS = "all"
 NO_SPLIT = "not stated"
 # As plain text: click shows members of an enumeration by their names, which are not the words in files.
@@ -171,7 +170,7 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
     from duoscan.inference.predictor import predict_manifest
     from duoscan.manifest.table import read_manifest
 
-    bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
+    bundle = read_bundle(target)
     table = read_manifest(manifest).where(modality=bundle.info.modality)
     taken = _chosen_split({record.split for record in table}, split)
     if taken not in {ALL_SPLITS, NO_SPLIT}:

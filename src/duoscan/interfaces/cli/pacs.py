@@ -96,6 +96,8 @@ def store_command(
     from duoscan.imaging.reader import is_dicom
 
     named = [path for path in paths if path.is_file()]
+    if strange := [str(path) for path in named if not is_dicom(path)]:
+        raise InputError(f"no DICOM file: {', '.join(strange)}; only such are stored")
     inside = [one for path in paths if path.is_dir() for one in sorted(path.rglob("*")) if one.is_file()]
     files = named + [path for path in inside if is_dicom(path)]
     if not files:

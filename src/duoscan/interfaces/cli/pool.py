@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from duoscan.inference.bundle import Bundle
     from duoscan.training.recipe import Recipe
 
-RUN_BUNDLE = "model.duoscan"
-
 
 @click.command("pool")
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
@@ -42,13 +40,13 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     which spoke of the old way), aggregation.json with every candidate, and predictions-val.csv.
     """
     check_can_train()
-    from duoscan.inference.bundle import read_bundle, write_bundle
+    from duoscan.inference.bundle import BUNDLE_NAME, read_bundle, write_bundle
     from duoscan.training.data import usable_records
     from duoscan.training.studies import pool_studies
 
     if out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; name another one")
-    bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
+    bundle = read_bundle(target)
     recipe = _recipe(bundle, aggregation, seed)
     table = read_manifest(manifest)
     check_no_patient_crosses(table)
@@ -61,7 +59,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     out.mkdir(parents=True, exist_ok=True)
     pooled.write(out)
     fields = pooled.info(bundle.info, recipe) | {"policy": None, "verdict": None}
-    written = write_bundle(out / RUN_BUNDLE, bundle.info.model_copy(update=fields), pooled.graph)
+    written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph)
     show_choice(pooled.choice.to_json())
     used = table.where(modality=recipe.modality, sources=recipe.data.sources or None)
     if used.fingerprint() != bundle.info.provenance.data_fingerprint:

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from duoscan.audit.storage import Audited
     from duoscan.evaluation.operating import Setting
 
-RUN_BUNDLE = "model.duoscan"
-
 
 @dataclass(frozen=True)
 class Phase:
@@ -88,7 +86,7 @@ def read_phase(
         return Phase(target.name, modality, rows, None, count)
     if manifest is None:
         raise InputError(f"{target} is a model; name the images it shall answer with --manifest")
-    bundle = read_bundle(target / RUN_BUNDLE if target.is_dir() else target)
+    bundle = read_bundle(target)
     if bundle.info.modality is not modality:
         raise InputError(f"{target} answers {bundle.info.modality.spoken}; here a {modality.spoken} model is needed")
     tables = {

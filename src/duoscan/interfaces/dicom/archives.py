@@ -99,12 +99,19 @@ class Access:
         ca_file: Certificates to trust in place of the system's.
         certificate: Our own, with its chain, where the other side asks for one.
         key: Its private key.
+
+    Raises:
+        InputError: A certificate comes without its key, or a key without its certificate.
     """
 
     authorization: str = field(default="", repr=False)
     ca_file: Path | None = None
     certificate: Path | None = None
     key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("a certificate and its private key belong together; name both")
 
     @property
     def identity(self) -> tuple[str, str] | None:
@@ -118,7 +125,7 @@ class Access:
         Raises:
             InputError: Some of the three files are named, but not all.
         """
-        if not (self.ca_file or self.certificate or self.key):
+        if not (self.ca_file or self.certificate):
             return None
         if not (self.ca_file and self.certificate and self.key):
             raise InputError("TLS to a DICOM peer needs --ca-file, --certificate and --certificate-key")
@@ -178,6 +185,11 @@ class Archive(Destination, Protocol):
         """
 
 
+def is_web_address(text: str) -> bool:
+    """Whether a person names a DICOMweb service, and no DICOM peer."""
+    return text.lower().startswith(("https://", "http://"))
+
+
 def open_archive(
     text: str,
     access: Access = ANONYMOUS,
@@ -194,10 +206,10 @@ def open_archive(
         move_port: Port of ours that a DICOM peer sends to, for C-MOVE in place of C-GET.
 
     Raises:
-        InputError: It is neither, or credentials would travel in clear.
+        InputError: It is neither, credentials would travel in clear, or the certificates cannot be used.
         MissingExtraError: The extra [dicom] is not installed.
     """
-    if re.match(r"https?://", text, re.IGNORECASE):
+    if is_web_address(text):
         from duoscan.interfaces.dicom.web import WebArchive
 
         return WebArchive(text, access, limits)
@@ -207,7 +219,10 @@ def open_archive(
         peer = Peer.parse(text)
     except InputError as error:
         raise InputError(f"{error}, or the https:// address of a DICOMweb service") from error
-    return PeerArchive(peer, limits, tls=access.tls, move_port=move_port)
+    tls = access.tls
+    if tls is not None:
+        tls.client_context()  # now, and not when everything is screened
+    return PeerArchive(peer, limits, tls=tls, move_port=move_port)
 
 
 def check_uid(uid: str) -> str:

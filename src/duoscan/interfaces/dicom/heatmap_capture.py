@@ -45,7 +45,7 @@ def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
         coordinate_system="PATIENT",
         series_instance_uid=result_uid(str(source.StudyInstanceUID), "captures", digest),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=result_uid(str(source.SOPInstanceUID), *_frame(image), "capture", digest),
+        sop_instance_uid=result_uid(*image.identity, "capture", digest),
         instance_number=number,
         manufacturer=MANUFACTURER,
         pixel_spacing=(spacing[0], spacing[1]) if len(spacing) == 2 and min(spacing) > 0 else None,
@@ -58,10 +58,6 @@ def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
     made.BurnedInAnnotation = "NO"
     made.BodyPartExamined = "CHEST"  # a part that is not one of a pair needs no laterality (PS3.3 C.7.3.1)
     return made
-
-
-def _frame(image: ShownImage) -> tuple[str, ...]:
-    return () if image.instance.frame is None else (f"frame {image.instance.frame}",)
 
 
 def _reference(image: ShownImage) -> Dataset:

@@ -141,9 +141,10 @@ def _write_study(
             continue
         try:
             for number, made in enumerate(_MAKERS[kind](study), start=1):
-                written.append(folder / _FILES[kind].format(number))
-                made.save_as(written[-1], enforce_file_format=True)
-                entries.append(_entry(kind, written[-1], made))
+                path = folder / _FILES[kind].format(number)
+                made.save_as(path, enforce_file_format=True)
+                written.append(path)
+                entries.append(_entry(kind, path, made))
         except _UNUSABLE as error:
             failed.append((kind, type(error).__name__))
     document = study_document(

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from duoscan.errors import InputError, MissingExtraError, TransferError, UnreachableError
+from duoscan.errors import ImageError, InputError, MissingExtraError, TransferError, UnreachableError
+from duoscan.manifest.dicom_header import dicom_errors
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
@@ -81,24 +82,19 @@ def send_files(
 
     Raises:
         UnreachableError: The peer cannot be reached or refuses the association.
-        TransferError: The peer did not store a file. All others were sent nevertheless, unless the peer fell silent.
+        TransferError: One is no DICOM file, and nothing was sent; or the peer did not store one. All others were sent
+            nevertheless, unless the peer fell silent or ended the association.
         MissingExtraError: pynetdicom is not installed.
     """
-    from pydicom import dcmread
-
-    with quiet:
-        datasets = [dcmread(path) for path in paths]
-    contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in datasets)
+    contexts = dict.fromkeys(map(_context_of, paths))
     association = associate(peer, contexts, timeout_s, tls)
     refused = []
     try:
-        for path, dataset in zip(paths, datasets, strict=True):
-            if reason := _store(association, dataset):
+        for path in paths:
+            if reason := _store(association, path):
                 refused.append(f"{path.name}: {reason}")
             else:
                 on_stored(path)
-            if not association.is_established:
-                break
     finally:
         association.release()
     if refused:
@@ -181,12 +177,34 @@ def associate(
     return association
 
 
-def _store(association: Any, dataset: Dataset) -> str:
+def _context_of(path: Path) -> tuple[str, str]:
+    """SOP class and transfer syntax of a file.
+
+    Raises:
+        TransferError: It is no DICOM file.
+    """
+    from pydicom import dcmread
+
+    try:
+        with dicom_errors(path):
+            header = dcmread(path, stop_before_pixels=True)
+            return header.SOPClassUID, header.file_meta.TransferSyntaxUID
+    except ImageError as error:
+        raise TransferError(str(error)) from error
+
+
+def _store(association: Any, path: Path) -> str:
     """Why the peer did not store it; empty where it did."""
+    from pydicom import dcmread
+
+    with quiet:
+        dataset = dcmread(path)
     try:
         status = association.send_c_store(dataset).get("Status")
     except ValueError as error:  # the peer took no context for this kind of object
         return f"the peer does not accept it ({error}); see its configuration"
+    except RuntimeError:  # there is no association any more
+        return "not sent, the association had ended; see the peer's log and send again"
     if status == _SUCCESS or status in _WARNINGS:
         return ""
     code = "no answer" if status is None else f"status 0x{status:04X}"
@@ -202,7 +220,7 @@ def _has(association: Any, header: Dataset) -> bool:
         setattr(query, key, header.get(key, ""))
     try:
         answers = list(association.send_c_find(query, STUDY_ROOT_FIND))
-    except ValueError:  # the peer took no context for queries
+    except (ValueError, RuntimeError):  # the peer took no context for queries, or ended the association over one
         return False
     found = [identifier for _, identifier in answers if identifier is not None]
     return any(str(one.get("SOPInstanceUID", "")) == str(header.SOPInstanceUID) for one in found)

@@ -47,6 +47,12 @@ class ShownImage:
         """The image's data set without pixels."""
         return self.instance.header
 
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells the image from all others: SOPInstanceUID, and the number of the frame of several."""
+        frame = self.instance.frame
+        return (str(self.header.SOPInstanceUID), *(() if frame is None else (f"frame {frame}",)))
+
     @cached_property
     def evidence(self) -> NDArray[np.float32]:
         """The activation in the frame of the image, shape (H, W), in logits; 0 where the model saw nothing."""

@@ -154,7 +154,7 @@ def _series_uid(images: Sequence[ShownImage], bundle: Bundle, kind: str) -> str:
 
 
 def _uid(images: Sequence[ShownImage], bundle: Bundle, kind: str) -> str:
-    return result_uid(*(str(image.header.SOPInstanceUID) for image in images), kind, bundle.digest)
+    return result_uid(*(part for image in images for part in image.identity), kind, bundle.digest)
 
 
 def _as_slices(images: Sequence[ShownImage]) -> list[Dataset]:

@@ -6,10 +6,10 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, field_validator
 
 from duoscan.errors import InputError
-from duoscan.interfaces.dicom.archives import Access, Destination, open_archive
+from duoscan.interfaces.dicom.archives import Access, Destination, is_web_address, open_archive
 from duoscan.interfaces.dicom.credentials import read_authorization
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, ResultObject
 from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, Peer
@@ -78,10 +78,6 @@ class ModelsSection(_Section):
     check_quality: bool = True
 
 
-def _is_web(address: str) -> bool:
-    return address.lower().startswith(("https://", "http://"))
-
-
 class DestinationSection(_Section):
     """Where results go."""
 
@@ -91,9 +87,9 @@ class DestinationSection(_Section):
     )
     attempts: int = Field(default=8, ge=1, description="refusals of an object before its study is given up")
     auth_file: Path | None = Field(default=None, description="as --auth-file of duoscan screen")
-    ca_file: Path | None = Field(default=None, description="as --ca-file of duoscan screen")
-    certificate: Path | None = Field(default=None, description="as --certificate of duoscan screen")
-    key: Path | None = Field(default=None, description="as --certificate-key of duoscan screen")
+    ca_file: FilePath | None = Field(default=None, description="as --ca-file of duoscan screen")
+    certificate: FilePath | None = Field(default=None, description="as --certificate of duoscan screen")
+    key: FilePath | None = Field(default=None, description="as --certificate-key of duoscan screen")
 
     def open(self) -> Destination:
         """The destination; nothing is sent yet.
@@ -103,14 +99,12 @@ class DestinationSection(_Section):
             MissingExtraError: The extra [dicom] is not installed.
         """
         access = Access(read_authorization(self.auth_file), self.ca_file, self.certificate, self.key)
-        if not _is_web(self.address) and access.tls is not None:
-            access.tls.client_context()  # now, and not at the first report
         return open_archive(self.address, access)
 
     @field_validator("address")
     @classmethod
     def _check_address(cls, address: str) -> str:
-        if not _is_web(address):
+        if not is_web_address(address):
             try:
                 Peer.parse(address)
             except InputError as error:

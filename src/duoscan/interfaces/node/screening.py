@@ -69,6 +69,7 @@ class Screening:
         except (ScreeningError, OSError) as error:
             if self._process.is_closed:
                 return False  # the node is being stopped; the study is due again at the next start
+            self._spool.clear_staging()
             self._failed(study, str(error))
         else:
             self._finish(study, case.image_set, Delivery.WAITING)

@@ -7,7 +7,7 @@
         key                   secret of the hashes in the log
         lock                  held by the running node
         incoming/             objects half received; emptied on start
-        staging/              results half made; emptied on start
+        staging/              results half made; emptied on start, and after a screening that failed
         studies/<study>/<object>.dcm
         results/<study>/<set of images>/
 """
@@ -65,13 +65,16 @@ class Spool:
     def prepare(self) -> None:
         """Make the folders and remove what was left half done; call it under :meth:`lock`."""
         for folder in (self._incoming, self.staging):
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(mode=_PRIVATE)
+            _empty(folder)
         for folder in (self.root / "studies", self.root / "results"):
             folder.mkdir(mode=_PRIVATE, exist_ok=True)
         if not self._key.exists():
             write_new_key(self._key)
         sync(self.root)
+
+    def clear_staging(self) -> None:
+        """Remove what a screening that failed left half made; not while one is under way."""
+        _empty(self.staging)
 
     @property
     def _key(self) -> Path:
@@ -160,6 +163,11 @@ class Spool:
         """Remove the files of a study and its results."""
         for folder in (self.root / "studies" / study, self.root / "results" / study):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=_PRIVATE, exist_ok=True)
 
 
 def sync(path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duoscan.inference.bundle import BUNDLE_NAME
 from duoscan.inference.predictor import predict_manifest
 from duoscan.terms import Split
-from duoscan.training.run import BUNDLE_NAME, train
+from duoscan.training.run import train
 from duoscan.training.shortcuts.audit import CONTROL, Scores
 from duoscan.training.shortcuts.features import BORDERS, THUMBNAIL, WHOLE
 from duoscan.training.shortcuts.learned import dealt_anew, reference_of
