@@ -122,7 +122,7 @@ class Deserter:
         entity.add_supported_context(CTImageStorage)
         handlers = [(evt.EVT_C_STORE, self.store), (evt.EVT_C_FIND, self.find)]
         self.server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
-        self.archive = PeerArchive(Peer("PACS", "127.0.0.1", self.server.socket.getsockname()[1]), timeout_s=10)
+        self.archive = PeerArchive(Peer("PACS", "127.0.0.1", self.server.socket.getsockname()[1]), timeout_s=3)
 
     def store(self, event: Any) -> int:
         threading.Timer(0.2, self.leave, [event.assoc]).start()
