@@ -17,6 +17,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from duoscan.errors import InputError, TransferError
+from duoscan.interfaces.cli import main
 from duoscan.interfaces.dicom.archives import Access, Limits, StudyQuery, open_archive
 from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
 from duoscan.interfaces.dicom.web import REPETITIONS, WebArchive
@@ -217,6 +218,20 @@ def test_a_service_that_never_ends_is_left(service: Service, tmp_path: Path) -> 
     with pytest.raises(TransferError, match="took more than 0.1 s"):
         service.archive(seconds=0.1).fetch(STUDY, tmp_path)
     assert stopped.wait(20)
+
+
+@pytest.mark.parametrize(("count", "code"), [(999, 0), (1000, 1), (1001, 1)])
+def test_a_list_that_may_be_cut_says_so(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int, code: int
+) -> None:
+    studies = [{"0020000D": {"vr": "UI", "Value": [f"{STUDY}.{number}"]}} for number in range(count)]
+    service.answers = [said(json.dumps(studies).encode())]
+    found = tmp_path / "found.json"
+    with pytest.raises(SystemExit) as ended:
+        main(["pacs", "find", service.url, "--json", str(found)])
+    assert int(ended.value.code or 0) == code
+    assert len(json.loads(found.read_text())) == min(count, 1000)
+    assert ("1000 studies are shown" in capsys.readouterr().err) == bool(code)
 
 
 def test_storing_again_after_an_error_sends_the_file_again(service: Service, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_of, access_options
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.dicom.archives import FoundStudy, StudyQuery, open_archive
+from duoscan.interfaces.dicom.archives import NO_LIMITS_CHANGED, FoundStudy, StudyQuery, open_archive
 
 
 @click.group("pacs")
@@ -42,12 +43,24 @@ def find_command(
     certificate: Path | None,
     certificate_key: Path | None,
 ) -> None:
-    """List the studies that match; the table names patients by PatientID."""
+    """List the studies that match; the table names patients by PatientID.
+
+    \b
+    Exit code: 0 all are listed; 1 the list is as long as it may be, and others may match; 2 the command itself was
+    wrong, or the archive did not answer.
+    """
     query = StudyQuery(patient_id=patient, date=date, modality=modality.upper())
     found = open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key)).find(query)
     if json_out is not None:
         write_text(json_out, json.dumps([asdict(study) for study in found], indent=1) + "\n")
     _show(found)
+    if len(found) >= NO_LIMITS_CHANGED.studies:
+        click.echo(
+            f"duoscan: {len(found)} studies are shown, the most of one query, and others may match; "
+            "narrow it by --patient, --date or --modality",
+            err=True,
+        )
+        sys.exit(1)
 
 
 @pacs_command.command("fetch")
