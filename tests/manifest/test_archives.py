@@ -66,6 +66,22 @@ def test_links_are_no_files(tmp_path: Path) -> None:
     assert "a link or device" in str(outcome(path, tmp_path / "out")["link.dcm"])
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_of_files_with_one_name_the_first_is_taken(tmp_path: Path) -> None:
+    """Rows are told apart by names, and ``\\a`` and ``\\b`` are shown alike."""
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (("x.dcm", b"1"), ("x.dcm", b"2"), ("x.dcm", b"3"), ("\a.dcm", b"4"), ("\b.dcm", b"5")):
+            archive.writestr(name, content)
+    found = unpack(path, tmp_path / "out")
+    assert [one.path.read_bytes() for one in found if one.path] == [b"4", b"1"]
+    assert [(one.name, "has the same name" in one.refusal) for one in found if not one.path] == [
+        ("\N{REPLACEMENT CHARACTER}.dcm", True),
+        ("x.dcm", True),
+        ("x.dcm", True),
+    ]
+
+
 def test_no_zip_in_a_zip(tmp_path: Path) -> None:
     inner = zipped(tmp_path / "inner.zip", {"a.dcm": b"x"}).read_bytes()
     archive = zipped(tmp_path / "a.zip", {"inner.zip": inner, "disguised": inner})

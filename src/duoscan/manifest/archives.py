@@ -73,7 +73,8 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
     """Unpack the files of a zip under names of our own, so that no name in it can lead anywhere.
 
     A member is refused, and the others go on, where it is encrypted, a link or a device, a zip itself, named with
-    ``..`` or an absolute path, damaged, or beyond a limit. Nothing is read of the members of a zip that has too many.
+    ``..`` or an absolute path, named as one before it, damaged, or beyond a limit. Nothing is read of the members of a
+    zip that has too many.
 
     Args:
         archive: The zip.
@@ -88,8 +89,10 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
     try:
         with _DirectoryReader(io.FileIO(archive)) as stream, zipfile.ZipFile(stream) as opened:
             left, found = MAX_TOTAL_BYTES, []
+            names: set[str] = set()
             for number, member in enumerate(_members(opened, archive)):
-                unpacked = _unpack_member(opened, member, folder / f"{number:05d}", left)
+                unpacked = _unpack_member(opened, member, folder / f"{number:05d}", left, names)
+                names.add(unpacked.name)
                 left -= unpacked.path.stat().st_size if unpacked.path else 0
                 found.append(unpacked)
             return found
@@ -138,9 +141,12 @@ def _is_hidden(member: zipfile.ZipInfo) -> bool:
     return any(part in _LITTER or (part.startswith(".") and part != "..") for part in parts)
 
 
-def _unpack_member(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, left: int) -> Unpacked:
+def _unpack_member(
+    opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path, left: int, names: set[str]
+) -> Unpacked:
     name = _printable(member.filename)
-    if why := _why_refused(member):
+    why = _SAME_NAME if name in names else _why_refused(member)
+    if why:
         return Unpacked(name, None, why)
     # A folder of its own keeps the last part of the name, which says what the file is, and collides with nothing.
     path = folder / safe_name(_parts(member)[-1])
@@ -158,6 +164,7 @@ def _unpack_member(opened: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Pat
     return Unpacked(name, path)
 
 
+_SAME_NAME = "another file in the zip has the same name; zip the files anew, each under its own"
 _NESTED = "a zip inside a zip; unpack it first"
 
 
