@@ -145,7 +145,7 @@ class Node:
             try:
                 received = read_received(path)
             except ImageError:
-                self._log.write("unreadable-file", file=f"{study}/{name}")
+                self._log.write("unreadable-file", uids={"file": f"{study}/{name}"})
                 continue
             if (received.study, received.name) == (study, name):
                 quiet_s = self._config.study.quiet_s
