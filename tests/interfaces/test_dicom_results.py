@@ -24,6 +24,7 @@ from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
 from duoscan.triage.screening import Screener
+from node_parts import free_port
 from stand_ins import write_png
 
 CONTAINED = {"Device": Device, "ImagingStudy": ImagingStudy, "Observation": Observation}
@@ -201,6 +202,27 @@ def test_a_manifest_and_dicom_results_do_not_go_together(tmp_path: Path, capsys:
         main(["screen", "--manifest", str(table), "--dicom-out", str(tmp_path / "out")])
     assert ended.value.code == 2
     assert "--dicom-out goes with files and folders" in capsys.readouterr().err
+
+
+def test_answers_are_written_and_shown_before_sending_fails(
+    dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, table = tmp_path / "out", tmp_path / "answers.csv"
+    models = [
+        "--xray-bundle",
+        str(brightness_bundles[Modality.CXR]),
+        "--ct-bundle",
+        str(brightness_bundles[Modality.CT]),
+    ]
+    nobody = f"NOBODY@127.0.0.1:{free_port()}"
+    with pytest.raises(SystemExit) as ended:
+        main(["screen", str(dicom), *models, "--csv", str(table), "--dicom-out", str(out), "--send", nobody])
+    assert ended.value.code == 2
+    shown = capsys.readouterr()
+    assert "3 patients: " in shown.out
+    assert f"duoscan: {nobody}: no association" in shown.err
+    assert table.exists()
+    assert list(out.rglob("*.dcm"))
 
 
 def uids(folder: Path) -> set[str]:

@@ -132,7 +132,7 @@ def screen_command(
 
     \b
     Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, or a patient has no
-    answer, see the reasons; 2 the command itself was wrong.
+    answer, see the reasons; 2 the command itself was wrong, or --send failed once all else was written.
     """
     if dicom_out is not None:
         if manifest is not None:
@@ -165,14 +165,15 @@ def screen_command(
         on_image=on_image,
     )
     write_answers(answers, screener, csv_path=csv_out, json_path=json_out, studies_path=studies_out)
+    written = []
     if dicom_out is not None:
         written = write_results(answers, screener, maps, dicom_out, objects=objects, on_problem=_warn)
-        if archive is not None and written:
-            archive.store(written)
     if not quiet:
         _show_answers(answers)
     if labels:
         _show_outcome(answers, labels)
+    if archive is not None and written:
+        archive.store(written)  # last, so that a failure takes no answer away
     sys.exit(1 if any(case.unreadable or case.answer is Answer.UNREADABLE for case in answers) else 0)
 
 
