@@ -19,7 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.cli import main
 from duoscan.interfaces.dicom.archives import Access, Limits, StudyQuery, open_archive
-from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
+from duoscan.interfaces.dicom.credentials import VARIABLE, read_access, read_authorization
 from duoscan.interfaces.dicom.web import REPETITIONS, WebArchive
 from duoscan.quiet import quiet
 
@@ -332,6 +332,21 @@ def test_credentials_come_from_a_file_of_ours_or_the_environment(tmp_path: Path)
         read_authorization(file, {})
     with pytest.raises(InputError, match="cannot be read"):
         read_authorization(tmp_path / "none", {})
+
+
+def test_credentials_are_not_for_a_dicom_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "auth"
+    file.write_text("bearer abc", encoding="utf-8")
+    file.chmod(0o600)
+    with pytest.raises(SystemExit) as ended:
+        main(["pacs", "find", "PACS@127.0.0.1:104", "--auth-file", str(file)])
+    assert ended.value.code == 2
+    assert f"{file}: credentials are for an https:// address" in capsys.readouterr().err
+    assert read_access("https://pacs.test/dicom-web", file).authorization == "Bearer abc"
+    monkeypatch.setenv(VARIABLE, "bearer abc")  # may be there for another archive
+    assert read_access("PACS@127.0.0.1:104").authorization == ""
 
 
 @pytest.mark.parametrize("line", ["secret", "basic secret", "bearer ", "bearer a b", "digest a:b", "bearer a\nX: y"])

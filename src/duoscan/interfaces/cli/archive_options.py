@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.interfaces.dicom.archives import Access
-from duoscan.interfaces.dicom.credentials import VARIABLE, read_authorization
+from duoscan.interfaces.dicom.credentials import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Credentials and certificates; :func:`access_of` reads them."""
+    """Credentials and certificates; :func:`~duoscan.interfaces.dicom.credentials.read_access` reads them."""
     for option in (
         click.option("--certificate-key", type=_EXISTING, help="Private key of --certificate."),
         click.option("--certificate", type=_EXISTING, help="Our own certificate, where the archive asks for one."),
@@ -30,15 +29,3 @@ def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-def access_of(
-    auth_file: Path | None, ca_file: Path | None, certificate: Path | None, certificate_key: Path | None
-) -> Access:
-    """How the options let us in.
-
-    Raises:
-        InputError: There are no credentials in the file or the environment variable, others can read the file, or a
-            certificate comes without its key.
-    """
-    return Access(read_authorization(auth_file), ca_file, certificate, certificate_key)

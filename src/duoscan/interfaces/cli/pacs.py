@@ -11,9 +11,10 @@ import click
 
 from duoscan.errors import InputError
 from duoscan.files import write_text
-from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.dicom.archives import NO_LIMITS_CHANGED, FoundStudy, StudyQuery, open_archive
+from duoscan.interfaces.dicom.credentials import read_access
 
 
 @click.group("pacs")
@@ -50,7 +51,7 @@ def find_command(
     wrong, or the archive did not answer.
     """
     query = StudyQuery(patient_id=patient, date=date, modality=modality.upper())
-    found = open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key)).find(query)
+    found = open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).find(query)
     if json_out is not None:
         write_text(json_out, json.dumps([asdict(study) for study in found], indent=1) + "\n")
     _show(found)
@@ -85,7 +86,7 @@ def fetch_command(
     certificate_key: Path | None,
 ) -> None:
     """Write all instances of studies, named by StudyInstanceUID, into a folder."""
-    access = access_of(auth_file, ca_file, certificate, certificate_key)
+    access = read_access(archive, auth_file, ca_file, certificate, certificate_key)
     source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
         written = source.fetch(uid, out)
@@ -115,7 +116,7 @@ def store_command(
     files = named + [path for path in inside if is_dicom(path)]
     if not files:
         raise InputError("no DICOM file there; name files, or folders that hold some")
-    open_archive(archive, access_of(auth_file, ca_file, certificate, certificate_key)).store(files)
+    open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).store(files)
     click.echo(f"{len(files)} files stored")
 
 

@@ -24,9 +24,10 @@ from duoscan.inference.collect import (
 from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.interfaces.cli.archive_options import access_of, access_options
+from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.dicom.archives import open_archive
+from duoscan.interfaces.dicom.credentials import read_access
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
 from duoscan.interfaces.dicom.sources import ActivationKeeper
 from duoscan.predictions import Prediction, write_predictions
@@ -141,7 +142,7 @@ def screen_command(
     elif send:
         raise InputError("--send needs --dicom-out: name the folder to write the results to first")
     objects = parse_objects(dicom_objects)
-    archive = open_archive(send, access_of(auth_file, ca_file, certificate, certificate_key)) if send else None
+    archive = open_archive(send, read_access(send, auth_file, ca_file, certificate, certificate_key)) if send else None
     screener = Screener(
         xray_bundle,
         ct_bundle,

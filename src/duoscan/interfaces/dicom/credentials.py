@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
+from duoscan.interfaces.dicom.archives import Access, is_web_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,6 +16,36 @@ if TYPE_CHECKING:
 
 VARIABLE = "DUOSCAN_DICOMWEB_AUTH"
 _FORM = "write one line, 'basic USER:PASSWORD' or 'bearer TOKEN'"
+
+
+def read_access(
+    address: str,
+    auth_file: Path | None = None,
+    ca_file: Path | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+) -> Access:
+    """How an archive that a person names lets us in.
+
+    Args:
+        address: ``TITLE@host:port``, or the address of a DICOMweb service.
+        auth_file: Credentials, as :func:`read_authorization` takes them; for a DICOMweb service only.
+        ca_file: As of :class:`Access`.
+        certificate: As of :class:`Access`.
+        key: As of :class:`Access`.
+
+    Raises:
+        InputError: Credentials are named for a DICOM peer, which takes none, or cannot be read, or a certificate comes
+            without its key.
+    """
+    if is_web_address(address):
+        return Access(read_authorization(auth_file), ca_file, certificate, key)
+    if auth_file is not None:
+        raise InputError(
+            f"{auth_file}: credentials are for an https:// address, and '{address}' is none; a DICOM peer is shown "
+            "certificates instead, or nothing"
+        )
+    return Access("", ca_file, certificate, key)
 
 
 def read_authorization(file: Path | None, environment: Mapping[str, str] = os.environ) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, FilePath, field_validator
 
 from duoscan.errors import InputError
-from duoscan.interfaces.dicom.archives import Access, Destination, is_web_address, open_archive
-from duoscan.interfaces.dicom.credentials import read_authorization
+from duoscan.interfaces.dicom.archives import Destination, is_web_address, open_archive
+from duoscan.interfaces.dicom.credentials import read_access
 from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, ResultObject
 from duoscan.interfaces.dicom.send import CALLING_AE_TITLE, Peer
 from duoscan.interfaces.dicom.tls import Tls
@@ -98,7 +98,7 @@ class DestinationSection(_Section):
             InputError: Its address, credentials or certificates cannot be used.
             MissingExtraError: The extra [dicom] is not installed.
         """
-        access = Access(read_authorization(self.auth_file), self.ca_file, self.certificate, self.key)
+        access = read_access(self.address, self.auth_file, self.ca_file, self.certificate, self.key)
         return open_archive(self.address, access)
 
     @field_validator("address")
