@@ -87,6 +87,12 @@ def test_a_study_comes_whole_and_under_names_of_ours(pacs: Pacs, tmp_path: Path)
     assert all(path.parent == tmp_path and path.stem.isalnum() for path in written)
 
 
+def test_a_peer_that_names_another_study_has_not_the_one_that_is_asked_for(pacs: Pacs, tmp_path: Path) -> None:
+    pacs.sends, pacs.count = [dataset(1, study="1.2.3")], 1
+    with pytest.raises(TransferError, match="the study is not there among the 3 it names"):
+        pacs.archive().fetch("1.2.3", tmp_path)
+
+
 def test_queries_stop_at_the_limit(pacs: Pacs) -> None:
     found = pacs.archive(studies=2).find(StudyQuery())
     assert len(found) == 2

@@ -200,6 +200,20 @@ def test_what_is_fetched_is_not_trusted(
         service.archive(**limits).fetch(STUDY, tmp_path)
 
 
+def described(uid: str, instances: int) -> dict[str, object]:
+    return {"0020000D": {"vr": "UI", "Value": [uid]}, "00201208": {"vr": "IS", "Value": [instances]}}
+
+
+def test_a_service_that_names_other_studies_too(service: Service, tmp_path: Path) -> None:
+    other = described("1.2.3", 1)
+    service.answers = [said(json.dumps([other, described(STUDY, 5)]).encode()), parts(encoded(dataset()))]
+    with pytest.raises(TransferError, match="1 of 5 instances came"):
+        service.archive().fetch(STUDY, tmp_path)
+    service.answers = [said(json.dumps([other]).encode()), parts(encoded(dataset()))]
+    with pytest.raises(TransferError, match="the study is not there among the 1 it names"):
+        service.archive().fetch(STUDY, tmp_path)
+
+
 def test_a_service_that_never_ends_is_left(service: Service, tmp_path: Path) -> None:
     stopped = threading.Event()
 

@@ -238,15 +238,19 @@ def check_uid(uid: str) -> str:
     return uid
 
 
-def expected_instances(found: Sequence[FoundStudy], where: str) -> int | None:
+def expected_instances(found: Sequence[FoundStudy], study_uid: str, where: str) -> int | None:
     """How many instances the one study that was looked for has; ``None`` where the archive does not say.
 
+    An archive may name other studies, too, where it does not heed the UID in the query.
+
     Raises:
-        TransferError: It does not hold the study.
+        TransferError: It does not name the study.
     """
-    if not found:
-        raise TransferError(f"{where}: the study is not there; see 'duoscan pacs find'")
-    return found[0].instances
+    for study in found:
+        if study.study_uid == study_uid:
+            return study.instances
+    others = f" among the {len(found)} it names" if found else ""
+    raise TransferError(f"{where}: the study is not there{others}; see 'duoscan pacs find'")
 
 
 def check_complete(written: Sequence[Path], expected: int | None, where: str) -> None:

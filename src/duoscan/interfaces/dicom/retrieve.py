@@ -100,7 +100,7 @@ class PeerArchive:
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
         """Write all instances of a study into a folder (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
         query = StudyQuery(study_uid=check_uid(study_uid))
-        expected = expected_instances(self.find(query), str(self._peer))
+        expected = expected_instances(self.find(query), study_uid, str(self._peer))
         out.mkdir(parents=True, exist_ok=True)
         keeper = _Keeper(study_uid, out, self._limits)
         statuses = self._got(query, keeper) if self._move_port is None else self._moved(query, keeper, self._move_port)

@@ -109,7 +109,7 @@ class WebArchive:
 
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
         """Write all instances of a study into a folder (WADO-RS, PS3.18 10.4), one in memory at a time."""
-        expected = expected_instances(self.find(StudyQuery(study_uid=check_uid(study_uid))), self._host)
+        expected = expected_instances(self.find(StudyQuery(study_uid=check_uid(study_uid))), study_uid, self._host)
         out.mkdir(parents=True, exist_ok=True)
         self._meter.start(self._limits.instance_bytes)
         written: list[Path] = []
