@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -216,3 +217,46 @@ def test_per_patient_needs_a_modality(tmp_path: Path) -> None:
     result = run(table, "--per-patient")
     assert isinstance(result.exception, PredictionsError)
     assert "--per-patient needs rows of one stated modality" in str(result.exception)
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_a_stated_prevalence_moves_probability_ppv_and_npv(tmp_path: Path, rows: list[Prediction]) -> None:
+    labels = [Finding.COVID] * 2 + [Finding.NORMAL] * 8
+    validation = [replace(rows[0], path=f"{place}", split=Split.VAL, label=label) for place, label in enumerate(labels)]
+    path = tmp_path / "split.csv"
+    tested = [replace(row, probability=0.8 if row.probability else 0.3, split=Split.TEST) for row in rows]
+    write_predictions([*tested, *validation], path)
+    result = run(path, "--prevalence", 0.1, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    # By Bayes at 10 %: 0.1 · 20/25 against 0.9 · 3/35, and 0.9 · 32/35 against 0.1 · 5/25.
+    assert "At the stated prevalence of 0.1: PPV 0.509 [" in result.output
+    assert "NPV 0.976 [" in result.output
+    assert "prevalence of 0.200, that of the labelled validation rows of split.csv" in result.output
+    shift = json.loads((tmp_path / "out" / "metrics.json").read_text())["prior_shift"]
+    assert (shift["was"], shift["prevalence"]) == (0.2, 0.1)
+    assert shift["ppv"]["value"] == pytest.approx(0.08 / (0.08 + 0.9 * 3 / 35))
+    with (tmp_path / "out" / "at-prevalence.csv").open(encoding="utf-8") as stream:
+        moved = list(csv.DictReader(stream))
+    assert [line["path"] for line in moved] == [row.path for row in rows]
+    for line in moved:  # the odds fall from 1 : 4 to 1 : 9
+        before, after = float(line["probability"]), float(line["probability_at_prevalence"])
+        assert after / (1 - after) == pytest.approx(before / (1 - before) * 4 / 9)
+    run(path, "--out", tmp_path / "out", "--force")
+    assert not (tmp_path / "out" / "at-prevalence.csv").exists()
+
+
+def test_without_validation_rows_the_measured_ones_give_the_prevalence(table: Path, tmp_path: Path) -> None:
+    output = run(table, "--prevalence", 0.1).output
+    assert "prevalence of 0.417, that of the measured rows themselves" in output
+    one_class = tmp_path / "one.csv"
+    one_class.write_text("label,probability\n1,0.9\n1,0.8\n", encoding="utf-8")
+    assert "rows of both classes" in str(run(one_class, "--prevalence", 0.1).exception)
+
+
+def test_the_prevalence_of_patients_is_not_that_of_their_images(tmp_path: Path) -> None:
+    table = tmp_path / "p.csv"
+    images = [("test", "a", 1, 0.9), ("test", "b", 0, 0.2), ("val", "d", 0, 0.1)] + [("val", "c", 1, 0.9)] * 3
+    lines = [f"{split},{patient},ct,{label},{p}" for split, patient, label, p in images]
+    table.write_text("\n".join(["split,patient_id,modality,label,probability", *lines]) + "\n", encoding="utf-8")
+    assert "right at a prevalence of 0.750" in run(table, "--prevalence", 0.1).output
+    assert "right at a prevalence of 0.500" in run(table, "--prevalence", 0.1, "--per-patient").output

@@ -29,6 +29,7 @@ from duoscan.evaluation.sample import Sample, check_measurable, measurable, samp
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
+    from duoscan.evaluation.prior_shift import PriorShift
     from duoscan.predictions import Prediction
 
 FORMAT = "duoscan-evaluation"
@@ -171,6 +172,7 @@ class Evaluation:
         resamples: Resamples of patients behind each interval.
         seed: Seed of the resamples.
         notes: What a reader must know beside the numbers.
+        prior_shift: What holds at a stated prevalence; ``None`` where none was stated.
     """
 
     threshold: float | None
@@ -183,6 +185,7 @@ class Evaluation:
     resamples: int
     seed: int
     notes: tuple[str, ...]
+    prior_shift: PriorShift | None = None
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -208,6 +211,7 @@ class Evaluation:
             },
             **self.overall.to_json(),
             "predictive_values": [one.to_json() for one in self.overall.predictive_values],
+            "prior_shift": None if self.prior_shift is None else self.prior_shift.to_json(),
             "coverage": self.coverage.to_json(),
             "counts": self.counts.to_json(),
             "sources": {source: result.to_json() for source, result in self.by_source.items()},

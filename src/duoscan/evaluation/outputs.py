@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from duoscan.errors import InputError
 from duoscan.evaluation.curves import roc_band, roc_curve
 from duoscan.evaluation.figures import STEMS, check_can_draw, draw_figures, render
+from duoscan.evaluation.prior_shift import COLUMNS
 from duoscan.evaluation.sample import sample_of
 from duoscan.files import write_bytes, write_text
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from duoscan.predictions import Prediction
 
 FIGURES = "figures"
+MOVED = "at-prevalence.csv"
 
 
 def check_out_dir(out_dir: Path, *, force: bool = False) -> None:
@@ -52,6 +54,8 @@ def write_evaluation(
 ) -> list[Path]:
     """Write ``metrics.json``, ``metrics.csv``, ``roc.csv`` and ``figures/`` as SVG and PNG.
 
+    Where a prevalence was stated, ``at-prevalence.csv`` holds each row's P(covid) moved to it.
+
     Each file is written whole or not at all, ``metrics.json`` last, so a folder that has it is complete. With
     ``force``, figures of an earlier evaluation are removed and other files are left alone.
 
@@ -77,7 +81,8 @@ def write_evaluation(
     sample = sample_of(predictions, evaluation.threshold)
     band = roc_band(sample, resamples=evaluation.resamples, seed=evaluation.seed)
     figures = render(draw_figures(evaluation, predictions, band))
-    (out_dir / "metrics.json").unlink(missing_ok=True)
+    for name in ("metrics.json", MOVED):
+        (out_dir / name).unlink(missing_ok=True)
     for stem in STEMS:
         for suffix in ("svg", "png"):
             (out_dir / FIGURES / f"{stem}.{suffix}").unlink(missing_ok=True)
@@ -94,7 +99,9 @@ def write_evaluation(
         "data_fingerprint": fingerprint,
         "test_uses": None if test_uses is None else dict(test_uses),
     }
-    tables = {
+    shift = evaluation.prior_shift
+    tables = {} if shift is None else {MOVED: _csv(COLUMNS, shift.table())}
+    tables |= {
         "metrics.csv": _csv(["metric", "value", "low", "high", "baseline"], metric_rows(evaluation)),
         "roc.csv": _csv(["threshold", "false_positive_rate", "sensitivity"], points),
         "metrics.json": json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n",

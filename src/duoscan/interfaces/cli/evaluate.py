@@ -17,6 +17,7 @@ from duoscan.errors import PredictionsError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.evaluation.prior_shift import Fitted, shift_prior
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
     from duoscan.audit.ledger import Count
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.predictive_values import PredictiveValues
+    from duoscan.evaluation.prior_shift import PriorShift
     from duoscan.inference.bundle import BundleInfo
 
 BUNDLE_SUFFIX = ".duoscan"
+RUN_MANIFEST = "manifest.csv"
 ALL_SPLITS = "all"
 NO_SPLIT = "not stated"
 # As plain text: click shows members of an enumeration by their names, which are not the words in files.
@@ -42,7 +45,10 @@ _MISSING = "–"
 
 @dataclass(frozen=True)
 class _Asked:
-    """What is to be evaluated, wherever it came from; ``count`` where it is of a test set."""
+    """What is to be evaluated, wherever it came from.
+
+    ``count`` where it is of a test set; ``fitted`` where validation rows are known.
+    """
 
     rows: list[Prediction]
     split: str
@@ -52,6 +58,7 @@ class _Asked:
     count: Count | None = None
     study_threshold: float | None = None
     info: BundleInfo | None = None
+    fitted: Fitted | None = None
 
 
 @click.command("evaluate")
@@ -67,6 +74,11 @@ class _Asked:
     "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
 )
 @click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@click.option(
+    "--prevalence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Move P(covid), PPV and NPV to where covid is as common as this.",
+)
 @click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
@@ -81,6 +93,7 @@ def evaluate_command(
     seed: int,
     ledger: Path | None,
     new_test_set: bool,
+    prevalence: float | None,
     per_patient: bool,
     force: bool,
 ) -> None:
@@ -90,6 +103,9 @@ def evaluate_command(
     where it is known), or a run folder or a bundle, which then answers the images of MANIFEST.
 
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
+
+    With --prevalence, P(covid) is moved by Bayes' theorem from the prevalence of the validation rows (the run's own,
+    else those of MANIFEST or the table; where there are none, of the measured rows) to the stated one.
 
     A test set is locked by the hash of its rows and images, and each use of it is counted: beside MANIFEST or the
     table, or in --ledger.
@@ -112,6 +128,9 @@ def evaluate_command(
         resamples=resamples,
         seed=seed,
     )
+    if prevalence is not None:
+        shift = shift_prior(evaluation, asked.rows, prevalence, asked.fitted)
+        evaluation = replace(evaluation, prior_shift=shift)
     _show(evaluation, split=asked.split)
     if asked.count is not None:
         click.echo(f"{asked.count.spoken}.")
@@ -156,12 +175,13 @@ def _asked(
     rows = read_predictions(target)
     if modality is not None:
         rows = [row for row in rows if row.modality == modality]
+    fitted = Fitted.on(rows, f"the labelled validation rows of {target.name}")
     taken = _chosen_split({row.split for row in rows}, split)
     rows = [row for row in rows if taken in {row.split, ALL_SPLITS, NO_SPLIT}]
     fingerprint = hashlib.sha256(target.read_bytes()).hexdigest()
     kinds = " and ".join(sorted({row.modality or "unknown" for row in rows}))
     count = book.count_rows(rows, fingerprint, f"table {kinds}") if taken == Split.TEST else None
-    return _Asked(rows, taken, threshold, "given", fingerprint, count)
+    return _Asked(rows, taken, threshold, "given", fingerprint, count, fitted=fitted)
 
 
 def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, threshold: float | None) -> _Asked:
@@ -172,6 +192,12 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
 
     bundle = read_bundle(target)
     table = read_manifest(manifest).where(modality=bundle.info.modality)
+    own = target / RUN_MANIFEST
+    if target.is_dir() and own.exists():
+        trained = read_manifest(own, check_files=False, check_patients=False).where(modality=bundle.info.modality)
+        fitted = Fitted.on(trained, "the run's labelled validation rows")
+    else:
+        fitted = Fitted.on(table, f"the labelled validation rows of {manifest.name}")
     taken = _chosen_split({record.split for record in table}, split)
     if taken not in {ALL_SPLITS, NO_SPLIT}:
         table = table.where(split=Split(taken))
@@ -187,6 +213,7 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
         count=count,
         study_threshold=bundle.info.study_threshold if threshold is None else threshold,
         info=bundle.info,
+        fitted=fitted,
     )
 
 
@@ -203,7 +230,8 @@ def _joined(asked: _Asked) -> _Asked:
     rows = per_patient(asked.rows, modality)
     if asked.info is not None:
         rows = [replace(row, calibrated=asked.info.calibrated_study(row.probability or 0.0)) for row in rows]
-    return replace(asked, rows=rows, threshold=threshold)
+    fitted = asked.fitted and asked.fitted.per_patient()
+    return replace(asked, rows=rows, threshold=threshold, fitted=fitted)
 
 
 def _chosen_split(present: set[Split | None], wanted: str | None) -> str:
@@ -256,8 +284,18 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
             console.print(table)
     click.echo("\n".join(lines))
     click.echo(capture.get(), nl=False)
+    if evaluation.prior_shift is not None:
+        _show_shift(evaluation.prior_shift)
     for note in evaluation.notes:
         click.echo(f"Note: {note}")
+
+
+def _show_shift(shift: PriorShift) -> None:
+    values = shift.values
+    click.echo(
+        f"At the stated prevalence of {values.prevalence:g}: PPV {_interval(values.ppv)}, NPV {_interval(values.npv)}"
+    )
+    click.echo(f"Assumed: {shift.assumed}.")
 
 
 def _calibration_line(calibration: CalibrationResult) -> str:
