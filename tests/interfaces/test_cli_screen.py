@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from duoscan.audit.ledger import beside, read_uses
 from duoscan.interfaces.cli import COMMANDS, cli, main
 from duoscan.predictions import read_predictions
 from duoscan.terms import Modality
@@ -162,6 +163,11 @@ def test_a_manifest_can_be_screened_and_tells_how_it_went(
     out = capsys.readouterr().out
     assert "sensitivity (covid answered positive): 1.000" in out
     assert "sent to CT: 0.500" in out
+    for kind in Modality:
+        assert f"{kind.spoken}: Use 2 of this test set, by 1 model so far." in out
+    assert {use.kind for use in read_uses(beside(table))} == {"cxr", "ct"}
+    assert run(*common[:3], "--split", "val", *bundles, "--no-quality-check") == 0
+    assert "of this test set" not in capsys.readouterr().out
 
 
 def test_paths_and_manifest_exclude_each_other(bundles: list[object], tmp_path: Path) -> None:

@@ -6,11 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
-from duoscan.errors import ManifestError
+from duoscan.audit.ledger import beside, read_uses
+from duoscan.errors import InputError, ManifestError
+from duoscan.interfaces.cli.split_fault import split_fault_command
+from duoscan.interfaces.cli.train import train_command
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.splits import split_by_patient
+from duoscan.manifest.table import write_manifest
 from duoscan.terms import Split
 from duoscan.training.recipe import Recipe
 from duoscan.training.split_fault import show_split_fault
@@ -66,3 +71,31 @@ def test_a_crossing_manifest_has_no_honest_side(manifest: Manifest, tmp_path: Pa
     others = [record.model_copy(update={"split": Split.TEST}) for record in manifest.records[1:]]
     with pytest.raises(ManifestError, match="p0"):
         show_split_fault(manifest.replace([crossing, *others]), RECIPE, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("command", ["split-fault", "train"])
+def test_measuring_on_the_test_part_is_counted_before_anything_is_trained(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    trained = []
+
+    def train(*arguments: object) -> None:
+        trained.append(arguments)
+        raise InputError("stop here")
+
+    monkeypatch.setattr("duoscan.training.split_fault.show_split_fault", train)
+    monkeypatch.setattr("duoscan.training.crossval.cross_validate", train)
+    table = tmp_path / "m.csv"
+    write_manifest(manifest, table)
+    asked = [str(table), "--recipe", "compact", "--run", str(tmp_path / "run")]
+    called, folds = (train_command, ["--folds", "3"]) if command == "train" else (split_fault_command, [])
+    for seed, said in (("1", "Use 1 of this test set, by 1 model"), ("2", "Use 2 of this test set, by 2 models")):
+        result = CliRunner().invoke(called, [*asked, *folds, "--set", f"seed={seed}"])
+        assert said in result.output, result.output
+    (first, _) = read_uses(beside(table))
+    assert (first.kind, first.rows) == ("ct", len(manifest.where(split=Split.TEST)))
+    test_rows = manifest.where(split=Split.TEST).records
+    write_manifest(manifest.replace([one for one in manifest if one is not test_rows[0]]), table)
+    locked = CliRunner().invoke(called, [*asked, *folds])
+    assert "is locked" in str(locked.exception)
+    assert len(trained) == 2

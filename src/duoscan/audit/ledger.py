@@ -41,7 +41,8 @@ class Use:
         rows: How many rows it has.
         at: When, UTC, ISO 8601.
         command: What was typed.
-        model: SHA-256 of the graph, or of the predictions table; empty for probes, which are no model to choose.
+        model: SHA-256 of the graph, of the predictions table, or of the recipe where models are yet to be trained;
+            empty for probes, which are no model to choose.
     """
 
     test_set: str

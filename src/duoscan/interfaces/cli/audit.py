@@ -14,7 +14,6 @@ from duoscan.audit.copies.groups import Copies, deduplicate
 from duoscan.audit.copies.outputs import dropped_csv, write_copies
 from duoscan.audit.evidence import new_entry
 from duoscan.audit.gate import Verdict, judge
-from duoscan.audit.ledger import Book, beside
 from duoscan.audit.perturbation import MOST_IMAGES
 from duoscan.audit.result import Level
 from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
@@ -23,7 +22,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
-from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Modality
@@ -31,6 +30,7 @@ from duoscan.terms import Modality
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from duoscan.audit.ledger import Book
     from duoscan.audit.result import AuditResult
     from duoscan.manifest.records import Manifest
 
@@ -73,8 +73,7 @@ class _Request:
     type=click.IntRange(1),
     help="Test images at most that are changed and answered again, drawn at random.",
 )
-@click.option("--ledger", type=_NEW, help="Where uses are counted.")
-@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@ledger_options
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of folds and resamples.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
@@ -110,7 +109,7 @@ def audit_command(
     if out is not None:
         check_out_dir(out, force=force)
     table = read_manifest(manifest, check_patients=False).where(modality=Modality(modality) if modality else None)
-    book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
+    book = book_beside(manifest, ledger, replaces=new_test_set)
     audited, copies, bundle = _audit(_Request(table, run, predictions, shortcuts, book, model_images, workers, seed))
     _show(audited)
     if out is not None:

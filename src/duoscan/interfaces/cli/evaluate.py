@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duoscan.audit.ledger import Book, beside
 from duoscan.errors import PredictionsError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import Fitted, shift_prior
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from duoscan.audit.ledger import Count
+    from duoscan.audit.ledger import Book, Count
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.evaluation.prior_shift import PriorShift
@@ -70,10 +69,7 @@ class _Asked:
 @click.option("--modality", type=click.Choice(MODALITIES), help="Rows to take.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Seed of the resamples.")
-@click.option(
-    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
-)
-@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@ledger_options
 @click.option(
     "--prevalence",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -117,7 +113,7 @@ def evaluate_command(
 
         check_out_dir(out, force=force)
         check_can_draw()
-    book = Book(ledger or beside(manifest or target), command_line(), replaces=new_test_set)
+    book = book_beside(manifest or target, ledger, replaces=new_test_set)
     asked = _asked(target, manifest, book, split=split, modality=modality, threshold=threshold)
     if per_patient:
         asked = _joined(asked)
@@ -250,11 +246,6 @@ def _chosen_split(present: set[Split | None], wanted: str | None) -> str:
         msg = f"no row is of the split '{wanted}' (splits found: {found}); choose one with --split, or --split all"
         raise PredictionsError(msg)
     return wanted
-
-
-def command_line() -> str:
-    """What was typed."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _show(evaluation: Evaluation, *, split: str) -> None:

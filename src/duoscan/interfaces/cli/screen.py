@@ -25,6 +25,7 @@ from duoscan.inference.heatmaps import HeatmapWriter
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.cli.archive_options import access_options
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.dicom.archives import open_archive
 from duoscan.interfaces.dicom.credentials import read_access
@@ -39,8 +40,10 @@ from duoscan.triage.rule import Answer
 from duoscan.triage.screening import CaseAnswer, Screener
 
 if TYPE_CHECKING:
+    from duoscan.audit.ledger import Book
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
+    from duoscan.manifest.records import Manifest
     from duoscan.triage.screening import PhaseResult
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -99,6 +102,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Which DICOM objects: sr, heatmap, seg and pmap (CT), gsps (X-ray).",
 )
 @click.option("--send", metavar="ARCHIVE", help="Store it there too: TITLE@HOST:PORT, or a DICOMweb address.")
+@ledger_options
 @access_options
 def screen_command(
     paths: tuple[Path, ...],
@@ -124,12 +128,16 @@ def screen_command(
     dicom_out: Path | None,
     dicom_objects: str,
     send: str | None,
+    ledger: Path | None,
+    new_test_set: bool,
     auth_file: Path | None,
     ca_file: Path | None,
     certificate: Path | None,
     certificate_key: Path | None,
 ) -> None:
     """Screen X-ray and CT images, mixed as they come in files, folders, zips and DICOMDIRs: one answer per patient.
+
+    What a manifest's labelled test rows say of the answers is a use of that test set and counted as one.
 
     \b
     Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, or a patient has no
@@ -151,7 +159,8 @@ def screen_command(
         policy=named_policy(policy) if policy else None,
         check_quality=not no_quality_check,
     )
-    found, labels = _found(paths, _rules(patients, patient_pattern), manifest, split)
+    found, labels, tested = _found(paths, _rules(patients, patient_pattern), manifest, split)
+    counts = _count(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else []
     pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
 
     def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
@@ -172,7 +181,7 @@ def screen_command(
     if not quiet:
         _show_answers(answers)
     if labels:
-        _show_outcome(answers, labels)
+        _show_outcome(answers, labels, counts)
     if archive is not None and written:
         archive.store(written)  # last, so that a failure takes no answer away
     sys.exit(1 if any(case.unreadable or case.answer is Answer.UNREADABLE for case in answers) else 0)
@@ -207,7 +216,7 @@ def predict_command(
     """
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
-    found, _ = _found(paths, _rules(patients, patient_pattern), None, None)
+    found, _, _ = _found(paths, _rules(patients, patient_pattern), None, None)
     files = (one.file for image in found for one in identify(image, paths, kind))
     rows = []
     writer = HeatmapWriter(heatmaps)
@@ -223,14 +232,14 @@ def predict_command(
 
 def _found(
     paths: tuple[Path, ...], rules: PatientRules, manifest: Path | None, split: str | None
-) -> tuple[list[FoundImage], dict[str, Finding]]:
-    """The images to answer, and the reference labels of their patients where a manifest states them."""
+) -> tuple[list[FoundImage], dict[str, Finding], Manifest | None]:
+    """The images to answer, the reference labels of their patients, and the test rows that the labels measure."""
     if manifest is None:
         if not paths:
             raise InputError("nothing to screen: name files or folders, or a table with --manifest")
         # Unpacked zips stay until the command ends: results are made from the same files.
         scratch = click.get_current_context().with_resource(TemporaryDirectory())
-        return collect(paths, rules, Path(scratch)), {}
+        return collect(paths, rules, Path(scratch)), {}, None
     if paths:
         raise InputError("name files and folders, or a table with --manifest, not both")
     from duoscan.manifest.table import read_manifest
@@ -239,7 +248,18 @@ def _found(
     if split:
         table = table.where(split=Split(split))
     labels = {record.patient_id: record.label for record in table if record.patient_id and record.label}
-    return from_manifest(table), labels
+    return from_manifest(table), labels, table.where(split=Split.TEST) if labels else None
+
+
+def _count(tested: Manifest | None, screener: Screener, book: Book) -> list[str]:
+    """Write down that both models are measured on test rows, as ``duoscan triage`` does."""
+    if tested is None:
+        return []
+    parts = {kind: tested.where(modality=kind) for kind in Modality}
+    counts = {
+        kind: book.count_images(part, screener.bundle(kind).digest, kind) for kind, part in parts.items() if len(part)
+    }
+    return [f"{kind.spoken}: {count.spoken}" for kind, count in counts.items()]
 
 
 def _rules(table: Path | None, pattern: str | None) -> PatientRules:
@@ -275,7 +295,7 @@ def _chance(phase: PhaseResult) -> str:
     return f"{phase.probability:.3f}{calibrated}"
 
 
-def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None:
+def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding], counts: list[str]) -> None:
     from rich.table import Table
 
     from duoscan.evaluation.two_phase import two_phase_outcome
@@ -295,6 +315,8 @@ def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding]) -> None
         if estimate:
             interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
             console.print(f"{name}: {estimate.value:.3f} [{interval}], {estimate.units} patients", highlight=False)
+    for line in counts:
+        click.echo(f"{line}.")
 
 
 def _show_rows(rows: list[Prediction]) -> None:

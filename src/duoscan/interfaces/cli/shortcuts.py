@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.audit.ledger import Book, beside
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
-from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
@@ -34,10 +33,7 @@ RESULT_NAME = "shortcuts.json"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
 @click.option("--seed", default=0, show_default=True, help="Of folds, resamples and random labels.")
-@click.option(
-    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
-)
-@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@ledger_options
 def shortcuts_command(
     manifest: Path,
     *,
@@ -67,7 +63,7 @@ def shortcuts_command(
     tested = table.where(split=Split.TEST)
     if len(tested):
         kind = ", ".join([resolved.modality, *sorted(sources)])
-        book = Book(ledger or beside(manifest), command_line(), replaces=new_test_set)
+        book = book_beside(manifest, ledger, replaces=new_test_set)
         click.echo(f"{book.count_images(tested, '', kind).spoken}.")
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.files import write_text
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.cli.train import resolve_recipe, training_progress
+from duoscan.interfaces.cli.train import count_recipe, resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
 
 if TYPE_CHECKING:
@@ -24,12 +25,22 @@ if TYPE_CHECKING:
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
+@ledger_options
 def split_fault_command(
-    manifest: Path, *, recipe: str, folder: Path, modality: str | None, backbone: str | None, overrides: tuple[str, ...]
+    manifest: Path,
+    *,
+    recipe: str,
+    folder: Path,
+    modality: str | None,
+    backbone: str | None,
+    overrides: tuple[str, ...],
+    ledger: Path | None,
+    new_test_set: bool,
 ) -> None:
     """Show what a random split by image adds to a figure, against the manifest's split by patient.
 
     The same recipe is trained twice. Numbers of the split by image are never results.
+    Measuring on the test part is a use of it and counted as one.
     """
     from rich.table import Table
 
@@ -37,6 +48,7 @@ def split_fault_command(
     resolved = resolve_recipe(
         recipe, table, modality, [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     )
+    count_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
     from duoscan.training.split_fault import show_split_fault
 
     with training_progress() as watcher:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -12,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.errors import InputError, MissingExtraError
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.manifest.table import read_manifest
-from duoscan.terms import Modality
+from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from duoscan.audit.ledger import Book
     from duoscan.manifest.records import Manifest
     from duoscan.training.loop import EpochResult
     from duoscan.training.recipe import Recipe
@@ -38,6 +41,7 @@ DEFAULT_RECIPE = "compact"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--folds", type=click.IntRange(3), help="Cross-validate by patient instead of using the splits.")
 @click.option("--seed", type=click.IntRange(0), help="As --set seed=…")
+@ledger_options
 def train_command(
     manifest: Path,
     *,
@@ -48,8 +52,13 @@ def train_command(
     overrides: tuple[str, ...],
     folds: int | None,
     seed: int | None,
+    ledger: Path | None,
+    new_test_set: bool,
 ) -> None:
-    """Train one phase and export its bundle; a run that was cut off is taken up where it stood."""
+    """Train one phase and export its bundle; a run that was cut off is taken up where it stood.
+
+    With --folds the manifest's test rows are answered with the others, which is a use of that test set and counted.
+    """
     table = read_manifest(manifest)
     extra = [f"model.backbone={backbone}"] if backbone else []
     extra += [f"seed={seed}"] if seed is not None else []
@@ -58,6 +67,8 @@ def train_command(
     from duoscan.training.run import train
     from duoscan.training.studies import CHOICE_NAME
 
+    if folds:
+        count_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
     with training_progress() as watcher:
         if folds:
             path = cross_validate(table, resolved, run_dir, folds, watcher)
@@ -86,6 +97,21 @@ def resolve_recipe(name: str, manifest: Manifest, modality: str | None, override
         kind = Modality(modality or _only_modality(manifest))
         name = f"{name}-{'xray' if kind is Modality.CXR else 'ct'}"
     return read_recipe(name, overrides)
+
+
+def count_recipe(manifest: Manifest, recipe: Recipe, book: Book) -> None:
+    """Write down, and say, that models of this recipe will be measured on the manifest's test rows, if it has any.
+
+    It is done before the training, so that a changed test set is refused before hours are spent.
+
+    Raises:
+        InputError: The test set is not the one that is locked.
+    """
+    sources = sorted(recipe.data.sources)
+    tested = manifest.where(split=Split.TEST, modality=recipe.modality, sources=sources or None)
+    if len(tested):
+        digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
+        click.echo(f"{book.count_images(tested, digest, ', '.join([recipe.modality, *sources])).spoken}.")
 
 
 def check_can_train() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -22,11 +23,10 @@ from duoscan.evaluation.policy_figure import policy_figure
 from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
-from duoscan.interfaces.cli.evaluate import command_line
+from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.triage_phases import (
     Phase,
-    counted_in,
     judged,
     operating_point,
     phase_patients,
@@ -93,10 +93,7 @@ _CHOSEN_HERE = (
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
-@click.option(
-    "--ledger", type=click.Path(dir_okay=False, path_type=Path), help="Where uses of the test set are counted."
-)
-@click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set.")
+@ledger_options
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def triage_command(
     xray: Path,
@@ -142,7 +139,7 @@ def triage_command(
     kind, given = _wanted(policy)
     _check_out(out, force=force)
     command = command_line()
-    book_at = counted_in(ledger, command, replaces=new_test_set)
+    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     phases = (
         read_phase(xray, Modality.CXR, manifest, calibration, book_at),
         read_phase(ct, Modality.CT, manifest, calibration, book_at),

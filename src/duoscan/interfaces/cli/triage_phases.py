@@ -11,7 +11,6 @@ import click
 import numpy as np
 
 from duoscan.audit.gate import judge
-from duoscan.audit.ledger import Book, beside
 from duoscan.errors import InputError
 from duoscan.evaluation.evaluate import evaluate
 from duoscan.evaluation.thresholds import youden_threshold
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from duoscan.audit.ledger import Count
+    from duoscan.audit.ledger import Book, Count
     from duoscan.audit.storage import Audited
     from duoscan.evaluation.operating import Setting
 
@@ -104,11 +103,6 @@ def read_phase(
             answered = predict_manifest(bundle, table, on_image=lambda: bar.update(1))
         rows += [replace(row, split=counts_as) for row in answered]
     return Phase(bundle.info.name, modality, rows, bundle, count)
-
-
-def counted_in(ledger: Path | None, command: str, *, replaces: bool) -> Callable[[Path], Book]:
-    """Where looks at the test set of a file are counted: in the ledger named, else beside the file."""
-    return lambda path: Book(ledger or beside(path), command, replaces=replaces)
 
 
 def phase_patients(phases: Sequence[Phase], *, share_names: bool) -> tuple[PatientScores, PatientScores]:
