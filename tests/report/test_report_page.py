@@ -250,6 +250,17 @@ def test_the_command_writes_the_page(runs: dict[Modality, Path], tmp_path: Path)
     assert not named(parsed(out.read_text(encoding="utf-8")), "img")
 
 
+def test_answers_on_test_rows_are_counted_and_said(runs: dict[Modality, Path], tmp_path: Path) -> None:
+    run, out, ledger = runs[Modality.CXR], tmp_path / "report.html", tmp_path / "uses.jsonl"
+    arguments = [str(run), "--out", str(out), "--without-images", "--ledger", str(ledger)]
+    assert "run-cxr: Use 1 of this test set, by 1 model so far." in CliRunner().invoke(report_command, arguments).output
+    # The same test set, so the same count as that of duoscan evaluate.
+    words = [str(run), str(run / "manifest.csv"), "--resamples", "100", "--ledger", str(ledger)]
+    assert "Use 2 of this test set, by 1 model so far." in CliRunner().invoke(evaluate_command, words).output
+    assert "Use 3 of this test set" in CliRunner().invoke(report_command, arguments).output
+    assert "use 3 of this test set, by 1 model(s) so far" in out.read_text(encoding="utf-8")
+
+
 def test_the_command_refuses_before_it_works(
     runs: dict[Modality, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

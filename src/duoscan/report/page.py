@@ -114,7 +114,7 @@ class Chapter:
 
 
 def build_report(request: Request, on_image: OnImage = lambda _total: None) -> str:
-    """Measure everything a report is asked for and write it as HTML.
+    """Read and measure everything a report is asked for and write it as HTML; nothing is counted in a ledger.
 
     Equal requests over equal files give equal text: nothing in it depends on time or machine.
 
@@ -126,7 +126,16 @@ def build_report(request: Request, on_image: OnImage = lambda _total: None) -> s
         InputError: A target or the screening answers cannot be used; the text says why.
         PredictionsError: A table has no row that can be measured.
     """
-    subjects = read_subjects(request.targets, request.manifest, request.seed, on_image)
+    return page_of(request, read_subjects(request.targets, request.manifest, request.seed, on_image))
+
+
+def page_of(request: Request, subjects: Sequence[Subject]) -> str:
+    """The same from subjects that are read already, with ``request.targets`` in their order.
+
+    Raises:
+        InputError: The screening answers cannot be used; the text says why.
+        PredictionsError: A table has no row that can be measured.
+    """
     audits = read_audits(request.audits, request.targets)
     chapters = [_chapter(subject, f"model-{place}", request, audits) for place, subject in enumerate(subjects, start=1)]
     flow = None

@@ -23,6 +23,7 @@ from duoscan.terms import Split
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from duoscan.audit.ledger import Book, Count
     from duoscan.inference.bundle import Bundle
     from duoscan.manifest.records import ImageRecord, Manifest
     from duoscan.predictions import Prediction
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 OnImage = Callable[[int], None]
 """Called after each answered image with how many there are."""
+
+BookAt = Callable[[Path], "Book"]
+"""Gives the ledger of a manifest or a table."""
 
 _PREDICTIONS = "predictions-test.csv"
 _FOLD = re.compile(r"fold-(\d+)")
@@ -104,6 +108,7 @@ class Subject:
         records: Every record of the run, for counts and samples; ``None`` for a table.
         is_external: Whether the images come from another manifest than the run's own.
         faults: Why the numbers are too good, one sentence each: patients on both sides, or rows that were chosen on.
+        count: How often the test rows were looked at, this time included; ``None`` where that was not counted.
     """
 
     name: str
@@ -120,10 +125,15 @@ class Subject:
     is_external: bool = False
     faults: tuple[str, ...] = ()
     study_threshold: float | None = None
+    count: Count | None = None
 
 
 def read_subjects(
-    targets: Sequence[Path], manifest: Path | None, seed: int, on_image: OnImage = lambda _total: None
+    targets: Sequence[Path],
+    manifest: Path | None,
+    seed: int,
+    on_image: OnImage = lambda _total: None,
+    book_at: BookAt | None = None,
 ) -> list[Subject]:
     """Read every target; a run answers its test images on the way.
 
@@ -132,13 +142,15 @@ def read_subjects(
         manifest: Images that the runs shall answer in place of their own test images.
         seed: Goes into the command that each subject names.
         on_image: Called after each answered image.
+        book_at: Where looks at the test rows of a manifest or a table are counted; ``None`` counts none. Answers that
+            a run holds already were counted by the command that wrote them.
 
     Raises:
-        InputError: A target is no finished run and no table, or has no test rows.
+        InputError: A target is no finished run and no table, has no test rows, or they are not the ones locked.
         BundleError: A run's bundle is damaged.
         PredictionsError: A table is wrong.
     """
-    subjects = [_read(target, manifest, seed, on_image) for target in targets]
+    subjects = [_read(target, manifest, seed, on_image, book_at) for target in targets]
     names = [subject.name for subject in subjects]
     return [
         replace(subject, name=str(target)) if names.count(subject.name) > 1 else subject
@@ -146,7 +158,7 @@ def read_subjects(
     ]
 
 
-def _read(target: Path, manifest: Path | None, seed: int, on_image: OnImage) -> Subject:
+def _read(target: Path, manifest: Path | None, seed: int, on_image: OnImage, book_at: BookAt | None) -> Subject:
     if not target.exists():
         raise InputError(f"{target}: no such run folder or predictions table; correct the path")
     if target.suffix == SUFFIX:
@@ -154,9 +166,9 @@ def _read(target: Path, manifest: Path | None, seed: int, on_image: OnImage) -> 
             f"{target}: a bundle without its run; name the run folder, or predictions of 'duoscan predict'"
         )
     if target.is_file():
-        return _read_table(target, seed)
+        return _read_table(target, seed, book_at)
     if (target / BUNDLE_NAME).exists():
-        return _read_run(target, manifest, seed, on_image)
+        return _read_run(target, manifest, seed, on_image, book_at)
     if (target / _PREDICTIONS).exists():
         return _read_folds(target, manifest, seed)
     if (target / "run.json").exists():
@@ -164,10 +176,14 @@ def _read(target: Path, manifest: Path | None, seed: int, on_image: OnImage) -> 
     raise InputError(f"{target}: holds neither {BUNDLE_NAME} nor {_PREDICTIONS}; name a run folder of 'duoscan train'")
 
 
-def _read_table(table: Path, seed: int) -> Subject:
+def _read_table(table: Path, seed: int, book_at: BookAt | None) -> Subject:
     rows = read_predictions(table)
     split = _test_part({row.split for row in rows}, table)
     taken = [row for row in rows if split in {None, row.split}]
+    fingerprint, count = hashlib.sha256(table.read_bytes()).hexdigest(), None
+    if book_at is not None and split is Split.TEST:
+        kinds = " and ".join(sorted({row.modality or "unknown" for row in taken}))
+        count = book_at(table).count_rows(taken, fingerprint, f"table {kinds}")
     return Subject(
         name=table.stem,
         modality=_only_modality(taken),
@@ -177,18 +193,20 @@ def _read_table(table: Path, seed: int) -> Subject:
         threshold=None,
         threshold_origin="",
         command=_command(table, None, split, seed),
-        fingerprint=hashlib.sha256(table.read_bytes()).hexdigest(),
+        fingerprint=fingerprint,
         faults=(*_row_crossings(rows), *_chosen_on(split)),
+        count=count,
     )
 
 
-def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage) -> Subject:
+def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage, book_at: BookAt | None) -> Subject:
     bundle = read_bundle(run / BUNDLE_NAME)
     own = _records(run / "manifest.csv")
     asked = own if manifest is None else _records(manifest).where(modality=bundle.info.modality)
     split = _test_part({record.split for record in asked}, manifest or run / "manifest.csv")
     tested = asked if split is None else asked.where(split=split)
     faults = [*_crossings(own), *(_seen_patients(own, tested) if manifest else ()), *_chosen_on(split)]
+    count = None
     if manifest is None and (run / _PREDICTIONS).exists():
         rows = read_predictions(run / _PREDICTIONS)
         files, threshold, origin = _files_of(rows, tested), None, ""
@@ -197,6 +215,9 @@ def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage) ->
         rows = _answer(bundle, tested, on_image, manifest or run / "manifest.csv")
         files = tuple(tested.file(record) for record in tested)
         threshold, origin = bundle.info.threshold, "bundle"
+        if book_at is not None and split is Split.TEST:
+            book = book_at(manifest or run / "manifest.csv")
+            count = book.count_images(tested, bundle.digest, bundle.info.modality)
         command = _command(run, manifest or run / "manifest.csv", split, seed)
     return Subject(
         name=run.resolve().name,
@@ -213,6 +234,7 @@ def _read_run(run: Path, manifest: Path | None, seed: int, on_image: OnImage) ->
         study_threshold=None if threshold is None else bundle.info.study_threshold,
         is_external=manifest is not None,
         faults=tuple(faults),
+        count=count,
     )
 
 

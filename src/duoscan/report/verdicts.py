@@ -77,6 +77,7 @@ def _measured(subject: Subject, evaluation: Evaluation) -> Measured:
         trained_sources=sources or None,
         model=_model_of(subject),
         data=subject.fingerprint,
+        count=subject.count,
         faults=subject.faults,
     )
 
@@ -101,8 +102,9 @@ def _of_this_model(
 
 
 def _with_uses(measured: Measured, audited: Audited, subject: Subject) -> Measured:
-    """Uses of the test set as the audit counted them; it answered the same images."""
+    """Uses of the test set as the audit counted them, where it knows of more; it answered the same images."""
     verdict = audited.verdicts.get(subject.modality) if subject.modality else None
-    if verdict is None or verdict.measured is None or verdict.measured.images != measured.images:
+    theirs = verdict.measured if verdict else None
+    if theirs is None or theirs.images != measured.images or (theirs.test_uses or 0) <= (measured.test_uses or 0):
         return measured
-    return replace(measured, test_uses=verdict.measured.test_uses, models_tried=verdict.measured.models_tried)
+    return replace(measured, test_uses=theirs.test_uses, models_tried=theirs.models_tried)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+from functools import partial
 from pathlib import Path
 
 import click
 
 from duoscan.errors import MissingExtraError
 from duoscan.evaluation.outputs import check_out_dir
+from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 
 
 @click.command("card")
@@ -23,11 +25,21 @@ from duoscan.evaluation.outputs import check_out_dir
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the drafts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the resamples.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-def card_command(run: Path, *, audits: tuple[Path, ...], out: Path, seed: int, force: bool) -> None:
+@ledger_options
+def card_command(
+    run: Path,
+    *,
+    audits: tuple[Path, ...],
+    out: Path,
+    seed: int,
+    force: bool,
+    ledger: Path | None,
+    new_test_set: bool,
+) -> None:
     """Draft CLAIM 2024, TRIPOD+AI, a model card and a dataset card of a RUN.
 
     RUN is a folder of 'duoscan train', or a predictions table, of which less is known. What only a person can say
-    is marked with ☐ OPEN.
+    is marked with ☐ OPEN. Answers on the test rows are a use of that test set and counted as one.
     """
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
@@ -36,9 +48,12 @@ def card_command(run: Path, *, audits: tuple[Path, ...], out: Path, seed: int, f
     from duoscan.report.subject import read_subjects
 
     check_out_dir(out, force=force)
-    (subject,) = read_subjects([run], None, seed)
+    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
+    (subject,) = read_subjects([run], None, seed, book_at=book_at)
     drafts = draft(subject, read_audits(audits, [run]), seed=seed)
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():
         click.echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+    if subject.count is not None:
+        click.echo(f"{subject.count.spoken}.")
     click.echo(f"Written to {out}: {', '.join(drafts.files)}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
+from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -38,6 +39,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     default=None,
     help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
 )
+@ledger_options
 def report_command(
     runs: tuple[Path, ...],
     *,
@@ -48,17 +50,22 @@ def report_command(
     out: Path,
     seed: int,
     with_images: bool | None,
+    ledger: Path | None,
+    new_test_set: bool,
 ) -> None:
     """One HTML file on one or several runs: all evidence, readable, printable, without network.
 
     A RUN is a folder of 'duoscan train', or a predictions table of any model, of which less is known. With runs of
     both modalities the X-ray is compared with the CT.
+
+    Answers on the test rows of a run or a table are a use of that test set and counted as one.
     """
     check_can_write_pages("duoscan report")
-    from duoscan.report.page import Request, build_report
+    from duoscan.report.page import Request, page_of
+    from duoscan.report.subject import read_subjects
 
-    command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    request = Request(runs, manifest, screening, seed, with_images, command, audits, triage)
+    request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
+    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with click.progressbar(length=0, label="Answering images", file=sys.stderr) as bar:
 
         def on_image(total: int) -> None:
@@ -66,8 +73,12 @@ def report_command(
                 bar.length, bar.finished = bar.pos + total, False
             bar.update(1)
 
-        page = build_report(request, on_image)
+        subjects = read_subjects(runs, manifest, seed, on_image, book_at)
+        page = page_of(request, subjects)
     write_text(out, page)
+    for subject in subjects:
+        if subject.count is not None:
+            click.echo(f"{subject.name}: {subject.count.spoken}.")
     click.echo(f"Written to {out}")
 
 
