@@ -86,6 +86,9 @@ def test_the_numbers_speak_only_where_the_interval_leaves_out_zero() -> None:
         assert balance.benefits
         assert balance.drawbacks
         assert all(fact.source for fact in (*balance.benefits, *balance.drawbacks))
+        assert not any(
+            "mSv" in fact.text for fact in (*balance.benefits, *balance.drawbacks)
+        )  # a dose is the user's to state
 
 
 def test_different_patients_are_cut_down_to_as_many_and_the_caveat_is_told() -> None:

@@ -49,7 +49,7 @@ _FLEISCHNER = "Rubin et al. (Fleischner Society), Radiology 2020; 296: 172–180
 
 BENEFITS: dict[Modality, tuple[Fact, ...]] = {
     Modality.CXR: (
-        Fact("Far less radiation: about 0.02 mSv for a frontal view of an adult, against about 7 mSv.", _METTLER),
+        Fact("Far less radiation.", _METTLER),
         Fact("Portable units come to the bedside, and their surfaces are easily cleaned.", _ACR),
     ),
     Modality.CT: (
@@ -62,7 +62,7 @@ DRAWBACKS: dict[Modality, tuple[Fact, ...]] = {
         Fact("Insensitive in mild or early disease; a normal radiograph does not rule the infection out.", _FLEISCHNER),
     ),
     Modality.CT: (
-        Fact("A radiation dose of about 7 mSv, with large differences between scanners and protocols.", _METTLER),
+        Fact("Far more radiation, with large differences between scanners and protocols.", _METTLER),
         Fact("Advised against as a screening or first-line test; the scanner must be disinfected in between.", _ACR),
     ),
 }
