@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 import html5lib
 import pytest
+from click.testing import CliRunner
 
 from duoscan.audit.evidence import new_entry
 from duoscan.audit.gate import REQUIREMENTS, judge
@@ -18,6 +19,7 @@ from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.audit.storage import Audited, read_audit, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.interfaces.cli.evaluate import evaluate_command
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.report.subject import Subject
@@ -56,6 +58,45 @@ def failing_page(
     folder = tmp_path_factory.mktemp("audit")
     write_audit(audited(runs[Modality.CXR], failing="copies"), folder)
     return page_of(runs[Modality.CXR], runs[Modality.CT], audits=(folder,))
+
+
+def evaluated(*words: object) -> str:
+    """What ``duoscan evaluate`` prints."""
+    result = CliRunner().invoke(evaluate_command, [*map(str, words), "--resamples", "100"], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_evaluate_prints_the_verdict_of_the_runs_evidence_first(runs: dict[Modality, Path], tmp_path: Path) -> None:
+    run, table = tmp_path / "run", runs[Modality.CXR] / "manifest.csv"
+    shutil.copytree(runs[Modality.CXR], run)
+    asked = (run, table, "--ledger", tmp_path / "uses.jsonl")
+    bare = evaluated(*asked)
+    assert bare.splitlines()[-1] == f"No audit backs these figures; run: duoscan audit {table} --run {run}"
+    assert "Verdict" not in bare
+    for failing in (None, "copies"):
+        with new_entry(run) as entry:
+            write_audit(audited(runs[Modality.CXR], failing=failing), entry.draft)
+    for words in (asked, (*asked, "--per-patient")):
+        printed = evaluated(*words)
+        assert printed.startswith("Verdict on these images: fail; copies <b>found</b>")
+        order = [printed.index(text) for text in ("copies <b>", "not to be quoted without", "27 patients", "AUROC  ")]
+        assert order == sorted(order)
+        assert "No audit backs" not in printed
+
+
+def test_evidence_of_other_images_backs_nothing(runs: dict[Modality, Path], tmp_path: Path) -> None:
+    run, table = tmp_path / "run", runs[Modality.CXR] / "manifest.csv"
+    shutil.copytree(runs[Modality.CXR], run)
+    whole = audited(runs[Modality.CXR])
+    with new_entry(run) as entry:
+        write_audit(replace(whole, manifest=whole.manifest.replace(whole.manifest.records[:-1])), entry.draft)
+    printed = evaluated(run, table, "--ledger", tmp_path / "uses.jsonl")
+    assert "Verdict" not in printed
+    assert "No audit backs these figures (the audit by 'duoscan audit cxr.csv' does not hold 1 of the 27" in printed
+    rows = tmp_path / "rows.csv"
+    rows.write_text("label,probability\n" + "1,0.9\n0,0.2\n" * 5, encoding="utf-8")
+    assert f"run: duoscan audit MANIFEST --predictions {rows}" in evaluated(rows)
 
 
 def test_a_failing_gate_never_headlines(failing_page: str) -> None:

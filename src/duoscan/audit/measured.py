@@ -72,7 +72,7 @@ def measured_of(
     )
 
 
-def seen_patients(trained: Manifest, tested: Iterable[ImageRecord]) -> list[str]:
+def seen_patients(trained: Manifest, tested: Iterable[ImageRecord | Prediction]) -> list[str]:
     """Whether patients of tested rows took part in training; ids of two places may be alike by chance."""
     made_with = {Split.TRAIN, Split.VAL}
     used = {one.patient_id for one in trained if one.split in made_with} - {None}

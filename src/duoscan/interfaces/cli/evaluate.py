@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import shlex
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from duoscan.audit.evidence import read_audits
 from duoscan.errors import PredictionsError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
@@ -18,6 +20,7 @@ from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import Fitted, shift_prior
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.verdict_shown import show_verdicts
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
 
@@ -27,10 +30,13 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from duoscan.audit.ledger import Book, Count
+    from duoscan.audit.storage import Audited
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.evaluation.prior_shift import PriorShift
     from duoscan.inference.bundle import BundleInfo
+    from duoscan.manifest.records import Manifest
+    from duoscan.report.verdicts import Judgement
 
 BUNDLE_SUFFIX = ".duoscan"
 RUN_MANIFEST = "manifest.csv"
@@ -46,7 +52,8 @@ _MISSING = "–"
 class _Asked:
     """What is to be evaluated, wherever it came from.
 
-    ``count`` where it is of a test set; ``fitted`` where validation rows are known.
+    ``count`` where it is of a test set; ``fitted`` where validation rows are known; ``trained`` where the
+    target is a run that holds its manifest.
     """
 
     rows: list[Prediction]
@@ -58,6 +65,7 @@ class _Asked:
     study_threshold: float | None = None
     info: BundleInfo | None = None
     fitted: Fitted | None = None
+    trained: Manifest | None = None
 
 
 @click.command("evaluate")
@@ -103,6 +111,8 @@ def evaluate_command(
     With --prevalence, P(covid) is moved by Bayes' theorem from the prevalence of the validation rows (the run's own,
     else those of MANIFEST or the table; where there are none, of the measured rows) to the stated one.
 
+    Where the newest evidence in the run holds the measured images, the gate's verdict on them is printed first.
+
     A test set is locked by the hash of its rows and images, and each use of it is counted: beside MANIFEST or the
     table, or in --ledger.
     """
@@ -114,19 +124,17 @@ def evaluate_command(
         check_out_dir(out, force=force)
         check_can_draw()
     book = book_beside(manifest or target, ledger, replaces=new_test_set)
+    audits = read_audits((), [target])
     asked = _asked(target, manifest, book, split=split, modality=modality, threshold=threshold)
+    judgement = _judged(asked, audits, resamples, seed)
     if per_patient:
         asked = _joined(asked)
-    evaluation = evaluate(
-        asked.rows,
-        threshold=asked.threshold,
-        threshold_origin=asked.threshold_origin,
-        resamples=resamples,
-        seed=seed,
-    )
+    evaluation = _evaluated(asked, resamples, seed)
     if prevalence is not None:
         shift = shift_prior(evaluation, asked.rows, prevalence, asked.fitted)
         evaluation = replace(evaluation, prior_shift=shift)
+    if judgement is not None and judgement.command:
+        show_verdicts({"these images": judgement.verdict})
     _show(evaluation, split=asked.split)
     if asked.count is not None:
         click.echo(f"{asked.count.spoken}.")
@@ -146,6 +154,51 @@ def evaluate_command(
         if manifest is not None:  # the answers exist nowhere else
             write_predictions(asked.rows, out / "predictions.csv")
         click.echo(f"Written to {out}")
+    if judgement is None or not judgement.command:
+        _say_unaudited(target, manifest, judgement)
+
+
+def _evaluated(asked: _Asked, resamples: int, seed: int) -> Evaluation:
+    return evaluate(
+        asked.rows,
+        threshold=asked.threshold,
+        threshold_origin=asked.threshold_origin,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def _judged(asked: _Asked, audits: Sequence[Audited], resamples: int, seed: int) -> Judgement | None:
+    """The gate on these images by the run's newest evidence; ``None`` where there is none."""
+    if not audits or asked.info is None:
+        return None
+    from duoscan.audit.measured import seen_patients
+    from duoscan.report.subject import Making, Part, Subject
+    from duoscan.report.verdicts import judge_subject
+
+    subject = Subject(
+        name=asked.info.name,
+        modality=asked.info.modality,
+        predictions=tuple(asked.rows),
+        files=(None,) * len(asked.rows),
+        split=None,
+        threshold=asked.threshold,
+        threshold_origin=asked.threshold_origin,
+        command="",
+        fingerprint=asked.fingerprint,
+        making=Making((Part(asked.info.name, asked.info, ()),), "", {}, ""),
+        records=asked.trained,
+        faults=tuple(seen_patients(asked.trained, asked.rows)) if asked.trained else (),
+        count=asked.count,
+    )
+    return judge_subject(subject, _evaluated(asked, resamples, seed), audits)
+
+
+def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | None) -> None:
+    is_model = target.is_dir() or target.suffix == BUNDLE_SUFFIX
+    words = ["duoscan", "audit", str(manifest or "MANIFEST"), "--run" if is_model else "--predictions", str(target)]
+    why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
+    click.echo(f"No audit backs these figures{why}; run: {shlex.join(words)}")
 
 
 def _asked(
@@ -193,7 +246,7 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
         trained = read_manifest(own, check_files=False, check_patients=False).where(modality=bundle.info.modality)
         fitted = Fitted.on(trained, "the run's labelled validation rows")
     else:
-        fitted = Fitted.on(table, f"the labelled validation rows of {manifest.name}")
+        trained, fitted = None, Fitted.on(table, f"the labelled validation rows of {manifest.name}")
     taken = _chosen_split({record.split for record in table}, split)
     if taken not in {ALL_SPLITS, NO_SPLIT}:
         table = table.where(split=Split(taken))
@@ -210,6 +263,7 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
         study_threshold=bundle.info.study_threshold if threshold is None else threshold,
         info=bundle.info,
         fitted=fitted,
+        trained=trained,
     )
 
 

@@ -11,6 +11,7 @@ from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies import FIGURES, PolicyFigures
 from duoscan.evaluation.worth import PREVALENCES
 from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.verdict_shown import show_verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from duoscan.evaluation.intervals import Estimate
     from duoscan.evaluation.operating import Choice, Offer
 
+_PHASES = {"xray": "the X-ray model", "ct": "the CT model"}
 DASH = "–"
 _ONE_DIGIT = {"missed_per_1000", "cts_avoided_per_100"}
 
 
 def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
     """Print everything that is to be read before a policy is obeyed; what the gate says stands above the numbers."""
-    _show_verdicts(document["verdicts"])
+    show_verdicts({_PHASES[phase]: Verdict.from_json(one) for phase, one in document["verdicts"].items()})
     _show_policies(offers, choice, document)
     click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
@@ -38,18 +40,6 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     _show_abstention(document["abstention"])
     for note in document["notes"]:
         click.echo(f"Note: {note}")
-
-
-_PHASES = {"xray": "X-ray model", "ct": "CT model"}
-
-
-def _show_verdicts(verdicts: dict[str, Any]) -> None:
-    said = {phase: Verdict.from_json(verdict) for phase, verdict in verdicts.items()}
-    for phase, one in said.items():
-        not_run = (f"not run: {', '.join(one.not_run)}",) if one.not_run else ()
-        click.echo(f"Verdict on the {_PHASES[phase]}: {'; '.join((one.level, *one.reasons, *not_run))}")
-    if not all(one.may_headline for one in said.values()):
-        click.echo("Measured, not to be quoted without these reasons:")
 
 
 def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
