@@ -82,8 +82,16 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
         yield lambda work, jobs, chunksize: map(work, jobs)  # noqa: ARG005 - the pool's signature
         return
     # Forking a process that already runs threads is unsafe.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool:
         yield pool.map
+
+
+def _one_thread() -> None:
+    """Leave the other cores to the other workers: two of two threads each on two cores took three times as long."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1)
 
 
 def _sign(job: tuple[int, Path], scratch: Path) -> Signature:
