@@ -30,9 +30,9 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import stats
 
 from duoscan.errors import ImageError
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import lung_grey
 from duoscan.imaging.quality.burnt_in import text_regions
-from duoscan.imaging.reader import read_image
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 

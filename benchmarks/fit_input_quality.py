@@ -31,10 +31,10 @@ from sklearn.neural_network import MLPClassifier
 
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import bootstrap
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
+from duoscan.formats.raster import read_raster
 from duoscan.imaging.quality import content
 from duoscan.imaging.quality.content import FINE, KINDS, LATERAL, LUNGLESS, OTHER, STATES, ContentModel, Crowd, Network
-from duoscan.imaging.raster import read_raster
 from duoscan.manifest.table import read_manifest
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import PhantomOptions

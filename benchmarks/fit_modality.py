@@ -18,13 +18,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 import duoscan.imaging.modality as guess
-from duoscan.imaging.raster import read_raster
+from duoscan.formats.raster import read_raster
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
 
 COPIES = 3
 # A source of fewer images counts as if it had this many, so that 23 images do not outweigh a thousand.

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.evaluation.intervals import bootstrap
+from duoscan.formats.reader import read_image
 from duoscan.imaging.quality.pixel_checks import why_unfit
-from duoscan.imaging.reader import read_image
 from duoscan.manifest.table import read_manifest
 
 if TYPE_CHECKING:
     from duoscan.evaluation.metrics import BoolArray, FloatArray
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest
 
-from duoscan.imaging.dicom import read_dicom
+from duoscan.formats.dicom.pixels import read_dicom
 from duoscan.imaging.lung_selection import measure_lung
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions

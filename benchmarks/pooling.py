@@ -26,12 +26,12 @@ from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.intervals import bootstrap, paired_difference
 from duoscan.evaluation.metrics import Means
 from duoscan.evaluation.sample import Sample, sample_of
+from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import Prediction, read_predictions
-from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
     from duoscan.terms import Modality

@@ -10,7 +10,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from duoscan.triage.certify import allowed_misses, conformal_threshold, exact_threshold
+from duoscan.policies.certify import allowed_misses, conformal_threshold, exact_threshold
 
 # The sick are drawn from the same scores in each; what differs is how the cohort is made up.
 SHAPES = ("continuous", "ties", "coarse ties", "prevalence shift")

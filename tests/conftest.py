@@ -12,6 +12,8 @@ import pytest
 from duoscan.terms import Modality
 from stand_ins import write_brightness_bundles
 
+pytest_plugins = ["written_dicom"]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests of real images where the folder is not named."""

@@ -18,9 +18,9 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 
-from duoscan.interfaces.node.journal import Journal, State
-from duoscan.interfaces.node.spool import Spool, file_key
 from duoscan.terms import Modality
+from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.spool import Spool, file_key
 from node_parts import Archive, calling, cohort, free_port
 
 QUIET_S = 2.5

@@ -16,10 +16,10 @@ from pydicom.uid import ComprehensiveSRStorage, ExplicitVRLittleEndian, Secondar
 from pynetdicom import AE, evt
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind, Verification
 
-from duoscan.interfaces.node.config import NodeConfig
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
+from duoscan.worklist.config import NodeConfig
 
 
 def free_port() -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from duoscan.interfaces.dicom.send import Peer
+from duoscan.archives.send import Peer
 from node_parts import free_port
 
 ORTHANC = shutil.which("Orthanc")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import duoscan
+from duoscan.cases.screening import Screener
 from duoscan.inference.shipped import load_bundle, shipped_path
 from duoscan.terms import Decision, Modality
-from duoscan.triage.screening import Screener
 
 
 def test_the_public_names() -> None:

@@ -8,14 +8,14 @@ import numpy as np
 
 from duoscan.audit.gate import Check, Verdict
 from duoscan.audit.result import Level
-from duoscan.evaluation.modalities import Dose
-from duoscan.evaluation.operating import Setting, choose, operating_table
-from duoscan.evaluation.triage_document import Extras, Ground, abstentions, triage_document
-from duoscan.triage.assumptions import Assumptions
-from duoscan.triage.certify import Promise
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.queueing import Department
-from duoscan.triage.worth import Costs
+from duoscan.evaluation.policies.document import Extras, Ground, abstentions, triage_document
+from duoscan.evaluation.policies.modalities import Dose
+from duoscan.evaluation.policies.operating import Setting, choose, operating_table
+from duoscan.policies.assumptions import Assumptions
+from duoscan.policies.certify import Promise
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.queueing import Department
+from duoscan.policies.worth import Costs
 
 COSTS = Costs(miss=100, false_positive=10, xray=1, ct=6)
 # The CT scanner keeps up with some policies and not with CT for all.

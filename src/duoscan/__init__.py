@@ -15,21 +15,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from duoscan.cases.screening import CaseAnswer as CaseAnswer
+    from duoscan.cases.screening import Screener as Screener
     from duoscan.inference.bundle import Bundle as Bundle
     from duoscan.inference.bundle import read_bundle as read_bundle
     from duoscan.inference.predictor import Predictor as Predictor
     from duoscan.inference.predictor import predict_manifest as predict_manifest
     from duoscan.manifest.table import read_manifest as read_manifest
-    from duoscan.triage.screening import CaseAnswer as CaseAnswer
-    from duoscan.triage.screening import Screener as Screener
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Bundle": "duoscan.inference.bundle",
-    "CaseAnswer": "duoscan.triage.screening",
+    "CaseAnswer": "duoscan.cases.screening",
     "Predictor": "duoscan.inference.predictor",
-    "Screener": "duoscan.triage.screening",
+    "Screener": "duoscan.cases.screening",
     "predict_manifest": "duoscan.inference.predictor",
     "read_bundle": "duoscan.inference.bundle",
     "read_manifest": "duoscan.manifest.table",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from duoscan.evaluation.abstention import COVERAGES, Abstention, phase_abstention, surety
-from duoscan.triage.abstention import PredictionSet, risk_coverage
-from duoscan.triage.joint import PatientScores
+from duoscan.evaluation.policies.abstention import COVERAGES, Abstention, phase_abstention, surety
+from duoscan.policies.abstention import PredictionSet, risk_coverage
+from duoscan.policies.joint import PatientScores
 
 
 def cohort(seed: int, sick: int = 60, well: int = 90) -> PatientScores:

@@ -12,11 +12,11 @@ from duoscan.evaluation.aggregation import Candidate, _best, choose_aggregation,
 from duoscan.evaluation.calibrators import STUDY_FITS, choose_calibrator, fit_platt, log_loss
 from duoscan.evaluation.intervals import Estimate
 from duoscan.evaluation.sample import sample_of
+from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibration import expit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding, Modality, Split
-from duoscan.triage.aggregate import per_patient
 
 SLICES = 12
 

@@ -9,13 +9,13 @@ import pytest
 from crepes import ConformalClassifier
 from statsmodels.stats.proportion import proportion_confint
 
-from duoscan.evaluation.answered import answered
-from duoscan.triage.abstention import PredictionSet, conformal_sets
-from duoscan.triage.certify import allowed_misses, conformal_threshold, exact_threshold
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.policy import Policy, apply_policy_to_all
-from duoscan.triage.rule import PolicyKind
-from duoscan.triage.worth import net_benefit_weights, treat_all
+from duoscan.evaluation.policies.answered import answered
+from duoscan.policies.abstention import PredictionSet, conformal_sets
+from duoscan.policies.certify import allowed_misses, conformal_threshold, exact_threshold
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.policy import Policy, apply_policy_to_all
+from duoscan.policies.rule import PolicyKind
+from duoscan.policies.worth import net_benefit_weights, treat_all
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own dependencies warn of each other

@@ -7,14 +7,14 @@ import pytest
 
 from duoscan.errors import InputError
 from duoscan.evaluation.intervals import TAIL
-from duoscan.evaluation.modalities import Dose, benefits_and_drawbacks, compare_modalities
-from duoscan.evaluation.operating import Setting, candidate_policies, choose, operating_table
-from duoscan.evaluation.policies import FIGURES, PolicyFigures, bound_policy, fewest_cts, measure_policy
-from duoscan.evaluation.triage_document import scores_from_json, scores_json
-from duoscan.triage.certify import Models, Promise
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.policy import Policy
-from duoscan.triage.rule import PolicyKind
+from duoscan.evaluation.policies.document import scores_from_json, scores_json
+from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures, bound_policy, fewest_cts, measure_policy
+from duoscan.evaluation.policies.modalities import Dose, benefits_and_drawbacks, compare_modalities
+from duoscan.evaluation.policies.operating import Setting, candidate_policies, choose, operating_table
+from duoscan.policies.certify import Models, Promise
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.policy import Policy
+from duoscan.policies.rule import PolicyKind
 
 RESAMPLES = 200
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
-from duoscan.evaluation.answered import answered
+from duoscan.evaluation.policies.answered import answered
 from duoscan.evaluation.proportions import (
     Proportion,
     Term,
@@ -19,9 +19,9 @@ from duoscan.evaluation.proportions import (
     predictive_limits,
     sum_limits,
 )
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.policy import Policy
-from duoscan.triage.worth import Costs, cost_weights, net_benefit_weights
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.policy import Policy
+from duoscan.policies.worth import Costs, cost_weights, net_benefit_weights
 
 COHORTS = 1000
 

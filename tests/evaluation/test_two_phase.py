@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from duoscan.evaluation.two_phase import two_phase_outcome
+from duoscan.cases.screening import CaseAnswer, PhaseResult
+from duoscan.evaluation.policies.two_phase import two_phase_outcome
+from duoscan.policies.rule import ABSENT, decide
 from duoscan.terms import Decision, Finding
-from duoscan.triage.rule import ABSENT, decide
-from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 
 def case(name: str, xray: str, ct: str = ABSENT, *, need_ct: bool = False) -> CaseAnswer:

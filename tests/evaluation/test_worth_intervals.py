@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from duoscan.errors import InputError
-from duoscan.evaluation.answered import answered
-from duoscan.evaluation.worth import bounded_worth_json, cost, measured_policies, waiting_times
-from duoscan.triage.assumptions import Assumptions
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.policy import Policy
-from duoscan.triage.rule import PolicyKind
-from duoscan.triage.worth import Costs, net_benefit_weights
+from duoscan.evaluation.policies.answered import answered
+from duoscan.evaluation.policies.worth import bounded_worth_json, cost, measured_policies, waiting_times
+from duoscan.policies.assumptions import Assumptions
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.policy import Policy
+from duoscan.policies.rule import PolicyKind
+from duoscan.policies.worth import Costs, net_benefit_weights
 
 POLICY = Policy(kind="xray-only", xray_threshold=0.5, ct_threshold=0.5)
 # of 10 sick 8 called, of 10 well 1 called; the CT of nobody is looked at

@@ -28,14 +28,14 @@ from pydicom.uid import (
 from duoscan.audit.gate import judge
 from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.inference.bundle import GRAPH_MEMBER, INFO_MEMBER, BundleInfo, write_bundle
-from duoscan.interfaces.dicom.pseudonyms import write_new_key
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
+from duoscan.policies.policy import Policy, PolicyKind, policy_toml
 from duoscan.predictions import Prediction, write_predictions
+from duoscan.privacy.pseudonyms import write_new_key
 from duoscan.quiet import quiet
 from duoscan.terms import Finding, Modality
 from duoscan.training.recipe import builtin_recipes
-from duoscan.triage.policy import Policy, PolicyKind, policy_toml
 from stand_ins import brightness_graph, brightness_info
 
 if TYPE_CHECKING:

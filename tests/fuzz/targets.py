@@ -20,29 +20,29 @@ from duoscan.audit.storage import (
     read_shortcuts,
     write_audit,
 )
+from duoscan.cases.find import collect, read_need_ct, read_patient_table
+from duoscan.formats.dicom.directory import listed_files
+from duoscan.formats.dicom.header import read_dicom_header
+from duoscan.formats.frame_names import frame_path
+from duoscan.formats.nifti import nifti_planes
+from duoscan.formats.raster import read_raster
+from duoscan.formats.reader import read_image
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.lungs import read_lung_mask
-from duoscan.imaging.nifti import nifti_planes
 from duoscan.imaging.preprocess import preprocess
-from duoscan.imaging.raster import read_raster
-from duoscan.imaging.reader import read_image
 from duoscan.inference.bundle import read_bundle, write_bundle
-from duoscan.inference.collect import collect, read_need_ct, read_patient_table
 from duoscan.inference.predictor import Predictor
-from duoscan.interfaces.dicom.confidentiality import Options
-from duoscan.interfaces.dicom.deidentify import Deidentifier
-from duoscan.interfaces.dicom.pseudonyms import read_key
-from duoscan.interfaces.node.config import read_config
-from duoscan.manifest.dicom_header import read_dicom_header
-from duoscan.manifest.frame_names import frame_path
-from duoscan.manifest.media import listed_files
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import read_manifest
+from duoscan.policies.policy import parse_policy, read_policy
 from duoscan.predictions import read_predictions
+from duoscan.privacy.confidentiality import Options
+from duoscan.privacy.deidentify import Deidentifier
+from duoscan.privacy.pseudonyms import read_key
 from duoscan.report.flow import read_flow
 from duoscan.terms import Modality
 from duoscan.training.recipe import read_recipe
-from duoscan.triage.policy import parse_policy, read_policy
+from duoscan.worklist.config import read_config
 from fuzz import seeds
 from fuzz.mutations import mutate_binary, mutate_dicom, mutate_text
 

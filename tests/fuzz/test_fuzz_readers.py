@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from duoscan.errors import ImageError
-from duoscan.imaging.contract import Pixels
-from duoscan.imaging.dicom import read_dicom
-from duoscan.manifest.dicom_header import DicomHeader, read_dicom_header
+from duoscan.formats.dicom.header import DicomHeader, read_dicom_header
+from duoscan.formats.dicom.pixels import read_dicom
+from duoscan.formats.image import Pixels
 from fuzz import all_readers, seeds
 from fuzz.mutations import mutate_dicom
 from fuzz.targets import TARGETS

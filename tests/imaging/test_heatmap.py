@@ -5,7 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from duoscan.errors import UnsupportedImageError
-from duoscan.imaging.contract import Pixels, PreprocessingContract
+from duoscan.formats.image import Pixels
+from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.heatmap import colours, overlay
 from duoscan.terms import Modality
 

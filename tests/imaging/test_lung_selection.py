@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from duoscan.imaging.dicom import read_dicom
+from duoscan.formats.dicom.pixels import read_dicom
 from duoscan.imaging.lung_selection import LungMeasure, is_clipped, lung_run, measure_lung
 from duoscan.imaging.regions import label_regions
 from duoscan.phantom.cohort import write_cohort

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from duoscan.imaging.contract import Pixels
-from duoscan.imaging.dicom import read_dicom
+from duoscan.formats.dicom.pixels import read_dicom
+from duoscan.formats.image import Pixels
+from duoscan.formats.raster import read_raster
 from duoscan.imaging.modality import ABSTAIN_BELOW, features, guess_modality
-from duoscan.imaging.raster import read_raster
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from duoscan.errors import UnsupportedImageError
-from duoscan.imaging.contract import Pixels, PreprocessingContract
+from duoscan.formats.image import Pixels
+from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.preprocess import (
     Box,
     content_box,

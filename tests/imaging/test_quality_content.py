@@ -11,7 +11,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from duoscan.errors import ImageError
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
+from duoscan.formats.raster import read_raster
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import lung_grey
 from duoscan.imaging.quality.check import why_refused
 from duoscan.imaging.quality.content import (
@@ -25,8 +27,6 @@ from duoscan.imaging.quality.content import (
     content_model,
     why_not_answerable,
 )
-from duoscan.imaging.raster import read_raster
-from duoscan.imaging.reader import read_image
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import PhantomOptions
 from duoscan.terms import Modality
@@ -147,7 +147,7 @@ def test_real_images_are_hardly_ever_refused(data_dir: Path, modality: Modality)
 
 @pytest.mark.data
 def test_negative_controls_are_refused_without_their_tags(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duoscan.imaging.dicom.check_fitness", lambda *_: None)
+    monkeypatch.setattr("duoscan.formats.dicom.pixels.check_fitness", lambda *_: None)
     found = {}
     for path in sorted((data_dir / "dicom" / "negative_controls").iterdir()):
         try:

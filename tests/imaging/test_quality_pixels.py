@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
+from duoscan.formats.raster import read_raster
 from duoscan.imaging.quality.pixel_checks import measure_pixels, why_unfit
-from duoscan.imaging.raster import read_raster
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from duoscan.errors import InputError
 from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.interfaces.cli import cli
+from duoscan.policies.policy import policy_toml, read_policy
+from duoscan.policies.rule import PolicyKind
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import Finding, Modality, Split
-from duoscan.triage.policy import policy_toml, read_policy
-from duoscan.triage.rule import PolicyKind
 from stand_ins import brightness_graph, brightness_info, write_png
 
 QUICK = ["--resamples", "100"]
@@ -98,7 +98,7 @@ scan_minutes = 12
 
 
 def test_worth_waiting_and_who_is_referred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duoscan.evaluation.worth.REPLICATIONS", 4)
+    monkeypatch.setattr("duoscan.evaluation.policies.worth.REPLICATIONS", 4)
     out, stated = tmp_path / "out", tmp_path / "stated.toml"
     stated.write_text(ASSUMPTIONS)
     paths = tables(tmp_path)

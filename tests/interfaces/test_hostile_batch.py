@@ -20,8 +20,8 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000, DeflatedExplicitVRLittleEndian
 
-from duoscan.manifest.dicom_guards import MAX_ELEMENT_BYTES
-from duoscan.manifest.dicom_header import read_dicom_header
+from duoscan.formats.dicom.guards import MAX_ELEMENT_BYTES
+from duoscan.formats.dicom.header import read_dicom_header
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality

@@ -20,11 +20,11 @@ from pydicom import dcmread
 
 from duoscan.errors import InputError
 from duoscan.interfaces.cli import main
-from duoscan.interfaces.node.config import NodeConfig, read_config
-from duoscan.interfaces.node.journal import Journal, State
-from duoscan.interfaces.node.received import Received
-from duoscan.interfaces.node.spool import Spool
 from duoscan.terms import Modality
+from duoscan.worklist.config import NodeConfig, read_config
+from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.received import Received
+from duoscan.worklist.spool import Spool
 from node_parts import cohort, free_port, store
 
 MINIMAL = 'spool = "spool"\n[destination]\naddress = "ARCHIVE@127.0.0.1:104"\n'

@@ -24,15 +24,15 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pynetdicom import AE
 from pynetdicom.dimse_primitives import C_STORE
 
+from duoscan.archives.send import Peer, send_files
+from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, UnreachableError
-from duoscan.interfaces.dicom.send import Peer, send_files
-from duoscan.interfaces.dicom.tls import Tls
-from duoscan.interfaces.node.journal import Journal, Result, State
 from duoscan.interfaces.node.listener import Listener
-from duoscan.interfaces.node.log import EventLog
-from duoscan.interfaces.node.received import read_received
-from duoscan.interfaces.node.spool import Spool, file_key
 from duoscan.terms import Modality
+from duoscan.worklist.journal import Journal, Result, State
+from duoscan.worklist.log import EventLog
+from duoscan.worklist.received import read_received
+from duoscan.worklist.spool import Spool, file_key
 from node_parts import calling, cohort, config, store, wait_until
 
 # pynetdicom leaves the sockets of connections that came to nothing to the garbage collector.
@@ -98,9 +98,7 @@ def test_the_file_and_its_name_are_on_the_disk_before_the_answer(
     real = {name: getattr(Spool, name) for name in ("write_incoming", "keep")}
     synced: list[str] = []
     real_fsync = os.fsync
-    monkeypatch.setattr(
-        "duoscan.interfaces.node.spool.os.fsync", lambda handle: (synced.append(""), real_fsync(handle))
-    )
+    monkeypatch.setattr("duoscan.worklist.spool.os.fsync", lambda handle: (synced.append(""), real_fsync(handle)))
     for name, function in real.items():
 
         def spy(*arguments: Any, name: str = name, function: Any = function) -> Any:
@@ -242,7 +240,7 @@ def test_a_full_disk_refuses_and_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("duoscan.interfaces.node.spool.os.fsync", full)
+        patched.setattr("duoscan.worklist.spool.os.fsync", full)
         assert store(node.port, files[:1]) == [0xA700]
     assert node.kept() == []
     assert list((node.spool.root / "incoming").iterdir()) == []

@@ -9,12 +9,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
-from duoscan.interfaces.dicom.credentials import VARIABLE
-from duoscan.interfaces.dicom.send import send_files
-from duoscan.interfaces.node.journal import Journal, State
+from duoscan.archives.credentials import VARIABLE
+from duoscan.archives.send import send_files
 from duoscan.interfaces.node.node import Node
-from duoscan.interfaces.node.spool import Spool
 from duoscan.terms import Modality
+from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.spool import Spool
 from node_parts import cohort, config, free_port, wait_until
 from orthanc import CREDENTIALS, needs_orthanc, running_orthanc
 

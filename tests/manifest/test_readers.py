@@ -8,7 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from duoscan.errors import ManifestError
-from duoscan.imaging.reader import read_image
+from duoscan.formats.reader import read_image
 from duoscan.manifest.readers import (
     SkippedFile,
     Wishes,

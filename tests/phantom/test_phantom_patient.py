@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from duoscan.imaging.reader import read_image
+from duoscan.formats.reader import read_image
 from duoscan.phantom.ct import lung_window, scan
 from duoscan.phantom.dicom_files import DicomIdentity, write_ct_series, write_xray
 from duoscan.phantom.hospitals import HOSPITALS

@@ -14,13 +14,13 @@ from duoscan.audit.gate import judge
 from duoscan.audit.result import AuditResult, Level
 from duoscan.audit.storage import Audited
 from duoscan.evaluation.evaluate import evaluate
+from duoscan.evidence.subject import Subject, read_subjects
 from duoscan.interfaces.cli.card import card_command
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.report.cards import claim, tripod
 from duoscan.report.cards.item import OPEN, Item, Status, answer
 from duoscan.report.cards.write import Drafts, draft
-from duoscan.report.subject import Subject, read_subjects
 from duoscan.terms import Finding, Modality, Split
 
 

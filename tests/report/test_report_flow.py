@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from duoscan.cases.screening import CaseAnswer, PhaseResult
 from duoscan.errors import InputError
 from duoscan.manifest.records import ImageRecord
+from duoscan.policies.rule import ABSENT, Step, after_xray, decide
 from duoscan.report.flow import count_arrows, read_flow
 from duoscan.report.page import Request, build_report
 from duoscan.terms import Decision, Finding, Modality, Split
-from duoscan.triage.rule import ABSENT, Step, after_xray, decide
-from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 STATES = (Decision.POSITIVE, Decision.NEGATIVE, Decision.UNREADABLE, ABSENT)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from duoscan.report.subject import read_subjects
+from duoscan.evidence.subject import read_subjects
 
 
 @pytest.mark.slow

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evidence.subject import Subject, read_subjects
 from duoscan.report import pictures
 from duoscan.report.pictures import answer_grid, make_pictures, png_uri
-from duoscan.report.subject import Subject, read_subjects
 from duoscan.terms import POSITIVE, Decision, Modality
 
 CAPTION = re.compile(r"N=(\d+) \| P=(covid|not covid) \| GT=(covid|normal|pneumonia)")

@@ -19,11 +19,11 @@ from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.audit.storage import Audited, read_audit, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evidence.subject import Subject
+from duoscan.evidence.verdicts import judge_subject
 from duoscan.interfaces.cli.evaluate import evaluate_command
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.predictions import Prediction, write_predictions
-from duoscan.report.subject import Subject
-from duoscan.report.verdicts import judge_subject
 from duoscan.terms import Finding, Modality, Split
 
 HTML = "{http://www.w3.org/1999/xhtml}"

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evidence.subject import Subject
+from duoscan.inference.aggregate import per_patient
 from duoscan.predictions import Prediction
 from duoscan.report.patients import evaluate_patients, how
-from duoscan.report.subject import Subject
 from duoscan.report.versus import compare_all, draw_patients
 from duoscan.terms import Decision, Finding, Modality
-from duoscan.triage.aggregate import per_patient
 
 COVID, NORMAL = Finding.COVID, Finding.NORMAL
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from duoscan.evaluation.answered import answered
-from duoscan.evaluation.operating import candidate_policies
-from duoscan.evaluation.policies import FIGURES, measure_policy, paired_patients
-from duoscan.evaluation.worth import cheapest_policy, cost, measured_policies
+from duoscan.evaluation.policies.answered import answered
+from duoscan.evaluation.policies.measured import FIGURES, measure_policy, paired_patients
+from duoscan.evaluation.policies.operating import candidate_policies
+from duoscan.evaluation.policies.worth import cheapest_policy, cost, measured_policies
+from duoscan.policies.assumptions import Assumptions
+from duoscan.policies.certify import Promise
+from duoscan.policies.joint import PatientScores
+from duoscan.policies.worth import Costs, net_benefit_weights
 from duoscan.report.triage_page import build_triage_page
-from duoscan.triage.assumptions import Assumptions
-from duoscan.triage.certify import Promise
-from duoscan.triage.joint import PatientScores
-from duoscan.triage.worth import Costs, net_benefit_weights
 from triage_cases import COSTS, cohort, document, setting
 
 playwright = pytest.importorskip("playwright.sync_api")

@@ -14,9 +14,9 @@ import html5lib
 import pytest
 
 from duoscan.audit.result import Level
+from duoscan.policies.assumptions import Assumptions
+from duoscan.policies.certify import Promise
 from duoscan.report.triage_page import build_triage_page
-from duoscan.triage.assumptions import Assumptions
-from duoscan.triage.certify import Promise
 from triage_cases import COSTS, DEPARTMENT, apart, cohort, document, setting
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -35,7 +35,7 @@ def text_of(element: Element) -> str:
 @pytest.fixture(scope="module")
 def stated() -> Iterator[dict[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("duoscan.evaluation.worth.REPLICATIONS", 4)
+        patch.setattr("duoscan.evaluation.policies.worth.REPLICATIONS", 4)
         yield document(cohort(1), cohort(2), setting(), Assumptions(costs=COSTS, department=DEPARTMENT, ct_harm=0.01))
 
 

@@ -12,8 +12,8 @@ import torch
 from click.testing import CliRunner
 
 from duoscan.errors import BundleError, InputError, RecipeError, TrainingError
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
-from duoscan.imaging.reader import read_image
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import Bundle, read_bundle, write_bundle
 from duoscan.inference.calibration import expit

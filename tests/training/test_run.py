@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from duoscan.errors import InputError, ManifestError
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
-from duoscan.imaging.reader import read_image
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.predictor import Predictor, predict_manifest
 from duoscan.manifest.records import ImageRecord, Manifest

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
-    from duoscan.imaging.contract import Pixels, PreprocessingContract
+    from duoscan.formats.image import Pixels
+    from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.bundle import Bundle
     from duoscan.manifest.records import ImageRecord, Manifest
 

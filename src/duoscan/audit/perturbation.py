@@ -28,11 +28,11 @@ from duoscan.errors import ImageError
 from duoscan.evaluation.changed import Moved
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, Estimate, bootstrap
 from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
+from duoscan.formats.reader import read_image
 from duoscan.imaging.lungs import central_box, lungs_only, read_lung_mask, without_lungs
 from duoscan.imaging.marks import LETTER_SHARE, TEXT_SHARE, Corner, black_out, paste_text
 from duoscan.imaging.preprocess import window
-from duoscan.imaging.reader import read_image
 from duoscan.inference.predictor import ImageFile, Predictor, unanswered
 from duoscan.terms import POSITIVE
 

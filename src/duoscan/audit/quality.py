@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
 from duoscan.audit.small_grey import shrunk_grey
 from duoscan.errors import ImageError
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
 from duoscan.imaging.quality.check import why_refused
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from duoscan.formats.raster import read_raster
+from duoscan.formats.reader import is_dicom, read_image
 from duoscan.imaging.preprocess import lung_grey
-from duoscan.imaging.raster import read_raster
-from duoscan.imaging.reader import is_dicom, read_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,9 +25,9 @@ from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, paired_difference
 from duoscan.evaluation.metrics import Means
 from duoscan.evaluation.sample import sample_of
+from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import DEFAULTS, Aggregation, AggregationKind
 from duoscan.terms import POSITIVE, Split
-from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -6,43 +6,15 @@ The same object is used for training, stored in the bundle and enforced at infer
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from duoscan.terms import Modality
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
 # Lung window in HU, the setting radiology uses for lung parenchyma: centre −600, width 1500.
 LUNG_WINDOW_CENTRE_HU = -600.0
 LUNG_WINDOW_WIDTH_HU = 1500.0
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """A decoded image with its meaning.
-
-    Attributes:
-        values: float32, shape (H, W). Grey in [0, 1], bright = dense tissue, or HU when ``is_hu``.
-        is_hu: Whether ``values`` are Hounsfield units.
-        modality: What the file itself says made the image; ``None`` for raster files, which do not say.
-        patient_id: What the file itself says; ``None`` for raster files.
-        study_id: Study instance UID of a DICOM file.
-        series_id: Series instance UID of a DICOM file.
-        view: View position or orientation where the file says it.
-    """
-
-    values: NDArray[np.float32]
-    is_hu: bool = False
-    modality: Modality | None = None
-    patient_id: str | None = None
-    study_id: str | None = None
-    series_id: str | None = None
-    view: str | None = None
 
 
 class PreprocessingContract(BaseModel):

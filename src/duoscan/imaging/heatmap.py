@@ -12,7 +12,8 @@ from duoscan.imaging.preprocess import content_box, source_box, window
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import Pixels, PreprocessingContract
+    from duoscan.formats.image import Pixels
+    from duoscan.imaging.contract import PreprocessingContract
 
 # Black → violet → red → orange → pale yellow with evenly rising lightness, after the "inferno" map of
 # van der Walt and Smith (2015): stronger is always lighter, in grey print too. RGB in 0–255 at equal steps.

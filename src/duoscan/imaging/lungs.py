@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from duoscan.imaging.raster import open_picture
+from duoscan.formats.raster import open_picture
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.imaging.contract import Pixels, PreprocessingContract
+from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.preprocess import prepare_grey
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from duoscan.formats.image import Pixels
 
 ABSTAIN_BELOW = 0.8
 """Least probability of the likelier modality; below it there is no answer."""

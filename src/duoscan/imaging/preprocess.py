@@ -12,15 +12,16 @@ import numpy as np
 from PIL import Image
 
 from duoscan.errors import UnsupportedImageError
+from duoscan.formats.limits import stretch
 from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
-from duoscan.imaging.limits import stretch
 from duoscan.imaging.probes import PROBES
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import Pixels, PreprocessingContract
+    from duoscan.formats.image import Pixels
+    from duoscan.imaging.contract import PreprocessingContract
 
 # An outer row or column is border while fewer of its pixels than this are brighter than black; a few bright
 # pixels are noise or a burnt-in letter.

@@ -76,7 +76,7 @@ class BundleInfo(BaseModel):
     calibration: Calibration | None = Field(
         default=None, description="P(covid) of one image → calibrated P(covid); no operating point refers to it"
     )
-    policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as triage/policy.py reads it")
+    policy: dict[str, Any] | None = Field(default=None, description="two-phase policy, as policies/policy.py reads it")
     aggregation: str | None = Field(
         default=None, description="how images of a study are joined; the modality's default"
     )

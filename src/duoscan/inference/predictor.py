@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import ImageError, SetAsideImageError, UnsupportedImageError
-from duoscan.imaging.open_files import kept_open
+from duoscan.formats.open_files import kept_open
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.quality.check import why_refused
-from duoscan.imaging.reader import read_image
 from duoscan.inference.bundle import Bundle, read_bundle
 from duoscan.inference.runtime import OnnxRuntime, Runtime
 from duoscan.predictions import Prediction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
     from duoscan.manifest.records import ImageRecord, Manifest
 
 BATCH_SIZE = 16

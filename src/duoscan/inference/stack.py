@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
+from duoscan.formats.open_files import kept_open
+from duoscan.formats.reader import read_image
 from duoscan.imaging.lung_selection import is_clipped, lung_run, measure_lung
-from duoscan.imaging.open_files import kept_open
-from duoscan.imaging.reader import read_image
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from concurrent.futures import Executor
 
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
     from duoscan.inference.predictor import ImageFile, Predictor
 
 STEP_MM = 2.5

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from duoscan.errors import ManifestError, MissingExtraError
 from duoscan.files import write_bytes
+from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.cells import PARQUET_SUFFIXES, Row, Table, read_table
 from duoscan.manifest.crossing import crossing_problems
-from duoscan.manifest.frame_names import split_frame
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.terms import Finding, Modality, Split

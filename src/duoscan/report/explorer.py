@@ -1,8 +1,8 @@
 """What the interactive page needs to move prevalence, miss rate and costs itself.
 
 The page does not ask anything: it holds the calibration scores, the paired test patients' scores and the rule as small
-tables, and certifies and counts by the same steps as :mod:`duoscan.triage.certify` and
-:mod:`duoscan.evaluation.answered`. A test drives it in a browser and holds its numbers against these modules.
+tables, and certifies and counts by the same steps as :mod:`duoscan.policies.certify` and
+:mod:`duoscan.evaluation.policies.answered`. A test drives it in a browser and holds its numbers against these modules.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duoscan.evaluation.operating import rule_in_threshold
-from duoscan.evaluation.triage_document import scores_from_json
+from duoscan.evaluation.policies.document import scores_from_json
+from duoscan.evaluation.policies.operating import rule_in_threshold
+from duoscan.policies.certify import leaving_scores
+from duoscan.policies.policy import DESCRIPTIONS, Policy
+from duoscan.policies.rule import UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
+from duoscan.policies.worth import xray_share
 from duoscan.terms import Decision
-from duoscan.triage.certify import leaving_scores
-from duoscan.triage.policy import DESCRIPTIONS, Policy
-from duoscan.triage.rule import UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
-from duoscan.triage.worth import xray_share
 
 if TYPE_CHECKING:
-    from duoscan.triage.joint import PatientScores
-    from duoscan.triage.policy import FloatArray
+    from duoscan.policies.joint import PatientScores
+    from duoscan.policies.policy import FloatArray
 
 RANGES = {
     "prevalence": (0.001, 0.9, 0.001),

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from duoscan.cases.screening import CaseAnswer, PhaseResult
 from duoscan.errors import InputError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
-from duoscan.evaluation.two_phase import TwoPhaseOutcome, two_phase_outcome
+from duoscan.evaluation.policies.two_phase import TwoPhaseOutcome, two_phase_outcome
 from duoscan.files import read_bytes
+from duoscan.policies.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray
 from duoscan.terms import POSITIVE, Decision, Finding, Split
-from duoscan.triage.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray
-from duoscan.triage.screening import CaseAnswer, PhaseResult
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence

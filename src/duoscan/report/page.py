@@ -13,8 +13,12 @@ from duoscan.evaluation.curves import roc_band
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.figures import draw_figures
 from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.evaluation.policies.document import read_triage
 from duoscan.evaluation.sample import sample_of
-from duoscan.evaluation.triage_document import read_triage
+from duoscan.evidence.subject import OnImage, Subject, read_subjects, records_by_patient
+from duoscan.evidence.verdicts import Judgement, judge_subject
+from duoscan.policies.policy import DESCRIPTIONS
+from duoscan.policies.rule import Answer
 from duoscan.report.charts import (
     Counts,
     class_counts,
@@ -26,10 +30,8 @@ from duoscan.report.confusion import class_shares
 from duoscan.report.flow import read_flow
 from duoscan.report.patients import evaluate_patients, how
 from duoscan.report.pictures import Pictures, make_pictures
-from duoscan.report.subject import OnImage, Subject, read_subjects, records_by_patient
 from duoscan.report.triage_section import GLOBALS as TRIAGE_GLOBALS
 from duoscan.report.triage_section import TriageSection, triage_section
-from duoscan.report.verdicts import Judgement, judge_subject
 from duoscan.report.versus import compare_all
 from duoscan.report.wording import (
     NINE_METRICS,
@@ -43,8 +45,6 @@ from duoscan.report.wording import (
     tested_part,
 )
 from duoscan.terms import POSITIVE
-from duoscan.triage.policy import DESCRIPTIONS
-from duoscan.triage.rule import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
-from duoscan.triage.aggregate import aggregation_of, per_patient
+from duoscan.inference.aggregate import aggregation_of, per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

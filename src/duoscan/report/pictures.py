@@ -17,8 +17,8 @@ from PIL import Image
 
 from duoscan.errors import ImageError
 from duoscan.evaluation.sample import measurable
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import prepare_grey
-from duoscan.imaging.reader import read_image
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.evaluation.evaluate import Evaluation
+    from duoscan.evidence.subject import Subject
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.manifest.records import ImageRecord
     from duoscan.predictions import Prediction
-    from duoscan.report.subject import Subject
 
 GRID_IMAGES = 25
 SAMPLES_PER_CLASS = 4

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from duoscan.audit.gate import Verdict
-from duoscan.evaluation.policies import FIGURES
-from duoscan.evaluation.triage_document import scores_from_json
-from duoscan.evaluation.worth_figures import worth_figures
+from duoscan.evaluation.policies.document import scores_from_json
+from duoscan.evaluation.policies.measured import FIGURES
+from duoscan.evaluation.policies.worth_figures import worth_figures
+from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.report.charts import inline_svg
 from duoscan.report.explorer import RANGES, explorer_data
 from duoscan.report.wording import MISSING
-from duoscan.triage.policy import Policy, apply_policy_to_all
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

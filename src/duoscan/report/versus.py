@@ -12,17 +12,17 @@ from duoscan.evaluation.comparison import Comparison, Side, compare
 from duoscan.evaluation.evaluate import FEW_PATIENTS, Evaluation
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import measurable
+from duoscan.inference.aggregate import per_patient
 from duoscan.report.patients import again, how
 from duoscan.report.wording import number, spoken
 from duoscan.terms import POSITIVE, Modality
-from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.comparison import ComparisonRow
+    from duoscan.evidence.subject import Subject
     from duoscan.predictions import Prediction
-    from duoscan.report.subject import Subject
 
 _WEIGHED = ("sensitivity", "specificity", "auroc")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from duoscan.evaluation.intervals import Estimate
+    from duoscan.evidence.subject import Subject
     from duoscan.imaging.contract import PreprocessingContract
-    from duoscan.report.subject import Subject
 
 MISSING = "–"
 NINE_METRICS = ("accuracy", "ppv", "sensitivity", "specificity", "npv", "fpr", "fnr", "fdr", "mae")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import ImageError, ManifestError
+from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import prepare_grey
-from duoscan.imaging.reader import read_image
 from duoscan.terms import Finding, Split
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from duoscan.evaluation.aggregation import (
 from duoscan.evaluation.sample import measurable, sample_of
 from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshold
 from duoscan.files import write_text
+from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import AggregationKind
 from duoscan.inference.predictor import predict_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import POSITIVE
 from duoscan.training.attention import bags_of, train_attention
 from duoscan.training.attention_graph import FeatureReader, gives_attention, with_attention
-from duoscan.triage.aggregate import per_patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.imaging.raster import open_picture
-from duoscan.manifest.dicom_header import dicom_errors, header_of, is_dicom, open_dicom, text_of
+from duoscan.formats.dicom.header import dicom_errors, header_of, is_dicom, open_dicom, text_of
+from duoscan.formats.raster import open_picture
 
 if TYPE_CHECKING:
     from pathlib import Path

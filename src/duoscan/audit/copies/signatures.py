@@ -15,7 +15,7 @@ import numpy as np
 
 from duoscan.audit.small_grey import shrunk_grey
 from duoscan.errors import ImageError, MissingExtraError
-from duoscan.imaging.limits import stretch
+from duoscan.formats.limits import stretch
 
 if TYPE_CHECKING:
     from pathlib import Path

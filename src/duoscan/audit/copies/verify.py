@@ -17,7 +17,7 @@ import numpy as np
 
 from duoscan.audit.copies.candidates import root_sift
 from duoscan.audit.copies.signatures import opencv, read_sketch
-from duoscan.imaging.reader import read_image
+from duoscan.formats.reader import read_image
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from duoscan.imaging.quality.content import why_not_answerable
 from duoscan.imaging.quality.pixel_checks import why_unfit
 
 if TYPE_CHECKING:
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
     from duoscan.terms import Modality
 
 

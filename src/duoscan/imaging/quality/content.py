@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
 from duoscan.imaging.modality import edge_features, standard_grey
 from duoscan.imaging.preprocess import lung_grey
 from duoscan.terms import Modality

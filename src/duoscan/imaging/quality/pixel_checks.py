@@ -14,7 +14,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from duoscan.imaging.contract import Pixels
+    from duoscan.formats.image import Pixels
 
 LEAST_SIDE = 64
 """Pixels. A shorter side cannot show findings."""

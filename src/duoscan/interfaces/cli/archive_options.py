@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.interfaces.dicom.credentials import VARIABLE
+from duoscan.archives.credentials import VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,7 +16,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 def access_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Credentials and certificates; :func:`~duoscan.interfaces.dicom.credentials.read_access` reads them."""
+    """Credentials and certificates; :func:`~duoscan.archives.credentials.read_access` reads them."""
     for option in (
         click.option("--certificate-key", type=_EXISTING, help="Private key of --certificate."),
         click.option("--certificate", type=_EXISTING, help="Our own certificate, where the archive asks for one."),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from duoscan.audit.answers import Answers, answer_by_model, answer_by_table
 from duoscan.audit.copies.groups import Copies, deduplicate
 from duoscan.audit.copies.outputs import dropped_csv, write_copies
 from duoscan.audit.evidence import new_entry
@@ -20,6 +19,7 @@ from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
 from duoscan.audit.storage import Audited, Shortcuts, read_shortcuts, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
+from duoscan.evidence.answers import Answers, answer_by_model, answer_by_table
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options

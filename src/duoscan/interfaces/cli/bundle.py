@@ -9,8 +9,8 @@ import click
 from duoscan.inference.aggregation import DEFAULTS
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.shipped import shipped_path
+from duoscan.policies.policy import parse_policy
 from duoscan.terms import Modality
-from duoscan.triage.policy import parse_policy
 
 
 @click.command("bundle")

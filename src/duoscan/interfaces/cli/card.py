@@ -44,8 +44,8 @@ def card_command(
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
     from duoscan.audit.evidence import read_audits
+    from duoscan.evidence.subject import read_subjects
     from duoscan.report.cards.write import draft, write_drafts
-    from duoscan.report.subject import read_subjects
 
     check_out_dir(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)

@@ -49,10 +49,10 @@ def deidentify_command(
     \b
     Exit code: 0 every file was written; 1 some were refused, see their reasons; 2 the command itself was wrong.
     """
-    from duoscan.inference.collect import collect
-    from duoscan.interfaces.dicom.confidentiality import Options
-    from duoscan.interfaces.dicom.deidentify import Deidentifier
-    from duoscan.interfaces.dicom.pseudonyms import read_key, write_new_key, write_private
+    from duoscan.cases.find import collect
+    from duoscan.privacy.confidentiality import Options
+    from duoscan.privacy.deidentify import Deidentifier
+    from duoscan.privacy.pseudonyms import read_key, write_new_key, write_private
 
     if mapping is not None and mapping.exists():
         raise InputError(f"{mapping}: is there already; name a new file")

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.evaluation.prior_shift import PriorShift
+    from duoscan.evidence.verdicts import Judgement
     from duoscan.inference.bundle import BundleInfo
     from duoscan.manifest.records import Manifest
-    from duoscan.report.verdicts import Judgement
 
 BUNDLE_SUFFIX = ".duoscan"
 RUN_MANIFEST = "manifest.csv"
@@ -173,8 +173,8 @@ def _judged(asked: _Asked, audits: Sequence[Audited], resamples: int, seed: int)
     if not audits or asked.info is None:
         return None
     from duoscan.audit.measured import seen_patients
-    from duoscan.report.subject import Making, Part, Subject
-    from duoscan.report.verdicts import judge_subject
+    from duoscan.evidence.subject import Making, Part, Subject
+    from duoscan.evidence.verdicts import judge_subject
 
     subject = Subject(
         name=asked.info.name,
@@ -269,7 +269,7 @@ def _answered(target: Path, manifest: Path, book: Book, *, split: str | None, th
 
 def _joined(asked: _Asked) -> _Asked:
     """One answer a patient, at the operating point for studies."""
-    from duoscan.triage.aggregate import per_patient
+    from duoscan.inference.aggregate import per_patient
 
     kinds = {row.modality for row in asked.rows}
     if len(kinds) != 1 or None in kinds:

@@ -17,7 +17,7 @@ import click
 from duoscan.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from duoscan.interfaces.node.journal import Journal
+    from duoscan.worklist.journal import Journal
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -54,9 +54,9 @@ def node_command(
     for module in ("pynetdicom", "highdicom"):
         if find_spec(module) is None:
             raise MissingExtraError("dicom", "duoscan node")
-    from duoscan.interfaces.node.config import read_config
-    from duoscan.interfaces.node.log import silence_libraries
     from duoscan.interfaces.node.node import Node
+    from duoscan.worklist.config import read_config
+    from duoscan.worklist.log import silence_libraries
 
     overrides = {
         "spool": str(spool) if spool else None,
@@ -91,7 +91,7 @@ def status_command(*, spool: Path) -> None:
     \b
     Exit code: 0 nothing was given up; 1 something was.
     """
-    from duoscan.interfaces.node.journal import State
+    from duoscan.worklist.journal import State
 
     with closing(_journal(spool)) as journal:
         counts, failed = journal.counts(), journal.studies_in(State.FAILED)
@@ -115,8 +115,8 @@ def retry_command(*, keys: tuple[str, ...], spool: Path) -> None:
 
 
 def _journal(folder: Path) -> Journal:
-    from duoscan.interfaces.node.journal import Journal
-    from duoscan.interfaces.node.spool import Spool
+    from duoscan.worklist.journal import Journal
+    from duoscan.worklist.spool import Spool
 
     path = Spool(folder).journal
     if not path.is_file():

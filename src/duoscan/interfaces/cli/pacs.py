@@ -9,12 +9,12 @@ from pathlib import Path
 
 import click
 
+from duoscan.archives.archive import NO_LIMITS_CHANGED, FoundStudy, StudyQuery, open_archive
+from duoscan.archives.credentials import read_access
 from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.dicom.archives import NO_LIMITS_CHANGED, FoundStudy, StudyQuery, open_archive
-from duoscan.interfaces.dicom.credentials import read_access
 
 
 @click.group("pacs")
@@ -107,7 +107,7 @@ def store_command(
     certificate_key: Path | None,
 ) -> None:
     """Store DICOM files; of a folder all that are DICOM."""
-    from duoscan.imaging.reader import is_dicom
+    from duoscan.formats.reader import is_dicom
 
     named = [path for path in paths if path.is_file()]
     if strange := [str(path) for path in named if not is_dicom(path)]:

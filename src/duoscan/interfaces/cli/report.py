@@ -61,8 +61,8 @@ def report_command(
     Answers on the test rows of a run or a table are a use of that test set and counted as one.
     """
     check_can_write_pages("duoscan report")
+    from duoscan.evidence.subject import read_subjects
     from duoscan.report.page import Request, page_of
-    from duoscan.report.subject import read_subjects
 
     request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)

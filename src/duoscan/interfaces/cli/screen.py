@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.errors import InputError
-from duoscan.inference.collect import (
+from duoscan.archives.archive import open_archive
+from duoscan.archives.credentials import read_access
+from duoscan.cases.find import (
     FoundImage,
     PatientRules,
     collect,
@@ -21,30 +22,29 @@ from duoscan.inference.collect import (
     read_need_ct,
     read_patient_table,
 )
-from duoscan.inference.heatmaps import HeatmapWriter
+from duoscan.cases.identify import identify
+from duoscan.cases.outputs import write_answers
+from duoscan.cases.screening import CaseAnswer, Screener
+from duoscan.errors import InputError
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.dicom.archives import open_archive
-from duoscan.interfaces.dicom.credentials import read_access
-from duoscan.interfaces.dicom.results import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
-from duoscan.interfaces.dicom.sources import ActivationKeeper
+from duoscan.policies.policy import named_policy
+from duoscan.policies.rule import Answer
 from duoscan.predictions import Prediction, write_predictions
+from duoscan.results.overlays import HeatmapWriter
+from duoscan.results.sources import ActivationKeeper
+from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
 from duoscan.terms import NOTICE, Finding, Modality, Split
-from duoscan.triage.identify import identify
-from duoscan.triage.outputs import write_answers
-from duoscan.triage.policy import named_policy
-from duoscan.triage.rule import Answer
-from duoscan.triage.screening import CaseAnswer, Screener
 
 if TYPE_CHECKING:
     from duoscan.audit.ledger import Book
+    from duoscan.cases.screening import PhaseResult
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
     from duoscan.manifest.records import Manifest
-    from duoscan.triage.screening import PhaseResult
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -298,7 +298,7 @@ def _chance(phase: PhaseResult) -> str:
 def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding], counts: list[str]) -> None:
     from rich.table import Table
 
-    from duoscan.evaluation.two_phase import two_phase_outcome
+    from duoscan.evaluation.policies.two_phase import two_phase_outcome
 
     outcome = two_phase_outcome(answers, labels)
     table = Table("reference", "patients", *Answer, title="Two-phase answers by reference label")

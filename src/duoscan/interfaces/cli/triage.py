@@ -13,19 +13,15 @@ import click
 
 from duoscan.audit.storage import read_audit
 from duoscan.errors import InputError
-from duoscan.evaluation.abstention import DEFAULT_SET_ERROR
 from duoscan.evaluation.figures import render
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
-from duoscan.evaluation.modalities import Dose
-from duoscan.evaluation.operating import Choice, Offer, Setting, choose, operating_table
-from duoscan.evaluation.policies import PolicyFigures
-from duoscan.evaluation.policy_figure import policy_figure
-from duoscan.evaluation.triage_document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
-from duoscan.files import write_bytes, write_text
-from duoscan.inference.bundle import SUFFIX
-from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
-from duoscan.interfaces.cli.report import check_can_write_pages
-from duoscan.interfaces.cli.triage_phases import (
+from duoscan.evaluation.policies.abstention import DEFAULT_SET_ERROR
+from duoscan.evaluation.policies.document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
+from duoscan.evaluation.policies.figure import policy_figure
+from duoscan.evaluation.policies.measured import PolicyFigures
+from duoscan.evaluation.policies.modalities import Dose
+from duoscan.evaluation.policies.operating import Choice, Offer, Setting, choose, operating_table
+from duoscan.evidence.phases import (
     Phase,
     judged,
     operating_point,
@@ -33,19 +29,23 @@ from duoscan.interfaces.cli.triage_phases import (
     read_phase,
     sources_of,
 )
+from duoscan.files import write_bytes, write_text
+from duoscan.inference.bundle import SUFFIX
+from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.triage_shown import show_triage
+from duoscan.policies.assumptions import read_assumptions
+from duoscan.policies.certify import Method, Models, Promise, Scope
+from duoscan.policies.policy import Policy, policy_toml, read_policy
+from duoscan.policies.rule import PolicyKind
+from duoscan.policies.stored import store_policy
 from duoscan.predictions import write_predictions
 from duoscan.terms import Modality
-from duoscan.triage.assumptions import read_assumptions
-from duoscan.triage.certify import Method, Models, Promise, Scope
-from duoscan.triage.policy import Policy, policy_toml, read_policy
-from duoscan.triage.rule import PolicyKind
-from duoscan.triage.stored import store_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from duoscan.evaluation.abstention import Abstention
+    from duoscan.evaluation.policies.abstention import Abstention
 
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)

@@ -8,8 +8,8 @@ import click
 
 from duoscan.audit.gate import Verdict
 from duoscan.evaluation.metrics import METRIC_NAMES
-from duoscan.evaluation.policies import FIGURES, PolicyFigures
-from duoscan.evaluation.worth import PREVALENCES
+from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures
+from duoscan.evaluation.policies.worth import PREVALENCES
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from duoscan.evaluation.intervals import Estimate
-    from duoscan.evaluation.operating import Choice, Offer
+    from duoscan.evaluation.policies.operating import Choice, Offer
 
 _PHASES = {"xray": "the X-ray model", "ct": "the CT model"}
 DASH = "–"

@@ -39,17 +39,17 @@ from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.sop_class import Verification
 
 from duoscan.errors import ImageError, InputError
-from duoscan.interfaces.node.journal import Journal, State
-from duoscan.interfaces.node.log import EventLog, place
-from duoscan.interfaces.node.received import Received, read_received
 from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
 from duoscan.quiet import quiet
+from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.log import EventLog, place
+from duoscan.worklist.received import Received, read_received
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from duoscan.interfaces.node.config import NodeConfig
-    from duoscan.interfaces.node.spool import Spool
+    from duoscan.worklist.config import NodeConfig
+    from duoscan.worklist.spool import Spool
 
 SOP_CLASSES = (
     ComputedRadiographyImageStorage,

@@ -8,21 +8,21 @@ import time
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
-from duoscan.interfaces.node.journal import Journal, State
 from duoscan.interfaces.node.listener import Listener, file_digest
-from duoscan.interfaces.node.log import EventLog, place
-from duoscan.interfaces.node.received import read_received
-from duoscan.interfaces.node.screener_process import ScreenerProcess
-from duoscan.interfaces.node.screening import Screening
-from duoscan.interfaces.node.sending import Sending
-from duoscan.interfaces.node.spool import Spool
+from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.log import EventLog, place
+from duoscan.worklist.received import read_received
+from duoscan.worklist.screener_process import ScreenerProcess
+from duoscan.worklist.screening import Screening
+from duoscan.worklist.sending import Sending
+from duoscan.worklist.spool import Spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO
 
-    from duoscan.interfaces.dicom.archives import Destination
-    from duoscan.interfaces.node.config import NodeConfig
+    from duoscan.archives.archive import Destination
+    from duoscan.worklist.config import NodeConfig
 
 _IDLE_S = 0.2
 _CLEAN_EVERY_S = 3600.0

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
+from duoscan.formats.dicom.header import is_dicom
 from duoscan.manifest.cells import is_table
-from duoscan.manifest.dicom_header import is_dicom
 from duoscan.manifest.readers.class_folders import from_class_folders, has_class_folders
 from duoscan.manifest.readers.dicom_folder import from_dicom_folder
 from duoscan.manifest.readers.foreign_table import from_table

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
-from duoscan.manifest.dicom_header import DICOM_SUFFIXES
+from duoscan.formats.dicom.header import DICOM_SUFFIXES
 from duoscan.manifest.names import finding_named, plain_name, split_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.found import (

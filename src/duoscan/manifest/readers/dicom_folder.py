@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
+from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.cells import Row, read_table
-from duoscan.manifest.frame_names import split_frame
 from duoscan.manifest.names import finding_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.foreign_table import with_our_columns

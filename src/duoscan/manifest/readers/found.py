@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
-from duoscan.manifest.dicom_geometry import MAX_FRAMES
-from duoscan.manifest.dicom_header import read_dicom_header
-from duoscan.manifest.frame_names import frame_path
+from duoscan.formats.dicom.geometry import MAX_FRAMES
+from duoscan.formats.dicom.header import read_dicom_header
+from duoscan.formats.frame_names import frame_path
 
 if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from duoscan.evaluation.evaluate import Evaluation
+    from duoscan.evidence.subject import Making, Subject
+    from duoscan.evidence.verdicts import Judgement
     from duoscan.inference.bundle import BundleInfo
     from duoscan.manifest.records import ImageRecord
-    from duoscan.report.subject import Making, Subject
-    from duoscan.report.verdicts import Judgement
 
 _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "brier_score")
 _UNDER_REASONS = "Not to be quoted without the reasons of the failing gate: "

@@ -9,18 +9,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import duoscan
 from duoscan.evaluation.evaluate import Evaluation, evaluate
+from duoscan.evidence.verdicts import Judgement, judge_subject
 from duoscan.files import write_text
 from duoscan.report.cards import claim, tripod
 from duoscan.report.cards.facts import counted, gather
 from duoscan.report.cards.item import OPEN, Item, Status, answer, tally
-from duoscan.report.verdicts import Judgement, judge_subject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from duoscan.audit.storage import Audited
-    from duoscan.report.subject import Subject
+    from duoscan.evidence.subject import Subject
 
 CHECKLISTS = {"claim-2024.md": claim, "tripod-ai.md": tripod}
 _METRICS = {"auroc": "roc_auc", "accuracy": "accuracy", "sensitivity": "recall", "ppv": "precision", "f1": "f1"}
@@ -43,7 +43,7 @@ def draft(subject: Subject, audits: Sequence[Audited] = (), *, seed: int = 0) ->
     """Draft both checklists, a model card and a dataset card of one run or table.
 
     Args:
-        subject: The run, as :func:`duoscan.report.subject.read_subjects` reads it.
+        subject: The run, as :func:`duoscan.evidence.subject.read_subjects` reads it.
         audits: Folders of ``duoscan audit``.
         seed: Of the resamples.
     """

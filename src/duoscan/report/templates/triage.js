@@ -1,6 +1,6 @@
 "use strict";
-// Moves prevalence, miss rate, harm and costs in the page. The steps are those of duoscan.triage.certify,
-// duoscan.evaluation.answered and duoscan.evaluation.proportions; their docstrings say why, and a test drives this page
+// Moves prevalence, miss rate, harm and costs in the page. The steps are those of duoscan.policies.certify,
+// duoscan.evaluation.policies.answered and duoscan.evaluation.proportions; their docstrings say why, and a test drives this page
 // in a browser and holds its numbers against theirs.
 (function () {
   const data = JSON.parse(document.getElementById("triage-data").textContent);

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from duoscan.errors import ImageError, ManifestError
 from duoscan.files import write_bytes
-from duoscan.imaging.contract import Pixels
+from duoscan.formats.image import Pixels
+from duoscan.formats.reader import read_image
 from duoscan.imaging.lungs import lungs_only, read_lung_mask, without_lungs
 from duoscan.imaging.preprocess import normalise, prepare_grey, window
 from duoscan.imaging.probes import borders_only, thumbnail
-from duoscan.imaging.reader import read_image
 from duoscan.training.backbones import build_backbone
 
 if TYPE_CHECKING:

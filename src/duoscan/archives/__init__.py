@@ -1,0 +1,1 @@
+"""PACS and DICOMweb services: find, fetch, store."""

@@ -1,0 +1,226 @@
+"""Send DICOM files to a PACS (C-STORE, PS3.4 Annex B)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from duoscan.errors import ImageError, InputError, MissingExtraError, TransferError, UnreachableError
+from duoscan.formats.dicom.header import dicom_errors
+from duoscan.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from pydicom import Dataset
+
+    from duoscan.archives.tls import Tls
+
+CALLING_AE_TITLE = "DUOSCAN"
+TIMEOUT_S = 30.0
+_PEER = re.compile(r"(?P<title>[^@\s]{1,16})@(?P<host>[^:@\s]+):(?P<port>\d{1,5})")
+_VERIFICATION = "1.2.840.10008.1.1"
+STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
+UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # explicit and implicit VR little endian
+_IMAGE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
+_SUCCESS = 0x0000
+_WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 table B.2-1)
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A DICOM application to send to.
+
+    Attributes:
+        ae_title: Its application entity title, at most 16 characters.
+        host: Name or address.
+        port: TCP port.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.ae_title}@{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> Peer:
+        """Read ``TITLE@host:port``.
+
+        Raises:
+            InputError: It is not of that form.
+
+        Example:
+            >>> Peer.parse("ORTHANC@127.0.0.1:4242").port
+            4242
+        """
+        match = _PEER.fullmatch(text)
+        if match is None or not 0 < int(match["port"]) < 2**16:
+            raise InputError(f"'{text}' names no DICOM peer; write TITLE@host:port, e.g. ORTHANC@127.0.0.1:4242")
+        return cls(match["title"], match["host"], int(match["port"]))
+
+
+def send_files(
+    paths: Sequence[Path],
+    peer: Peer,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tls: Tls | None = None,
+    on_stored: Callable[[Path], None] = lambda _path: None,
+) -> None:
+    """Store every file at the peer, in order, over one association.
+
+    Args:
+        paths: DICOM files, sent in their own transfer syntax.
+        peer: Where to.
+        timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+        on_stored: Called with each file as soon as the peer has acknowledged it.
+
+    Raises:
+        UnreachableError: The peer cannot be reached or refuses the association.
+        TransferError: One is no DICOM file, and nothing was sent; or the peer did not store one. All others were sent
+            nevertheless, unless the peer fell silent or ended the association.
+        MissingExtraError: pynetdicom is not installed.
+    """
+    contexts = dict.fromkeys(map(_context_of, paths))
+    association = associate(peer, contexts, timeout_s, tls)
+    refused = []
+    try:
+        for path in paths:
+            if reason := _store(association, path):
+                refused.append(f"{path.name}: {reason}")
+            else:
+                on_stored(path)
+    finally:
+        association.release()
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise TransferError(refused[0] + more)
+
+
+def stored_files(
+    paths: Sequence[Path], peer: Peer, *, timeout_s: float = TIMEOUT_S, tls: Tls | None = None
+) -> set[Path]:
+    """Of these files, those whose SOPInstanceUID the peer says it has (C-FIND, PS3.4 clause C.4.1).
+
+    A peer that does not answer queries is taken to have none of them.
+
+    Args:
+        paths: DICOM files.
+        peer: Whom to ask.
+        timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+
+    Raises:
+        UnreachableError: The peer cannot be reached or refuses the association.
+        MissingExtraError: pynetdicom is not installed.
+    """
+    from pydicom import dcmread
+
+    tags = ["SOPClassUID", *_IMAGE_KEYS]
+    with quiet:
+        headers = [dcmread(path, specific_tags=tags, stop_before_pixels=True) for path in paths]
+    # A peer that takes none of what is asked for aborts, so what it must take is asked for too.
+    contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in headers)
+    queries = [(STUDY_ROOT_FIND, syntax) for syntax in UNCOMPRESSED]
+    association = associate(peer, [*contexts, *queries], timeout_s, tls)
+    try:
+        return {path for path, header in zip(paths, headers, strict=True) if _has(association, header)}
+    finally:
+        association.release()
+
+
+def associate(
+    peer: Peer,
+    contexts: Iterable[tuple[str, str | Sequence[str]]],
+    timeout_s: float,
+    tls: Tls | None,
+    *,
+    roles: Sequence[Any] = (),
+    handlers: Sequence[Any] = (),
+) -> Any:
+    """An association of pynetdicom with a peer; to be released by the caller.
+
+    Args:
+        peer: Whom to call.
+        contexts: SOP class and transfer syntaxes of each presentation context.
+        timeout_s: For connecting and for each answer.
+        tls: Where the connection is to be secured.
+        roles: SCP/SCU role selection items (PS3.7 D.3.3.4).
+        handlers: Event handlers of pynetdicom.
+
+    Raises:
+        UnreachableError: The peer cannot be reached or refuses the association.
+        MissingExtraError: pynetdicom is not installed.
+    """
+    try:
+        from pynetdicom import AE
+    except ImportError as error:
+        raise MissingExtraError("dicom", "speaking to a PACS") from error
+
+    entity = AE(CALLING_AE_TITLE)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
+    for sop_class, syntaxes in [(_VERIFICATION, UNCOMPRESSED[-1]), *contexts]:
+        entity.add_requested_context(sop_class, syntaxes)
+    secured = (tls.client_context(), peer.host) if tls else None
+    options = {"ext_neg": list(roles), "evt_handlers": list(handlers), "tls_args": secured}
+    try:
+        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, **options)
+    except OSError as error:
+        raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
+    if not association.is_established:
+        raise UnreachableError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
+    return association
+
+
+def _context_of(path: Path) -> tuple[str, str]:
+    """SOP class and transfer syntax of a file.
+
+    Raises:
+        TransferError: It is no DICOM file.
+    """
+    from pydicom import dcmread
+
+    try:
+        with dicom_errors(path):
+            header = dcmread(path, stop_before_pixels=True)
+            return header.SOPClassUID, header.file_meta.TransferSyntaxUID
+    except ImageError as error:
+        raise TransferError(str(error)) from error
+
+
+def _store(association: Any, path: Path) -> str:
+    """Why the peer did not store it; empty where it did."""
+    from pydicom import dcmread
+
+    with quiet:
+        dataset = dcmread(path)
+    try:
+        status = association.send_c_store(dataset).get("Status")
+    except ValueError as error:  # the peer took no context for this kind of object
+        return f"the peer does not accept it ({error}); see its configuration"
+    except RuntimeError:  # there is no association any more
+        return "not sent, the association had ended; see the peer's log and send again"
+    if status == _SUCCESS or status in _WARNINGS:
+        return ""
+    code = "no answer" if status is None else f"status 0x{status:04X}"
+    return f"not stored ({code}); see the peer's log and send again"
+
+
+def _has(association: Any, header: Dataset) -> bool:
+    from pydicom.dataset import Dataset as Query
+
+    query = Query()
+    query.QueryRetrieveLevel = "IMAGE"
+    for key in _IMAGE_KEYS:
+        setattr(query, key, header.get(key, ""))
+    try:
+        answers = list(association.send_c_find(query, STUDY_ROOT_FIND))
+    except (ValueError, RuntimeError):  # the peer took no context for queries, or ended the association over one
+        return False
+    found = [identifier for _, identifier in answers if identifier is not None]
+    return any(str(one.get("SOPInstanceUID", "")) == str(header.SOPInstanceUID) for one in found)

@@ -1,0 +1,1 @@
+"""Files of many patients → one answer a patient."""

@@ -1,0 +1,1 @@
+"""Files → pixels, and what a file says of itself."""

@@ -1,0 +1,1 @@
+"""DICOM: header, geometry, frames, colour, and decoding in a process of its own."""

@@ -1,0 +1,95 @@
+"""DICOMDIR: the files that a DICOM medium lists (PS3.3 F, PS3.10 8)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from duoscan.errors import UnreadableImageError
+from duoscan.formats.dicom.header import dicom_errors, open_dicom
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+DICOMDIR = "DICOMDIR"
+
+MAX_LISTED = 100_000
+"""Files that one DICOMDIR may list."""
+
+_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One file that a DICOMDIR names.
+
+    Attributes:
+        name: The file ID, its components joined by slashes.
+        path: Where it lies; ``None`` where it is refused.
+        refusal: Why; empty where it is there.
+    """
+
+    name: str
+    path: Path | None
+    refusal: str = ""
+
+
+def is_dicomdir(path: Path) -> bool:
+    """Whether a file is named as a DICOMDIR (PS3.10 8.6)."""
+    return path.name.upper() == DICOMDIR
+
+
+def listed_files(dicomdir: Path) -> list[Listed]:
+    """The files that the records of a DICOMDIR reference, each once, in the order of the records.
+
+    A file ID that leads out of the folder of the DICOMDIR, by ``..``, an absolute path or a link, is refused.
+
+    Raises:
+        UnreadableImageError: It is missing, damaged, no DICOMDIR, or lists too many files.
+    """
+    with dicom_errors(dicomdir):
+        dataset = open_dicom(dicomdir)
+        if dataset.SOPClassUID != _DIRECTORY and "DirectoryRecordSequence" not in dataset:
+            raise UnreadableImageError(f"{dicomdir}: not a DICOMDIR; name the files themselves")
+        records = dataset.get("DirectoryRecordSequence") or ()
+        if len(records) > MAX_LISTED:
+            raise UnreadableImageError(f"{dicomdir}: lists {len(records)} files; at most {MAX_LISTED} are read")
+        named = [record.get("ReferencedFileID") for record in records]
+    file_ids = dict.fromkeys(_components(file_id) for file_id in named if file_id)
+    root = dicomdir.parent.resolve()
+    return [_listed(parts, root) for parts in file_ids]
+
+
+def _components(file_id: str | Sequence[str]) -> tuple[str, ...]:
+    parts = [file_id] if isinstance(file_id, str) else file_id
+    return tuple(str(part).strip(" \0") for part in parts)
+
+
+def _listed(parts: tuple[str, ...], root: Path) -> Listed:
+    name = "/".join(parts)
+    if not all(_is_plain(part) for part in parts):
+        name = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in name)
+        return Listed(name, None, "the DICOMDIR names a file outside its own folder; such files are not opened")
+    path = _there(root, parts)
+    if path is None:
+        return Listed(name, None, "the DICOMDIR lists this file, but it is not there; copy the whole medium")
+    if not path.resolve().is_relative_to(root):
+        return Listed(name, None, "the DICOMDIR names a file outside its own folder; such files are not opened")
+    return Listed(name, path)
+
+
+def _is_plain(part: str) -> bool:
+    return part.isprintable() and part not in {"", ".", ".."} and not set(part) & set("/\\:")
+
+
+def _there(root: Path, parts: tuple[str, ...]) -> Path | None:
+    """The file, also where a copy of the medium turned its names into lower case."""
+    for names in (parts, tuple(part.lower() for part in parts)):
+        path = Path(root, *names)
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a name that is too long
+            return None
+    return None

@@ -1,0 +1,158 @@
+"""DICOM files → pixels with their meaning: Hounsfield units of a slice, or the greys of a radiograph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duoscan.errors import UnreadableImageError, UnsupportedImageError
+from duoscan.formats.dicom.colour import GREY, grey_of_colour
+from duoscan.formats.dicom.decoding import decode_pixels
+from duoscan.formats.dicom.fitness import check_fitness
+from duoscan.formats.dicom.frames import single_frame
+from duoscan.formats.dicom.header import dicom_errors, header_of, open_dicom, text_of
+from duoscan.formats.frame_names import split_frame
+from duoscan.formats.image import Pixels
+from duoscan.formats.limits import check_contrast, stretch
+from duoscan.formats.open_files import kept_open
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+AIR_HU = -1024.0
+"""What lies outside the reconstructed circle is set to; the smallest value of 12-bit CT."""
+
+# Every chest slice holds lung, airway or the air around the body; fat, the next darkest, ends near −150 HU.
+_DARKEST_MUST_REACH_HU = -200.0
+
+# PS3.3 C.11.1.1.2: US is "unspecified". Some scanners write "Houndsfield Unit" out, in that spelling.
+_MAYBE_HU = ("HU", "HOUN", "US")
+
+
+def read_dicom(path: Path) -> Pixels:
+    """Read a chest radiograph or an axial CT slice; of a file with several frames one, named as ``file.dcm#12``.
+
+    CT becomes Hounsfield units by the modality LUT (PS3.3 C.11.1), no window applied. Padding
+    (PS3.3 C.7.5.1.1.2) and anything darker than −1024 HU is set to −1024 HU. An 8-bit CT whose values cannot
+    be HU is an image that somebody windowed before: it becomes grey from its smallest to its largest value. A
+    deeper one has lost its rescale and is refused, since no window fits it.
+
+    A radiograph becomes grey in [0, 1]: modality LUT, then VOI LUT or the first window (PS3.3 C.11.2), then
+    stretched to its own extremes without padding; MONOCHROME1 is inverted (PS3.3 C.7.6.3.1.2), so that dense
+    tissue is bright. The same is done to a secondary capture that names no modality. A colour object whose pixels
+    are grey is read as that grey, from its smallest to its largest.
+
+    Raises:
+        UnreadableImageError: Missing, empty, damaged, too large, or not DICOM.
+        UnsupportedImageError: It should not be answered (see :mod:`duoscan.formats.dicom.fitness`), it is coloured,
+            or its transfer syntax cannot be decoded.
+    """
+    file, number = split_frame(path)
+    with dicom_errors(path):
+        whole = open_dicom(file) if number is None else kept_open.opened(file, open_dicom)
+        dataset = single_frame(whole, number, path)
+        header = header_of(dataset)
+        check_fitness(dataset, header, path)
+        stored = decode_pixels(dataset, path)
+        if stored.shape[:2] != (header.rows, header.columns):
+            raise UnreadableImageError(f"{path}: its pixel data are not the one frame it states; export it again")
+        if dataset.PhotometricInterpretation not in GREY:
+            # Greys made for a screen: no rescale, window or padding value is in their units.
+            grey = grey_of_colour(stored, dataset, path)
+            values, is_hu = stretch(grey, grey.min(), grey.max()), False
+        elif header.modality is Modality.CT:
+            values, is_hu = _slice_values(stored, _padding(stored, dataset), dataset, path)
+        else:
+            values, is_hu = _radiograph_grey(stored, _padding(stored, dataset), dataset), False
+        check_contrast(values, path)
+    return Pixels(
+        values,
+        is_hu=is_hu,
+        modality=header.modality,
+        patient_id=header.patient_id,
+        study_id=header.study_id,
+        series_id=header.series_id,
+        view=header.view,
+    )
+
+
+def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
+    """Where stored values are padding: PixelPaddingValue to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2).
+
+    A declaration that covers the whole image is wrong and ignored.
+    """
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    limit = dataset.get("PixelPaddingRangeLimit")
+    ends = sorted(_as_stored(int(end), stored) for end in (value, value if limit is None else limit))
+    wide = stored.astype(np.int64)
+    padding = (wide >= ends[0]) & (wide <= ends[1])
+    return padding & ~padding.all()
+
+
+def _as_stored(value: int, stored: NDArray[Any]) -> int:
+    """Undo the common fault of a negative padding value written as unsigned 16 bits."""
+    return value - 2**16 if value > np.iinfo(stored.dtype).max and stored.dtype.kind == "i" else value
+
+
+def _slice_values(
+    stored: NDArray[Any], padding: NDArray[np.bool_], dataset: Dataset, path: Path
+) -> tuple[NDArray[np.float32], bool]:
+    """CT values and whether they are HU."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    values = apply_modality_lut(stored, dataset).astype(np.float64)
+    rescale_type = text_of(dataset, "RescaleType") or "HU"
+    if not rescale_type.upper().startswith(_MAYBE_HU):
+        raise UnsupportedImageError(f"{path}: RescaleType is {rescale_type}, not HU; give the plain CT series")
+    darkest = values.min(initial=np.inf, where=~padding)
+    if darkest <= _DARKEST_MUST_REACH_HU:
+        values[padding] = AIR_HU
+        return np.maximum(values, AIR_HU).astype(np.float32), True
+    if dataset.BitsStored > 8:
+        raise UnsupportedImageError(
+            f"{path}: CT values start at {darkest:g}, so they are not HU (no air); "
+            "export it with its RescaleIntercept and uncropped"
+        )
+    # The window in such a file, if any, is the one of the original values, so it is not applied again.
+    return _to_grey(values, padding, dataset), False
+
+
+def _radiograph_grey(stored: NDArray[Any], padding: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.float32]:
+    """Grey in [0, 1] as the file asks to be shown, bright = dense."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    values = apply_modality_lut(stored, dataset)
+    return _to_grey(_as_shown(values, dataset), padding, dataset)
+
+
+def _as_shown(values: NDArray[Any], dataset: Dataset) -> NDArray[np.float64]:
+    """Apply the VOI LUT or first window; one that is invalid or leaves no contrast counts as absent."""
+    from pydicom.pixels.processing import apply_voi_lut
+
+    for item in dataset.get("VOILUTSequence") or ():
+        # pydicom indexes in the type of the entries, so that 8-bit entries would wrap at 256; 16 bits hold both.
+        item.LUTDescriptor = [*item.LUTDescriptor[:2], max(int(item.LUTDescriptor[2]), 16)]
+    # A LUT is looked up by whole values, and rescaling has made them floats.
+    looked_up = np.rint(values).astype(np.int64) if dataset.get("VOILUTSequence") else values
+    try:
+        shown = apply_voi_lut(looked_up, dataset).astype(np.float64)
+    except ValueError:  # a width below 1 or an unknown function, which PS3.3 C.11.2.1.2 and C.11.2.1.3 forbid
+        return values.astype(np.float64)
+    return shown if shown.min() < shown.max() else values.astype(np.float64)
+
+
+def _to_grey(values: NDArray[np.float64], padding: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.float32]:
+    """Stretch between the extremes that are not padding; dense becomes bright and padding black."""
+    seen = values[~padding]
+    grey = stretch(values, seen.min(), seen.max())
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = 1 - grey
+    grey[padding] = 0
+    return grey

@@ -1,0 +1,247 @@
+"""NIfTI volumes → axial slices in Hounsfield units, by the extra ``[nifti]``."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
+from duoscan.formats.dicom.geometry import MAX_FRAMES, Plane
+from duoscan.formats.dicom.pixels import AIR_HU
+from duoscan.formats.frame_names import split_frame
+from duoscan.formats.image import Pixels
+from duoscan.formats.limits import MAX_DECODED_BYTES, check_contrast, check_file, check_size
+from duoscan.formats.open_files import kept_open
+from duoscan.quiet import quiet
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+NIFTI_SUFFIXES = frozenset({".nii", ".nii.gz"})
+
+# cos 37°, as for DICOM: tilted is still axial.
+_AXIAL_COSINE = 0.8
+
+_MAX_OFFSET = 2**20  # bytes before the voxels; header extensions are small
+_HEADER_BYTES = 348
+# Size of the header → form and place of vox_offset in it.
+_OFFSET_PLACE = {348: ("f", 108), 540: ("q", 168)}
+
+# What a CT must hold to be in Hounsfield units: air, and tissue near water; few values beyond metal or padding.
+_DARKEST_HU = -200.0
+_TISSUE_HU = (-200.0, 300.0)
+_LEAST_TISSUE = 0.02
+_PLAUSIBLE_HU = (-4096.0, 4096.0)
+_LEAST_PLAUSIBLE = 0.98
+
+
+@dataclass(frozen=True)
+class _Volume:
+    """An open volume.
+
+    Attributes:
+        stored: Slices from the lowest to the highest, shape (D, H, W), row 0 in front, column 0 at the patient's right.
+        slope: HU of one stored unit.
+        intercept: HU of a stored 0.
+    """
+
+    stored: NDArray[Any]
+    slope: float
+    intercept: float
+
+
+def is_nifti(path: Path) -> bool:
+    """Whether a file is named as a NIfTI volume."""
+    return path.name.lower().endswith(tuple(NIFTI_SUFFIXES))
+
+
+def nifti_planes(path: Path) -> tuple[Plane, ...]:
+    """Where the axial slices of a volume lie, lowest first, in DICOM's patient coordinates; voxels are not read.
+
+    Raises:
+        UnreadableImageError: Missing, damaged or too large.
+        UnsupportedImageError: No volume, not axial, or the extra is not installed.
+    """
+    with _nifti_errors(path):
+        image = _opened(path)
+        affine = _canonical_affine(image, path)
+        depth, height, width = _canonical_shape(image)
+    columns, rows, normal = affine[:3, 0], affine[:3, 1], affine[:3, 2]
+    # From right-anterior-superior to DICOM's left-posterior-superior; rows and columns then run as DICOM's do.
+    turned = np.array([-1.0, -1.0, 1.0])
+    steps = tuple(float(np.linalg.norm(axis)) for axis in (columns, rows, normal))
+    row, column = -columns / steps[0] * turned, -rows / steps[1] * turned
+    corner = affine[:3, 3] + columns * (width - 1) + rows * (height - 1)
+    return tuple(
+        Plane(
+            position_mm=_vector((corner + normal * place) * turned),
+            row=_vector(row),
+            column=_vector(column),
+            spacing_mm=(steps[1], steps[0]),
+            thickness_mm=steps[2],
+        )
+        for place in range(depth)
+    )
+
+
+def read_nifti(path: Path) -> Pixels:
+    """Read one axial slice of a volume, named as ``scan.nii.gz#12``, counted from the lowest.
+
+    Raises:
+        UnreadableImageError: Missing, damaged or too large.
+        UnsupportedImageError: No slice is named, the volume is not axial or not in Hounsfield units, or the extra is
+            not installed.
+    """
+    file, number = split_frame(path)
+    with _nifti_errors(path):
+        volume: _Volume = kept_open.opened(file, _read_volume)
+    depth = len(volume.stored)
+    if number is None and depth > 1:
+        raise UnsupportedImageError(f"{path}: a volume of {depth} slices; name one, as in {path.name}#1")
+    if (number or 1) > depth:
+        raise UnreadableImageError(f"{path}: holds {depth} slices, no slice {number}")
+    values = volume.stored[(number or 1) - 1].astype(np.float32) * np.float32(volume.slope)
+    values = np.maximum(values + np.float32(volume.intercept), np.float32(AIR_HU))
+    check_contrast(values, path)
+    return Pixels(values, is_hu=True, modality=Modality.CT, view="axial")
+
+
+@contextmanager
+def _nifti_errors(path: Path) -> Iterator[None]:
+    """Turn whatever nibabel raises inside the block into an ``ImageError``, and keep it quiet.
+
+    Raises:
+        UnreadableImageError: Anything but an ``ImageError`` or a missing library.
+        UnsupportedImageError: The library is missing.
+    """
+    try:
+        with quiet:
+            yield
+    except ImageError:
+        raise
+    except ImportError as error:
+        raise UnsupportedImageError(
+            f"{path}: a NIfTI volume needs the extra [nifti]: pip install 'duoscan[nifti]'"
+        ) from error
+    except FileNotFoundError as error:
+        raise UnreadableImageError(f"{path}: cannot be read (No such file or directory)") from error
+    except Exception as error:
+        # Headers, scaling and compression are checked by code of many hands; none of its errors may stop a batch.
+        raise UnreadableImageError(f"{path}: damaged NIfTI file ({type(error).__name__}); make it again") from error
+
+
+def _opened(path: Path) -> Any:
+    """A checked header; the voxels stay on disk. Call it inside ``_nifti_errors``."""
+    from nibabel.loadsave import load
+
+    check_file(path)
+    _check_offset(path)
+    image = load(path)
+    if math.prod(image.shape[3:]) != 1 or len(image.shape) < 3:
+        raise UnsupportedImageError(f"{path}: {'×'.join(map(str, image.shape))} voxels are no volume; give one CT")
+    if min(image.shape) < 1 or image.get_data_dtype().kind not in "iuf":
+        raise UnsupportedImageError(f"{path}: not a volume of plain numbers; give the CT itself")
+    size = math.prod(image.shape) * image.get_data_dtype().itemsize
+    if size > MAX_DECODED_BYTES:
+        limit = MAX_DECODED_BYTES // 2**20
+        raise UnreadableImageError(f"{path}: claims {size / 2**20:,.0f} MiB of voxels; at most {limit} MiB are read")
+    depth, height, width = _canonical_shape(image)
+    check_size(width, height, path)
+    if depth > MAX_FRAMES:
+        raise UnreadableImageError(f"{path}: claims {depth} slices; at most {MAX_FRAMES} are read")
+    return image
+
+
+def _check_offset(path: Path) -> None:
+    """Refuse a header that puts the voxels far behind it: up to there nibabel reads what calls itself extensions.
+
+    Raises:
+        UnreadableImageError: It does, or it is no NIfTI header.
+        OSError: The file or its compression is damaged.
+    """
+    is_packed = path.name.lower().endswith(".gz")
+    with gzip.open(path) if is_packed else path.open("rb") as stream:
+        head = stream.read(_HEADER_BYTES)
+    for order in "<>":
+        # The first field is the size of the header, which tells NIfTI-1 from NIfTI-2 and the byte order.
+        place = _OFFSET_PLACE.get(struct.unpack(f"{order}i", head[:4].ljust(4, b"\0"))[0])
+        if place is not None and len(head) == _HEADER_BYTES:
+            offset = struct.unpack_from(order + place[0], head, place[1])[0]
+            if 0 <= offset <= _MAX_OFFSET:
+                return
+            raise UnreadableImageError(f"{path}: claims that its voxels begin at byte {offset:g}; make the file again")
+    raise UnreadableImageError(f"{path}: not a NIfTI volume, or cut short; make the file again")
+
+
+def _canonical_affine(image: Any, path: Path) -> NDArray[np.float64]:
+    """Voxel → millimetres with the axes to the right, the front and the head, of the volume turned likewise.
+
+    Raises:
+        UnsupportedImageError: The slices are not axial, or the file does not say where they lie.
+    """
+    from nibabel.orientations import inv_ornt_aff, io_orientation
+
+    affine = np.asarray(image.affine, np.float64)
+    if not np.isfinite(affine).all() or abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
+        raise UnsupportedImageError(f"{path}: its affine does not say where the voxels lie; make the file again")
+    turn = io_orientation(affine)
+    turned = affine @ inv_ornt_aff(turn, image.shape[:3])
+    upward = turned[:3, 2] / np.linalg.norm(turned[:3, 2])
+    if upward[2] < _AXIAL_COSINE:
+        raise UnsupportedImageError(f"{path}: an oblique volume by its affine; give the axial series")
+    return np.asarray(turned)
+
+
+def _canonical_shape(image: Any) -> tuple[int, int, int]:
+    """Depth, height and width of the turned volume."""
+    from nibabel.orientations import io_orientation
+
+    axes = [int(axis) for axis in io_orientation(image.affine)[:, 0]]
+    sides = {axis: int(side) for axis, side in zip(axes, image.shape[:3], strict=True)}
+    return sides[2], sides[1], sides[0]
+
+
+def _read_volume(path: Path) -> _Volume:
+    from nibabel.orientations import apply_orientation, io_orientation
+
+    image = _opened(path)
+    _canonical_affine(image, path)
+    stored = np.asarray(image.dataobj.get_unscaled()).reshape(image.shape[:3])
+    right_front_up = apply_orientation(stored, io_orientation(image.affine))
+    # Rows run to the back and columns to the left, as DICOM shows an axial slice.
+    slices = np.transpose(right_front_up, (2, 1, 0))[:, ::-1, ::-1]
+    volume = _Volume(slices, float(image.dataobj.slope), float(image.dataobj.inter))
+    _check_hu(volume, path)
+    return volume
+
+
+def _check_hu(volume: _Volume, path: Path) -> None:
+    """Refuse masks, normalised volumes and other modalities, on a sample of the voxels.
+
+    Raises:
+        UnsupportedImageError: The values cannot be Hounsfield units.
+    """
+    step = max(1, round((volume.stored.size / 2e6) ** (1 / 3)))
+    sample = volume.stored[::step, ::step, ::step].astype(np.float64) * volume.slope + volume.intercept
+    inside = ((sample >= _PLAUSIBLE_HU[0]) & (sample <= _PLAUSIBLE_HU[1])).mean()
+    tissue = ((sample >= _TISSUE_HU[0]) & (sample <= _TISSUE_HU[1])).mean()
+    if inside < _LEAST_PLAUSIBLE or tissue < _LEAST_TISSUE or not sample.min() <= _DARKEST_HU:
+        raise UnsupportedImageError(
+            f"{path}: its values run from {sample.min():g} to {sample.max():g}, no Hounsfield units of a body; "
+            "give the CT as the scanner made it"
+        )
+
+
+def _vector(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    x, y, z = (float(value) for value in values)
+    return x, y, z

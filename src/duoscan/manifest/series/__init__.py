@@ -1,7 +1,0 @@
-"""Images of a CT study → stacks of slices that belong together, in the order in which they lie."""
-
-from duoscan.manifest.series.assemble import SeriesImage, Stack, assemble
-from duoscan.manifest.series.choose import Choice, choose, why_not_eligible
-from duoscan.manifest.series.kernels import is_sharp
-
-__all__ = ["Choice", "SeriesImage", "Stack", "assemble", "choose", "is_sharp", "why_not_eligible"]

@@ -1,0 +1,1 @@
+"""Two phases → a decision, and what is promised of it."""

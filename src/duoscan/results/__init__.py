@@ -1,0 +1,1 @@
+"""Answers → objects and documents for PACS and records."""

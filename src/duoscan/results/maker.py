@@ -1,0 +1,61 @@
+"""What every DICOM result says of who made it, and how its UID comes about."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from duoscan import __version__
+from duoscan.results.codes import PRIVATE_SCHEME
+from duoscan.terms import Modality
+
+if TYPE_CHECKING:
+    from duoscan.cases.screening import Screener
+    from duoscan.inference.bundle import Bundle
+
+MANUFACTURER = "duoscan"
+MODEL_NAME = "duoscan"
+_DIGEST_SHOWN = 16
+
+
+def result_uid(*parts: str) -> str:
+    """A UID that is the same for the same input, so that answering a study again replaces and does not add."""
+    return generate_uid(entropy_srcs=["duoscan", *parts])
+
+
+def model_digests(screener: Screener) -> list[str]:
+    """What makes the answers of both models, graph and aggregation (``Bundle.study_digest``); X-ray first."""
+    return [screener.bundle(modality).study_digest for modality in Modality]
+
+
+def model_identity(bundle: Bundle) -> str:
+    """SHA-256 of all that makes a model's answer: its graph, preprocessing, calibration and how images are joined."""
+    decides = bundle.info.model_dump_json(exclude={"provenance", "policy", "verdict"})
+    return hashlib.sha256(decides.encode()).hexdigest()
+
+
+def model_version(bundle: Bundle) -> str:
+    """Version of a model in few characters: the software that trained it, and the head of its graph's SHA-256."""
+    return f"{bundle.info.provenance.duoscan_version}+{bundle.digest[:_DIGEST_SHOWN]}"
+
+
+def equipment(bundle: Bundle) -> dict[str, str]:
+    """Enhanced General Equipment module (PS3.3 C.7.5.2), as highdicom takes it; the graph is the serial number."""
+    return {
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": MODEL_NAME,
+        "software_versions": __version__,
+        "device_serial_number": bundle.digest[:_DIGEST_SHOWN],
+    }
+
+
+def private_scheme() -> Dataset:
+    """Who is responsible for the private codes (PS3.3 C.12.1)."""
+    item = Dataset()
+    item.CodingSchemeDesignator = PRIVATE_SCHEME
+    item.CodingSchemeName = "Codes of duoscan"
+    item.CodingSchemeResponsibleOrganization = MANUFACTURER
+    return item

@@ -1,0 +1,101 @@
+"""The images that carried an answer, each with the part of it that the model's activation speaks for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from duoscan.formats.reader import read_image
+from duoscan.imaging.heatmap import on_image
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+    from pydicom import Dataset
+
+    from duoscan.cases.screening import Screener
+    from duoscan.formats.image import Pixels
+    from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.inference.bundle import Bundle
+    from duoscan.results.sources import ActivationKeeper, Instance, StudyPhase, StudyResult
+
+LEVEL = 0.5
+"""Share of the largest activation from which on a place belongs to the region that is outlined."""
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """One image that carried the answer.
+
+    Attributes:
+        instance: Which.
+        pixels: The image as it was decoded for the model.
+        activation: Activation map of the model, shape (h, w), over its input.
+        contract: The preprocessing it was made with.
+    """
+
+    instance: Instance
+    pixels: Pixels
+    activation: NDArray[np.float32]
+    contract: PreprocessingContract
+
+    @property
+    def header(self) -> Dataset:
+        """The image's data set without pixels."""
+        return self.instance.header
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What tells the image from all others: SOPInstanceUID, and the number of the frame of several."""
+        frame = self.instance.frame
+        return (str(self.header.SOPInstanceUID), *(() if frame is None else (f"frame {frame}",)))
+
+    @cached_property
+    def evidence(self) -> NDArray[np.float32]:
+        """The activation in the frame of the image, shape (H, W), in logits; 0 where the model saw nothing."""
+        return on_image(np.nan_to_num(self.activation), self.pixels, self.contract)
+
+
+@dataclass(frozen=True)
+class ShownPhase:
+    """One phase of a study with the images that carried its answer.
+
+    Attributes:
+        phase: Which.
+        bundle: The model that answered.
+        threshold: Its operating point.
+        images: The most suspicious first.
+    """
+
+    phase: StudyPhase
+    bundle: Bundle
+    threshold: float
+    images: tuple[ShownImage, ...]
+
+
+def shown_phases(study: StudyResult, screener: Screener, maps: ActivationKeeper) -> list[ShownPhase]:
+    """Decode the images that carried the answer of a study once, for everything that is drawn of them."""
+    shown = []
+    for phase in study.phases:
+        images = tuple(ShownImage(one, read_image(one.path), *maps.maps[one.row.path]) for one in phase.carrying)
+        modality = phase.modality
+        shown.append(ShownPhase(phase, screener.bundle(modality), screener.thresholds[modality], images))
+    return shown
+
+
+def regions(images: Sequence[ShownImage]) -> NDArray[np.bool_]:
+    """Where the activation reaches ``LEVEL`` of the largest among all the images.
+
+    Args:
+        images: Of one size.
+
+    Returns:
+        shape (N, H, W); empty regions where nothing argues for the finding.
+    """
+    evidence = np.stack([image.evidence for image in images])
+    peak = float(evidence.max())
+    return evidence >= LEVEL * peak if peak > 0 else np.zeros(evidence.shape, bool)

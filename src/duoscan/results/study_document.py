@@ -1,0 +1,88 @@
+"""A study's answer as one JSON document, for programs that speak neither DICOM nor FHIR."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from duoscan import __version__
+from duoscan.policies.policy import DESCRIPTIONS
+from duoscan.results.sources import without_paths
+from duoscan.terms import NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from duoscan.cases.screening import Screener
+    from duoscan.predictions import Prediction
+    from duoscan.results.sources import Instance, StudyPhase, StudyResult
+
+
+def study_document(
+    study: StudyResult, screener: Screener, *, objects: Sequence[dict[str, str]], failed: Sequence[dict[str, str]]
+) -> dict[str, Any]:
+    """Everything that is known of one study's answer.
+
+    Args:
+        study: What was answered.
+        screener: Which models and thresholds answered it.
+        objects: DICOM objects that were written: ``kind``, ``file``, ``sop_class_uid``, ``sop_instance_uid``.
+        failed: DICOM objects that could not be written: ``kind``, ``why``.
+
+    Returns:
+        Images are named by SOPInstanceUID; no path of this machine is in it, and of the patient PatientID alone.
+    """
+    case = study.case
+    return {
+        "notice": NOTICE,
+        "duoscan_version": __version__,
+        "study_instance_uid": study.study_uid,
+        "patient_id": study.patient_id,
+        "answer": str(case.answer),
+        "reason": study.reason,
+        "need_ct": case.need_ct,
+        "policy": {
+            "name": case.policy,
+            "moves": DESCRIPTIONS[screener.policy.kind],
+            "certificate": case.certificate or None,
+            **screener.policy.model_dump(
+                mode="json", include={"kind", "xray_threshold", "xray_rule_in", "ct_threshold"}
+            ),
+        },
+        "phases": [_phase(phase, screener) for phase in study.phases],
+        "set_aside": [
+            {"modality": row.modality, "decision": row.decision, "why": _why(row)} for row in study.set_aside
+        ],
+        "objects": list(objects),
+        "objects_failed": list(failed),
+    }
+
+
+def _phase(phase: StudyPhase, screener: Screener) -> dict[str, Any]:
+    bundle, carrying = screener.bundle(phase.modality), phase.carrying
+    return {
+        "modality": str(phase.modality),
+        "state": str(phase.result.state),
+        "probability": phase.result.probability,
+        **({} if phase.result.calibrated is None else {"calibrated": phase.result.calibrated}),
+        "threshold": screener.thresholds[phase.modality],
+        "model": {"name": bundle.info.name, "graph_sha256": bundle.digest},
+        "images_answered": len(phase.instances),
+        "carried_by": [_image(instance) for instance in carrying],
+        "series": [asdict(series) for series in phase.result.series],
+    }
+
+
+def _image(instance: Instance) -> dict[str, Any]:
+    return {
+        "series_instance_uid": str(instance.header.SeriesInstanceUID),
+        "sop_instance_uid": str(instance.header.SOPInstanceUID),
+        "sop_class_uid": str(instance.header.SOPClassUID),
+        "frame": instance.frame,
+        "probability": instance.row.probability,
+        "decision": instance.row.decision,
+    }
+
+
+def _why(row: Prediction) -> str:
+    return without_paths(row.reason, [row])

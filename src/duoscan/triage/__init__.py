@@ -1,1 +1,0 @@
-"""Two phases become one answer per patient."""

@@ -1,0 +1,1 @@
+"""The memory of a department: what came, what was answered, what was sent."""
