@@ -23,8 +23,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duoscan.reasons import Reason, ReasonCode
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 class DuoscanError(Exception):
@@ -57,11 +60,35 @@ class PredictionsError(InputError):
 
 
 class ImageError(InputError):
-    """One image cannot be answered; the batch goes on and the row carries this text."""
+    """One image cannot be answered; the batch goes on and the row carries its reason.
+
+    Args:
+        path: Where the image lies; ``None`` where only the caller knows; shown to a person, not stored.
+        text: What was found and what to do, without the path.
+        code: Which kind of reason; that of the class where ``None``.
+    """
+
+    default_code = ReasonCode.UNSUPPORTED
+
+    def __init__(self, path: Path | None, text: str, code: ReasonCode | None = None) -> None:
+        self.path = path
+        self.reason = Reason(code or self.default_code, text)
+        super().__init__(text if path is None else f"{path}: {text}")
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Path | None, str, ReasonCode]]:
+        """As it was made, so that it survives the way between processes."""
+        return type(self), (self.path, self.reason.text, self.reason.code)
+
+    @property
+    def text(self) -> str:
+        """What was found and what to do, without the path."""
+        return self.reason.text
 
 
 class UnreadableImageError(ImageError):
     """The file is not an image, or is empty, truncated or too large."""
+
+    default_code = ReasonCode.UNREADABLE
 
 
 class UnsupportedImageError(ImageError):
@@ -70,6 +97,8 @@ class UnsupportedImageError(ImageError):
 
 class SetAsideImageError(UnsupportedImageError):
     """The image is sound, but nothing that is ever answered; a study that holds it is not faulty for that."""
+
+    default_code = ReasonCode.OTHER_KIND
 
 
 class BundleError(InputError):

@@ -55,7 +55,7 @@ def test_a_fault_is_seen(tmp_path: Path) -> None:
 
     def fails(path: Path) -> None:
         if path.read_bytes() == b"bomb":
-            raise ImageError("refused") from MemoryError()
+            raise ImageError(None, "refused") from MemoryError()
         raise KeyError
 
     target = type(TARGETS[0])("fails", "x", lambda _: [], fails)

@@ -37,9 +37,9 @@ def check_file(path: Path) -> None:
     """
     size = path.stat().st_size
     if size == 0:
-        raise UnreadableImageError(f"{path}: the file is empty; copy or export it again")
+        raise UnreadableImageError(path, "the file is empty; copy or export it again")
     if size > MAX_FILE_BYTES:
-        raise UnreadableImageError(f"{path}: {size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
+        raise UnreadableImageError(path, f"{size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
 
 
 def check_size(width: int, height: int, path: Path) -> None:
@@ -52,7 +52,7 @@ def check_size(width: int, height: int, path: Path) -> None:
     check_pixels(width, height, path)
     if min(width, height) < MIN_SIDE:
         raise UnsupportedImageError(
-            f"{path}: {width} × {height} pixels is too small; give the full image, {MIN_SIDE} a side at least"
+            path, f"{width} × {height} pixels is too small; give the full image, {MIN_SIDE} a side at least"
         )
 
 
@@ -63,7 +63,7 @@ def check_pixels(width: int, height: int, path: Path) -> None:
         UnreadableImageError: More than ``MAX_PIXELS``.
     """
     if width * height > MAX_PIXELS:
-        raise UnreadableImageError(f"{path}: {width} × {height} pixels is {TOO_LARGE}")
+        raise UnreadableImageError(path, f"{width} × {height} pixels is {TOO_LARGE}")
 
 
 def check_contrast(values: NDArray[np.float32], path: Path) -> None:
@@ -78,9 +78,9 @@ def check_contrast(values: NDArray[np.float32], path: Path) -> None:
         UnsupportedImageError: All values are the same.
     """
     if not np.isfinite(values).all():
-        raise UnreadableImageError(f"{path}: some pixel values are not finite; export the image again")
+        raise UnreadableImageError(path, "some pixel values are not finite; export the image again")
     if values.min() == values.max():
-        raise UnsupportedImageError(f"{path}: blank image, every pixel has the same value; give another one")
+        raise UnsupportedImageError(path, "blank image, every pixel has the same value; give another one")
 
 
 def stretch(values: NDArray[Any], low: float, high: float) -> NDArray[np.float32]:

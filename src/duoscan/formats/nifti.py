@@ -107,9 +107,9 @@ def read_nifti(path: Path) -> Pixels:
         volume: _Volume = kept_open.opened(file, _read_volume)
     depth = len(volume.stored)
     if number is None and depth > 1:
-        raise UnsupportedImageError(f"{path}: a volume of {depth} slices; name one, as in {path.name}#1")
+        raise UnsupportedImageError(path, f"a volume of {depth} slices; name one, as in {path.name}#1")
     if (number or 1) > depth:
-        raise UnreadableImageError(f"{path}: holds {depth} slices, no slice {number}")
+        raise UnreadableImageError(path, f"holds {depth} slices, no slice {number}")
     values = volume.stored[(number or 1) - 1].astype(np.float32) * np.float32(volume.slope)
     values = np.maximum(values + np.float32(volume.intercept), np.float32(AIR_HU))
     check_contrast(values, path)
@@ -131,13 +131,13 @@ def _nifti_errors(path: Path) -> Iterator[None]:
         raise
     except ImportError as error:
         raise UnsupportedImageError(
-            f"{path}: a NIfTI volume needs the extra [nifti]: pip install 'duoscan[nifti]'"
+            path, "a NIfTI volume needs the extra [nifti]: pip install 'duoscan[nifti]'"
         ) from error
     except FileNotFoundError as error:
-        raise UnreadableImageError(f"{path}: cannot be read (No such file or directory)") from error
+        raise UnreadableImageError(path, "cannot be read (No such file or directory)") from error
     except Exception as error:
         # Headers, scaling and compression are checked by code of many hands; none of its errors may stop a batch.
-        raise UnreadableImageError(f"{path}: damaged NIfTI file ({type(error).__name__}); make it again") from error
+        raise UnreadableImageError(path, f"damaged NIfTI file ({type(error).__name__}); make it again") from error
 
 
 def _opened(path: Path) -> Any:
@@ -148,17 +148,17 @@ def _opened(path: Path) -> Any:
     _check_offset(path)
     image = load(path)
     if math.prod(image.shape[3:]) != 1 or len(image.shape) < 3:
-        raise UnsupportedImageError(f"{path}: {'×'.join(map(str, image.shape))} voxels are no volume; give one CT")
+        raise UnsupportedImageError(path, f"{'×'.join(map(str, image.shape))} voxels are no volume; give one CT")
     if min(image.shape) < 1 or image.get_data_dtype().kind not in "iuf":
-        raise UnsupportedImageError(f"{path}: not a volume of plain numbers; give the CT itself")
+        raise UnsupportedImageError(path, "not a volume of plain numbers; give the CT itself")
     size = math.prod(image.shape) * image.get_data_dtype().itemsize
     if size > MAX_DECODED_BYTES:
         limit = MAX_DECODED_BYTES // 2**20
-        raise UnreadableImageError(f"{path}: claims {size / 2**20:,.0f} MiB of voxels; at most {limit} MiB are read")
+        raise UnreadableImageError(path, f"claims {size / 2**20:,.0f} MiB of voxels; at most {limit} MiB are read")
     depth, height, width = _canonical_shape(image)
     check_size(width, height, path)
     if depth > MAX_FRAMES:
-        raise UnreadableImageError(f"{path}: claims {depth} slices; at most {MAX_FRAMES} are read")
+        raise UnreadableImageError(path, f"claims {depth} slices; at most {MAX_FRAMES} are read")
     return image
 
 
@@ -179,8 +179,8 @@ def _check_offset(path: Path) -> None:
             offset = struct.unpack_from(order + place[0], head, place[1])[0]
             if 0 <= offset <= _MAX_OFFSET:
                 return
-            raise UnreadableImageError(f"{path}: claims that its voxels begin at byte {offset:g}; make the file again")
-    raise UnreadableImageError(f"{path}: not a NIfTI volume, or cut short; make the file again")
+            raise UnreadableImageError(path, f"claims that its voxels begin at byte {offset:g}; make the file again")
+    raise UnreadableImageError(path, "not a NIfTI volume, or cut short; make the file again")
 
 
 def _canonical_affine(image: Any, path: Path) -> NDArray[np.float64]:
@@ -193,12 +193,12 @@ def _canonical_affine(image: Any, path: Path) -> NDArray[np.float64]:
 
     affine = np.asarray(image.affine, np.float64)
     if not np.isfinite(affine).all() or abs(float(np.linalg.det(affine[:3, :3]))) < 1e-9:
-        raise UnsupportedImageError(f"{path}: its affine does not say where the voxels lie; make the file again")
+        raise UnsupportedImageError(path, "its affine does not say where the voxels lie; make the file again")
     turn = io_orientation(affine)
     turned = affine @ inv_ornt_aff(turn, image.shape[:3])
     upward = turned[:3, 2] / np.linalg.norm(turned[:3, 2])
     if upward[2] < _AXIAL_COSINE:
-        raise UnsupportedImageError(f"{path}: an oblique volume by its affine; give the axial series")
+        raise UnsupportedImageError(path, "an oblique volume by its affine; give the axial series")
     return np.asarray(turned)
 
 
@@ -237,8 +237,9 @@ def _check_hu(volume: _Volume, path: Path) -> None:
     tissue = ((sample >= _TISSUE_HU[0]) & (sample <= _TISSUE_HU[1])).mean()
     if inside < _LEAST_PLAUSIBLE or tissue < _LEAST_TISSUE or not sample.min() <= _DARKEST_HU:
         raise UnsupportedImageError(
-            f"{path}: its values run from {sample.min():g} to {sample.max():g}, no Hounsfield units of a body; "
-            "give the CT as the scanner made it"
+            path,
+            f"its values run from {sample.min():g} to {sample.max():g}, no Hounsfield units of a body; "
+            "give the CT as the scanner made it",
         )
 
 

@@ -73,24 +73,24 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        message = f"{path}: not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
-        raise UnreadableImageError(message) from error
+        text = f"not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
+        raise UnreadableImageError(path, text) from error
     except Image.DecompressionBombError as error:
-        raise UnreadableImageError(f"{path}: {TOO_LARGE}") from error
+        raise UnreadableImageError(path, TOO_LARGE) from error
     except OSError as error:
         reason = error.strerror or "damaged or truncated"
-        raise UnreadableImageError(f"{path}: cannot be read ({reason}); copy or export it again") from error
+        raise UnreadableImageError(path, f"cannot be read ({reason}); copy or export it again") from error
     except Exception as error:
         # Decoders meet damage with errors of many types, and none of them may stop a batch.
-        message = f"{path}: damaged picture ({type(error).__name__}); copy or export it again"
-        raise UnreadableImageError(message) from error
+        text = f"damaged picture ({type(error).__name__}); copy or export it again"
+        raise UnreadableImageError(path, text) from error
 
 
 def _check_single(image: Image.Image, path: Path) -> None:
     # Counting the frames would read them all.
     if getattr(image, "is_animated", False):
         raise UnsupportedImageError(
-            f"{path}: holds several frames or pages; save the one to be read as a picture of its own"
+            path, "holds several frames or pages; save the one to be read as a picture of its own"
         )
 
 

@@ -100,7 +100,7 @@ def unpack(archive: Path, folder: Path) -> list[Unpacked]:
         raise
     except Exception as error:
         # Directories of zips can be wrong in ways that raise errors of many types.
-        raise UnreadableImageError(f"{archive}: damaged zip ({type(error).__name__}); copy or make it again") from error
+        raise UnreadableImageError(archive, f"damaged zip ({type(error).__name__}); copy or make it again") from error
 
 
 class _DirectoryReader(BoundedReader):
@@ -128,7 +128,7 @@ def _members(opened: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
     """
     members = [member for member in opened.infolist() if not _is_folder(member) and not _is_hidden(member)]
     if len(members) > MAX_MEMBERS:
-        raise UnreadableImageError(f"{archive}: a zip of {len(members)} files; at most {MAX_MEMBERS} are read")
+        raise UnreadableImageError(archive, f"a zip of {len(members)} files; at most {MAX_MEMBERS} are read")
     return sorted(members, key=lambda one: one.filename)
 
 

@@ -124,7 +124,7 @@ def window(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float3
     found = Modality.CT if pixels.is_hu else pixels.modality
     if found not in {None, contract.modality}:
         raise UnsupportedImageError(
-            f"the image is a {found.spoken}, the model expects a {contract.modality.spoken}; use the other model"
+            None, f"the image is a {found.spoken}, the model expects a {contract.modality.spoken}; use the other model"
         )
     if not pixels.is_hu:
         return np.clip(pixels.values, 0, 1)

@@ -197,7 +197,7 @@ class Predictor:
             pixels = file.pixels or read_image(file.path)
             array = preprocess(pixels, self.bundle.info.contract)
             if self.check_quality and (why := why_refused(pixels, self.modality)):
-                raise UnsupportedImageError(f"{file.path}: {why}")
+                raise UnsupportedImageError(file.path, f"{why}")
         except ImageError as error:
             return file.failed(error), None
         return replace(file, pixels=pixels, row=with_identity(file.row, pixels)), array

@@ -71,15 +71,17 @@ class Deidentifier:
         try:
             return self._deidentify(path)
         except ImageError as error:
-            return Outcome(path, reason=str(error).removeprefix(f"{path}: "))
+            return Outcome(path, reason=error.text)
 
     def _deidentify(self, path: Path) -> Outcome:
         if not is_dicom(path):
-            raise UnsupportedImageError("not DICOM: whose picture it is cannot be told; convert it to DICOM first")
+            raise UnsupportedImageError(
+                path, "not DICOM: whose picture it is cannot be told; convert it to DICOM first"
+            )
         with dicom_errors(path):
             dataset = open_dicom(path)
-            _check_class(dataset)
-            patient_id = _identity(dataset)
+            _check_class(dataset, path)
+            patient_id = _identity(dataset, path)
             warning = self._look_for_text(dataset, path)
             self._profile.apply(dataset, patient_id)
             content = _encoded(dataset)
@@ -109,7 +111,7 @@ class Deidentifier:
                 dataset.pop("BurnedInAnnotation", None)
             return ""
         if self._refuse_text:
-            raise UnsupportedImageError(f"{warning}; look at it, black the text out, or use --burnt-in warn")
+            raise UnsupportedImageError(path, f"{warning}; look at it, black the text out, or use --burnt-in warn")
         if found is None:
             dataset.pop("BurnedInAnnotation", None)
         else:
@@ -117,23 +119,25 @@ class Deidentifier:
         return warning
 
 
-def _check_class(dataset: Dataset) -> None:
+def _check_class(dataset: Dataset, path: Path) -> None:
     if "ImageStorage" not in dataset.SOPClassUID.keyword:
         name = dataset.SOPClassUID.name if dataset.SOPClassUID.keyword else "unknown"
-        raise UnsupportedImageError(f"no image of the standard ({name}): its free text cannot be cleaned; leave it out")
+        raise UnsupportedImageError(
+            path, f"no image of the standard ({name}): its free text cannot be cleaned; leave it out"
+        )
     if "PixelData" not in dataset:
-        raise UnsupportedImageError("no pixel data; export the image again")
+        raise UnsupportedImageError(path, "no pixel data; export the image again")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
         if not dataset.get(keyword):
-            raise UnsupportedImageError(f"{keyword} is missing, so it cannot be linked; export it again")
+            raise UnsupportedImageError(path, f"{keyword} is missing, so it cannot be linked; export it again")
 
 
-def _identity(dataset: Dataset) -> str:
+def _identity(dataset: Dataset, path: Path) -> str:
     """What tells patients apart: PatientID; the name, then the study, where it is missing."""
     for keyword in ("PatientID", "PatientName", "StudyInstanceUID"):
         if value := str(dataset.get(keyword) or "").strip(" \0"):
             return value
-    raise UnsupportedImageError("names neither patient nor study; export it again")
+    raise UnsupportedImageError(path, "names neither patient nor study; export it again")
 
 
 def _count_text(dataset: Dataset, path: Path) -> int | None:

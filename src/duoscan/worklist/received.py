@@ -58,6 +58,6 @@ def read_received(path: Path) -> Received:
             text_of(dataset, keyword) or "" for keyword in ("StudyInstanceUID", "SOPInstanceUID", "SOPClassUID")
         )
         if not all(len(uid) <= _UID_CHARACTERS and _UID.fullmatch(uid) for uid in (study, instance, sop_class)):
-            raise UnreadableImageError(f"{path}: the UID of study, object or class is missing or malformed")
+            raise UnreadableImageError(path, "the UID of study, object or class is missing or malformed")
         patient, modality = text_of(dataset, "PatientID") or "", text_of(dataset, "Modality") or ""
         return Received(study, instance, sop_class, patient, modality.upper() == "CT")

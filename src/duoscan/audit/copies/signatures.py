@@ -126,7 +126,7 @@ def sign(path: Path, scratch: Path, place: int) -> Signature:
         grey = read_small(path)
     except (ImageError, OSError) as error:
         # The folder is the user's; the caller names the file as the manifest does.
-        reason = str(error).removeprefix(f"{path}: ")
+        reason = error.text if isinstance(error, ImageError) else str(error)
         return Signature(b"", nothing, nothing, 0, problem=reason)
     record, count = _record(grey)
     with scratch.open("r+b") as stream:

@@ -45,14 +45,15 @@ def grey_of_colour(stored: NDArray[Any], dataset: Dataset, path: Path) -> NDArra
     photometric = str(dataset.PhotometricInterpretation)
     colours = np.asarray(apply_color_lut(stored, dataset) if photometric == "PALETTE COLOR" else stored)
     if colours.ndim != 3 or colours.shape[2] < 3:
-        raise UnsupportedImageError(f"{path}: PhotometricInterpretation is {photometric}, but it has no three channels")
+        raise UnsupportedImageError(path, f"PhotometricInterpretation is {photometric}, but it has no three channels")
     channels = colours[..., :3].astype(np.float64)
     spread = channels.max(axis=2) - channels.min(axis=2)
     span = max(float(channels.max() - channels.min()), 1.0)
     coloured = float((spread > MOST_CHROMA * span).mean())
     if coloured > MOST_COLOURED:
         raise UnsupportedImageError(
-            f"{path}: a colour image ({coloured:.0%} of its pixels are not grey); "
-            "only grey images are answered, give the original"
+            path,
+            f"a colour image ({coloured:.0%} of its pixels are not grey); "
+            "only grey images are answered, give the original",
         )
     return np.asarray(np.median(channels, axis=2))

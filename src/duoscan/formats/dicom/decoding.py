@@ -63,7 +63,7 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
         extra = "pip install 'duoscan[htj2k]', or " if syntax in _HIGH_THROUGHPUT else ""
         raise UnsupportedImageError(
-            f"{path}: pixel data in transfer syntax '{syntax.name}' cannot be decoded; {extra}{_EXPORT_PLAIN}"
+            path, f"pixel data in transfer syntax '{syntax.name}' cannot be decoded; {extra}{_EXPORT_PLAIN}"
         ) from error
 
 
@@ -75,7 +75,7 @@ def _decoded_bytes(dataset: Dataset, path: Path) -> int:
     if size > MAX_DECODED_BYTES:
         claim = " × ".join(f"{count} {keyword}" for count, keyword in zip(counts, keywords, strict=True) if count > 1)
         raise UnreadableImageError(
-            f"{path}: claims {claim}, {size // 2**20} MiB; at most {MAX_DECODED_BYTES // 2**20} MiB are decoded"
+            path, f"claims {claim}, {size // 2**20} MiB; at most {MAX_DECODED_BYTES // 2**20} MiB are decoded"
         )
     return size
 
@@ -92,8 +92,9 @@ def _decode_elsewhere(dataset: Dataset, size: int, path: Path) -> NDArray[Any]:
         worker.stop()
         if isinstance(error, EOFError | OSError | ValueError):
             raise UnreadableImageError(
-                f"{path}: its compressed pixel data make the decoder crash, stall or overflow, so they are damaged; "
-                f"{_EXPORT_PLAIN}"
+                path,
+                f"its compressed pixel data make the decoder crash, stall or overflow, so they are damaged; "
+                f"{_EXPORT_PLAIN}",
             ) from error
         raise
     _give_back(worker)
@@ -115,8 +116,8 @@ def _raise(kind: str, path: Path) -> None:
     if kind == "unsupported":
         raise RuntimeError
     if kind == "MemoryError":
-        raise UnreadableImageError(f"{path}: its compressed pixel data need too much memory, so they are damaged")
-    raise UnreadableImageError(f"{path}: damaged pixel data ({kind}); export it again")
+        raise UnreadableImageError(path, "its compressed pixel data need too much memory, so they are damaged")
+    raise UnreadableImageError(path, f"damaged pixel data ({kind}); export it again")
 
 
 class _Worker:

@@ -51,10 +51,10 @@ def listed_files(dicomdir: Path) -> list[Listed]:
     with dicom_errors(dicomdir):
         dataset = open_dicom(dicomdir)
         if dataset.SOPClassUID != _DIRECTORY and "DirectoryRecordSequence" not in dataset:
-            raise UnreadableImageError(f"{dicomdir}: not a DICOMDIR; name the files themselves")
+            raise UnreadableImageError(dicomdir, "not a DICOMDIR; name the files themselves")
         records = dataset.get("DirectoryRecordSequence") or ()
         if len(records) > MAX_LISTED:
-            raise UnreadableImageError(f"{dicomdir}: lists {len(records)} files; at most {MAX_LISTED} are read")
+            raise UnreadableImageError(dicomdir, f"lists {len(records)} files; at most {MAX_LISTED} are read")
         named = [record.get("ReferencedFileID") for record in records]
     file_ids = dict.fromkeys(_components(file_id) for file_id in named if file_id)
     root = dicomdir.parent.resolve()

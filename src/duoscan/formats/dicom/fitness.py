@@ -55,11 +55,11 @@ def check_fitness(dataset: Dataset, header: DicomHeader, path: Path) -> None:
         UnreadableImageError: The image is too large, or has no size.
     """
     if reason := why_set_aside(dataset, header):
-        raise SetAsideImageError(f"{path}: {reason}")
+        raise SetAsideImageError(path, f"{reason}")
     if reason := _no_pixels(dataset, header) or _colour(dataset):
-        raise UnsupportedImageError(f"{path}: {reason}")
+        raise UnsupportedImageError(path, f"{reason}")
     if not header.rows or not header.columns:
-        raise UnreadableImageError(f"{path}: Rows or Columns is missing; export the image again")
+        raise UnreadableImageError(path, "Rows or Columns is missing; export the image again")
     check_size(header.columns, header.rows, path)
 
 

@@ -33,12 +33,12 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
     """
     frames = frame_count(dataset)
     if frames > MAX_FRAMES:
-        raise UnreadableImageError(f"{path}: claims {frames} frames; at most {MAX_FRAMES} are read")
+        raise UnreadableImageError(path, f"claims {frames} frames; at most {MAX_FRAMES} are read")
     if number is None and frames > 1:
-        raise UnsupportedImageError(f"{path}: holds {frames} frames; name one, as in {path.name}#1")
+        raise UnsupportedImageError(path, f"holds {frames} frames; name one, as in {path.name}#1")
     wanted = number or 1
     if wanted > frames:
-        raise UnreadableImageError(f"{path}: holds {frames} frames, no frame {wanted}")
+        raise UnreadableImageError(path, f"holds {frames} frames, no frame {wanted}")
     if frames == 1 and not any(keyword in dataset for keyword in _GROUPED):
         return dataset
     # Where every reader looks for them.
@@ -76,9 +76,9 @@ def _pixels_of(dataset: Dataset, number: int, frames: int, path: Path) -> bytes:
     samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else int(dataset.get("SamplesPerPixel") or 1)
     bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
     if bits % 8:
-        raise UnsupportedImageError(f"{path}: frames that end within a byte cannot be read; export single images")
+        raise UnsupportedImageError(path, "frames that end within a byte cannot be read; export single images")
     size = bits // 8
     frame = content[(number - 1) * size : number * size]
     if len(frame) < size:
-        raise UnreadableImageError(f"{path}: the pixels of frame {number} are missing; copy or export it again")
+        raise UnreadableImageError(path, f"the pixels of frame {number} are missing; copy or export it again")
     return frame

@@ -58,7 +58,7 @@ def read_guarded(path: Path, *, stop_before_pixels: bool) -> Dataset:
 
     size = path.stat().st_size
     if size > MAX_FILE_BYTES:
-        raise UnreadableImageError(f"{path}: {size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
+        raise UnreadableImageError(path, f"{size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
 
     def parsed(stream: BinaryIO) -> Dataset:
         guarded = cast("BinaryIO", _CountedStream(stream, path))
@@ -112,7 +112,7 @@ class _CountedStream:
         self._reads += 1
         if self._reads > MAX_READS:
             raise UnreadableImageError(
-                f"{self._path}: more than {MAX_READS:,} elements and sequence items; no image needs so many"
+                self._path, f"more than {MAX_READS:,} elements and sequence items; no image needs so many"
             )
         if size < 0:
             raise _DeflatedError(self._stream.tell())
@@ -144,13 +144,13 @@ def _check_elements(dataset: Dataset, path: Path) -> None:
         limit = MAX_ELEMENT_BYTES if _kind(element) in _MAY_BE_LONG else MAX_VALUE_BYTES
         if size > limit and not is_long:
             raise UnreadableImageError(
-                f"{path}: element {element.tag} has {size:,} bytes; no image needs more than {limit:,} there"
+                path, f"element {element.tag} has {size:,} bytes; no image needs more than {limit:,} there"
             )
         if not is_long and size > MAX_ITEMS:
             # Each item begins with one of these tags, so there are at most as many.
             items += sum(map(value.count, _ITEM_TAGS))
     if items > MAX_ITEMS:
-        raise UnreadableImageError(f"{path}: more than {MAX_ITEMS:,} sequence items; no image needs so many")
+        raise UnreadableImageError(path, f"more than {MAX_ITEMS:,} sequence items; no image needs so many")
 
 
 def _raw_elements(dataset: Dataset) -> Iterator[tuple[RawDataElement, bytes]]:
@@ -194,7 +194,8 @@ def _inflated(content: bytes, path: Path) -> bytes:
             feed = inflater.unconsumed_tail
             if len(plain) > MAX_INFLATED_BYTES:
                 raise UnreadableImageError(
-                    f"{path}: the deflated data set becomes more than {MAX_INFLATED_BYTES // 2**20} MiB; "
-                    "export it as Explicit VR Little Endian"
+                    path,
+                    f"the deflated data set becomes more than {MAX_INFLATED_BYTES // 2**20} MiB; "
+                    "export it as Explicit VR Little Endian",
                 )
     return bytes(plain + inflater.flush())

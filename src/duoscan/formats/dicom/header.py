@@ -143,12 +143,11 @@ def dicom_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error.__context__, ImageError):  # raised in the stream, and replaced by pydicom
             raise error.__context__ from None
-        raise UnreadableImageError(f"{path}: cannot be read ({error.strerror or 'damaged DICOM file'})") from error
+        raise UnreadableImageError(path, f"cannot be read ({error.strerror or 'damaged DICOM file'})") from error
     except RecursionError as error:
-        raise UnreadableImageError(f"{path}: sequences are nested too deeply; no image needs that") from error
+        raise UnreadableImageError(path, "sequences are nested too deeply; no image needs that") from error
     except Exception as error:
-        message = f"{path}: damaged DICOM file ({type(error).__name__}); export it again"
-        raise UnreadableImageError(message) from error
+        raise UnreadableImageError(path, f"damaged DICOM file ({type(error).__name__}); export it again") from error
 
 
 def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
@@ -165,10 +164,10 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
 
     path, _ = split_frame(path)
     if path.stat().st_size == 0:
-        raise UnreadableImageError(f"{path}: the file is empty; copy or export it again")
+        raise UnreadableImageError(path, "the file is empty; copy or export it again")
     dataset = read_guarded(path, stop_before_pixels=header_only)
     if not dataset.get("SOPClassUID"):
-        raise UnreadableImageError(f"{path}: not a DICOM image (it names no SOP class); check what the file is")
+        raise UnreadableImageError(path, "not a DICOM image (it names no SOP class); check what the file is")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(_SYNTAX_OF_ENCODING[dataset.original_encoding])  # type: ignore[index]
     return dataset

@@ -60,7 +60,7 @@ def read_dicom(path: Path) -> Pixels:
         check_fitness(dataset, header, path)
         stored = decode_pixels(dataset, path)
         if stored.shape[:2] != (header.rows, header.columns):
-            raise UnreadableImageError(f"{path}: its pixel data are not the one frame it states; export it again")
+            raise UnreadableImageError(path, "its pixel data are not the one frame it states; export it again")
         if dataset.PhotometricInterpretation not in GREY:
             # Greys made for a screen: no rescale, window or padding value is in their units.
             grey = grey_of_colour(stored, dataset, path)
@@ -110,15 +110,16 @@ def _slice_values(
     values = apply_modality_lut(stored, dataset).astype(np.float64)
     rescale_type = text_of(dataset, "RescaleType") or "HU"
     if not rescale_type.upper().startswith(_MAYBE_HU):
-        raise UnsupportedImageError(f"{path}: RescaleType is {rescale_type}, not HU; give the plain CT series")
+        raise UnsupportedImageError(path, f"RescaleType is {rescale_type}, not HU; give the plain CT series")
     darkest = values.min(initial=np.inf, where=~padding)
     if darkest <= _DARKEST_MUST_REACH_HU:
         values[padding] = AIR_HU
         return np.maximum(values, AIR_HU).astype(np.float32), True
     if dataset.BitsStored > 8:
         raise UnsupportedImageError(
-            f"{path}: CT values start at {darkest:g}, so they are not HU (no air); "
-            "export it with its RescaleIntercept and uncropped"
+            path,
+            f"CT values start at {darkest:g}, so they are not HU (no air); "
+            "export it with its RescaleIntercept and uncropped",
         )
     # The window in such a file, if any, is the one of the original values, so it is not applied again.
     return _to_grey(values, padding, dataset), False

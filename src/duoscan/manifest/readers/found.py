@@ -97,14 +97,14 @@ def dicom_images(path: Path, root: Path, modality: Modality | None) -> list[dict
     """
     header = read_dicom_header(path)
     if not header.rows:
-        raise ImageError("DICOM without an image")
+        raise ImageError(path, "DICOM without an image")
     if header.modality is None and header.modality_code is not None:
-        raise ImageError(f"modality {header.modality_code} is neither chest X-ray nor CT")
+        raise ImageError(path, f"modality {header.modality_code} is neither chest X-ray nor CT")
     known = header.modality or modality
     if known is None:
-        raise ImageError("the header names no modality; give --modality")
+        raise ImageError(path, "the header names no modality; give --modality")
     if header.frames != len(header.planes):
-        raise ImageError(f"claims {header.frames} frames; at most {MAX_FRAMES} are read")
+        raise ImageError(path, f"claims {header.frames} frames; at most {MAX_FRAMES} are read")
     numbers = range(1, header.frames + 1)
     places = [path] if header.frames == 1 else [frame_path(path, number) for number in numbers]
     fields: dict[str, str | Modality | None] = {
@@ -122,4 +122,4 @@ def dicom_images(path: Path, root: Path, modality: Modality | None) -> list[dict
 
 def why_skipped(path: Path, root: Path, error: ImageError) -> SkippedFile:
     """A file that could not be read, without its path twice."""
-    return SkippedFile(relative_name(path, root), str(error).removeprefix(f"{path}: "))
+    return SkippedFile(relative_name(path, root), error.text)
