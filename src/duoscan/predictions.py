@@ -16,8 +16,12 @@ Because this table is the border, every evidence tool works on predictions of an
 ``attention``   the score by which attention weighs this image among those of its study, where the graph gives one
 ``aggregation`` how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``), where
                 the bundle states it
-``decision``    ``positive``, ``negative``, ``unreadable``, or empty where the operating point is unknown
-``reason``      why an image has no answer
+``sha256``      SHA-256 of the image's file, where it was taken
+``decision``    ``positive`` or ``negative``, empty where the operating point is unknown; without a probability
+                ``unreadable`` (also where empty), ``not read`` or ``set aside``
+``reason``      why an image has no answer, in words
+``reason_code`` the same as one of the words of :class:`duoscan.reasons.ReasonCode`
+``reason_image`` the image the reason speaks of, where that is another one
 ==============  ==============================================================================================
 """
 
@@ -35,16 +39,18 @@ from typing import TypeVar
 
 from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, parquet_rows
-from duoscan.terms import Decision, Finding, Modality, Split
+from duoscan.terms import ANSWERS, Decision, Finding, Modality, Split
 
 Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
 
 _HEAD = ("path", "patient_id", "study_id", "modality", "source", "split", "label", "probability")
-_EXTRA = ("calibrated", "attention", "aggregation")  # written only where a row has one
+_EXTRA = ("calibrated", "attention", "aggregation", "sha256")  # written only where a row has one
 _NUMBERS = frozenset({"probability", "calibrated", "attention"})
 _TAIL = ("decision", "reason")
+_REASON = ("reason_code", "reason_image")  # written only where a row has one
 _CLASS_PREFIX = "p_"
 _NOT_COVID = frozenset({"0", "0.0", "false"})
 _COVID = frozenset({"1", "1.0", "true"})
@@ -56,9 +62,9 @@ _NO_ANSWER = "the table states no probability"
 class Prediction:
     """One image's answer; ``probability`` is that of ``covid``.
 
-    ``decision`` is ``positive`` or ``negative`` at the operating point in use, or ``unreadable``, and then
-    ``probability`` is ``None`` and ``reason`` says why. It is empty in a table from elsewhere that states no
-    decisions. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
+    ``decision`` is ``positive`` or ``negative`` at the operating point in use, ``None`` in a table from elsewhere that
+    states no decisions. Any other means that there is no answer: then ``probability`` is ``None`` and ``reason`` says
+    why. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
     ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
     ``attention`` and ``aggregation`` say how the image goes into its study; see :mod:`duoscan.inference.aggregation`.
     """
@@ -67,8 +73,8 @@ class Prediction:
     patient_id: str | None
     modality: Modality | None
     probability: float | None
-    decision: str
-    reason: str = ""
+    decision: Decision | None
+    reason: Reason | None = None
     study_id: str | None = None
     source: str | None = None
     split: Split | None = None
@@ -77,6 +83,12 @@ class Prediction:
     calibrated: float | None = None
     attention: float | None = None
     aggregation: str = ""
+    sha256: str = ""
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether a model answered the image."""
+        return self.probability is not None
 
     @property
     def unit(self) -> str:
@@ -97,8 +109,9 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     path, rows = Path(path), list(rows)
     classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
     extra = [name for name in _EXTRA if any(getattr(row, name) not in {None, ""} for row in rows)]
-    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL]
-    table = [_cells(row, classes, extra) for row in rows]
+    why = _REASON if any(row.reason is not None for row in rows) else ()
+    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL, *why]
+    table = [_cells(row, classes, extra)[: len(columns)] for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
     write_bytes(path, _to_parquet(columns, table) if is_parquet else _to_csv(columns, table))
 
@@ -141,7 +154,7 @@ def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) ->
         *(row.probabilities.get(finding) for finding in classes),
         *(getattr(row, name) for name in extra),
         row.decision,
-        row.reason,
+        *((row.reason.text, row.reason.code, row.reason.image) if row.reason else (None, None, None)),
     ]
 
 
@@ -217,7 +230,7 @@ def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
         found = ", ".join(filter(None, names)) or "nothing"
         msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
         raise PredictionsError(msg)
-    known = {*_HEAD, *_TAIL, *_EXTRA, *(_CLASS_PREFIX + finding for finding in Finding)}
+    known = {*_HEAD, *_TAIL, *_REASON, *_EXTRA, *(_CLASS_PREFIX + finding for finding in Finding)}
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
         msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
@@ -252,7 +265,7 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
         modality=_word(cell("modality"), Modality, "modality"),
         probability=probability,
         decision=decision,
-        reason=cell("reason") or (_NO_ANSWER if probability is None else ""),
+        reason=_reason(cell, cells[columns["reason_image"]] if cell("reason_image") else None, decision),
         study_id=cell("study_id") or None,
         source=cell("source") or None,
         split=_word(cell("split"), Split, "split"),
@@ -261,6 +274,7 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
         calibrated=_probability(cell, "calibrated"),
         attention=_attention(cell("attention")),
         aggregation=cell("aggregation"),
+        sha256=cell("sha256"),
     )
 
 
@@ -291,17 +305,25 @@ def _attention(text: str) -> float | None:
     return value
 
 
-def _decision(text: str, probability: float | None) -> str:
+def _decision(text: str, probability: float | None) -> Decision | None:
     decision = _word(text, Decision, "decision")
     if probability is None:
-        if decision not in {None, Decision.UNREADABLE}:
+        if decision in ANSWERS:
             msg = f"decision '{text}' without a probability; state it or make the decision 'unreadable'"
             raise ValueError(msg)
-        return Decision.UNREADABLE
-    if decision is Decision.UNREADABLE:
-        msg = "decision 'unreadable' with a probability; leave the probability empty or correct the decision"
+        return decision or Decision.UNREADABLE
+    if decision not in {None, *ANSWERS}:
+        msg = f"decision '{text}' with a probability; leave the probability empty or correct the decision"
         raise ValueError(msg)
-    return decision or ""
+    return decision
+
+
+def _reason(cell: Callable[[str], str], image: str | None, decision: Decision | None) -> Reason | None:
+    """What the table says; a row without an answer always has one."""
+    text, code = cell("reason"), _word(cell("reason_code"), ReasonCode, "reason_code")
+    if text or code:
+        return Reason(code or ReasonCode.NOT_STATED, text, image)
+    return None if decision in {None, *ANSWERS} else Reason(ReasonCode.NOT_STATED, _NO_ANSWER)
 
 
 def _label(text: str) -> Finding | None:

@@ -52,3 +52,7 @@ class Decision(StrEnum):
     UNREADABLE = "unreadable"
     NOT_READ = "not read"
     SET_ASIDE = "set aside"
+
+
+ANSWERS = frozenset({Decision.POSITIVE, Decision.NEGATIVE})
+"""The decisions that rest on a probability; every other says that there is none."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from duoscan.cases.answer import SeriesAnswer
 from duoscan.cases.series import Stack, assemble, choose
 from duoscan.inference.stack import answer_stack, lung_extent_mm
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
@@ -74,10 +75,12 @@ class CtStudy:
             elif used is None:
                 reasons[place] = "no slice of it could be answered"
             else:
-                self._set_aside(stacks[place].images, f"series set aside: {reasons[place]}")
+                why = Reason(ReasonCode.OTHER_SERIES, f"series set aside: {reasons[place]}")
+                self._set_aside(stacks[place].images, why)
         for stack in stacks:
             for repeat, original in stack.repeats.items():
-                self._set_aside([repeat], f"the same position as {self.files[original].row.path}")
+                name = self.files[original].row.path
+                self._set_aside([repeat], Reason(ReasonCode.SAME_POSITION, "the same position as that slice", name))
         self.series += [
             _series_answer(stack, is_used=place == used, reason=reasons.get(place, ""))
             for place, stack in enumerate(stacks)
@@ -112,10 +115,10 @@ class CtStudy:
         for place, file in zip(places, answered, strict=True):
             self.files[place] = file
 
-    def _set_aside(self, places: Sequence[int], why: str) -> None:
+    def _set_aside(self, places: Sequence[int], why: Reason) -> None:
         """Say why these have no answer, where nothing is said yet."""
         for place in places:
-            if self.files[place].row.probability is None and not self.files[place].row.reason:
+            if self.files[place].row.probability is None and self.files[place].row.reason is None:
                 self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
 
 

@@ -13,6 +13,7 @@ from duoscan.errors import ImageError, InputError
 from duoscan.files import read_bytes
 from duoscan.formats.dicom.directory import is_dicomdir, listed_files
 from duoscan.formats.zips import ZIP_SUFFIX, is_zip, unpack
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class FoundImage:
     name: str
     patient_id: str | None = None
     modality: str | None = None
-    refusal: str = ""
+    refusal: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -162,12 +163,12 @@ def _unpacked(archive: Path, folder: Path) -> Iterator[FoundImage]:
     try:
         members = unpack(archive, folder)
     except ImageError as error:
-        yield FoundImage(archive, str(archive), refusal=str(error))
+        yield FoundImage(archive, str(archive), refusal=error.reason)
         return
     for member in members:
         name = f"{archive}/{member.name}"
         if member.path is None:
-            yield FoundImage(archive, name, refusal=f"{name}: {member.refusal}")
+            yield FoundImage(archive, name, refusal=Reason(ReasonCode.NOT_OPENED, member.refusal))
         elif not is_dicomdir(member.path):  # all of the zip is looked at anyway
             yield FoundImage(member.path, name)
 
@@ -177,12 +178,12 @@ def _listed(dicomdir: Path) -> Iterator[FoundImage]:
     try:
         listed = listed_files(dicomdir)
     except ImageError as error:
-        yield FoundImage(dicomdir, str(dicomdir), refusal=str(error))
+        yield FoundImage(dicomdir, str(dicomdir), refusal=error.reason)
         return
     for one in listed:
         if one.path is None:
             name = f"{dicomdir.parent / one.name}"
-            yield FoundImage(dicomdir, name, refusal=f"{name}: {one.refusal}")
+            yield FoundImage(dicomdir, name, refusal=Reason(ReasonCode.NOT_OPENED, one.refusal))
         else:
             yield FoundImage(one.path, str(one.path))
 

@@ -18,6 +18,7 @@ from duoscan.imaging.modality import guess_modality
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.predictor import ImageFile
 from duoscan.predictions import Prediction
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
     from duoscan.formats.dicom.header import DicomHeader
 
-_UNSURE = "cannot tell whether this is a chest X-ray or a CT slice; say so with --modality or a patients table"
+_UNSURE = Reason(
+    ReasonCode.MODALITY_UNKNOWN,
+    "cannot tell whether this is a chest X-ray or a CT slice; say so with --modality or a patients table",
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def identify(
         told = Modality(found.modality) if found.modality else None
     except ValueError:
         why = f"modality '{found.modality}' in the patients table is unknown; use cxr or ct"
-        return [Identified(file.refused(why), None)]
+        return [Identified(file.refused(Reason(ReasonCode.MODALITY_UNKNOWN, why)), None)]
     try:
         if is_dicom(found.path):
             header, why_not = examine_dicom(found.path)
@@ -98,7 +102,7 @@ def _images_of(
     _, named = split_frame(file.path)
     if why := _why_no_frame(header, named):
         known = replace(file, row=replace(file.row, modality=modality))
-        return [Identified(known.refused(f"{file.path}: {why}"), modality)]
+        return [Identified(known.refused(Reason(ReasonCode.UNREADABLE, why)), modality)]
     identified = []
     for number in range(1, header.frames + 1) if named is None else [named]:
         image, plane = file, header.planes[number - 1]
@@ -110,7 +114,7 @@ def _images_of(
         image = replace(image, row=replace(image.row, modality=modality))
         aside = why_not or why_frame_set_aside(plane, modality)
         if aside is not None:
-            image = image.refused(f"{image.path}: {aside}", Decision.SET_ASIDE)
+            image = image.refused(Reason(ReasonCode.OTHER_KIND, aside), Decision.SET_ASIDE)
         slice_ = _slice(image, header, number, plane, aside) if modality is Modality.CT else None
         identified.append(Identified(image, modality, slice_, header.study_date))
     return identified
@@ -157,7 +161,7 @@ def _with_modality(file: ImageFile, modality: Modality | None, *, check_quality:
         except ImageError as error:
             return Identified(file.failed(error), None)
         if check_quality and (why := why_refused(pixels)):
-            return Identified(file.refused(f"{file.path}: {why}"), None)
+            return Identified(file.refused(Reason(ReasonCode.UNFIT, why)), None)
         modality = guess_modality(pixels)[0]
         if modality is None:
             return Identified(file.refused(_UNSURE), None)

@@ -26,7 +26,7 @@ from duoscan.evaluation.metrics import (
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
 from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
-from duoscan.terms import POSITIVE, Decision, Finding, Split
+from duoscan.terms import ANSWERS, POSITIVE, Finding, Split
 
 if TYPE_CHECKING:
     from duoscan.evaluation.prior_shift import PriorShift
@@ -284,7 +284,7 @@ def _operating_point(rows: Sequence[Prediction]) -> tuple[float | None, str]:
 
     Decisions are taken as they are, because a table may pool models with a threshold each, e.g. of several folds.
     """
-    if all(row.decision in {Decision.POSITIVE, Decision.NEGATIVE} for row in rows):
+    if all(row.decision in ANSWERS for row in rows):
         return None, "the decisions in the table"
     return DEFAULT_THRESHOLD, "default: none was given and the table does not decide every row"
 

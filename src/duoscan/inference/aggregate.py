@@ -85,7 +85,7 @@ def per_patient(rows: Iterable[Prediction], modality: Modality) -> list[Predicti
             patient_id=patient,
             modality=modality,
             probability=patient_probability(modality, own),
-            decision="",
+            decision=None,
             source=own[0].source,
             split=own[0].split,
             label=next((row.label for row in own if row.label == POSITIVE), own[0].label),

@@ -18,6 +18,7 @@ from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.bundle import Bundle, read_bundle
 from duoscan.inference.runtime import OnnxRuntime, Runtime
 from duoscan.predictions import Prediction
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import POSITIVE, Decision, Finding, Modality
 
 if TYPE_CHECKING:
@@ -69,15 +70,14 @@ class ImageFile:
     pixels: Pixels | None = None
     answer: ImageAnswer | None = None
 
-    def refused(self, reason: str, decision: Decision = Decision.UNREADABLE) -> ImageFile:
-        """The same without an answer, and why; the reason calls the file as its row does."""
-        named = reason if reason.startswith(self.row.path) else reason.replace(str(self.path), self.row.path)
-        return replace(self, row=refused(self.row, named, decision), pixels=None, answer=None)
+    def refused(self, reason: Reason, decision: Decision = Decision.UNREADABLE) -> ImageFile:
+        """The same without an answer, and why."""
+        return replace(self, row=refused(self.row, reason, decision), pixels=None, answer=None)
 
     def failed(self, error: ImageError) -> ImageFile:
         """The same, refused by an error; what is sound but never answered is set aside."""
         is_sound = isinstance(error, SetAsideImageError)
-        return self.refused(str(error), Decision.SET_ASIDE if is_sound else Decision.UNREADABLE)
+        return self.refused(error.reason, Decision.SET_ASIDE if is_sound else Decision.UNREADABLE)
 
 
 Prepared = tuple[ImageFile, "NDArray[np.float32] | None"]
@@ -172,7 +172,8 @@ class Predictor:
 
     def _decided(self, file: ImageFile, answer: ImageAnswer) -> ImageFile:
         if not math.isfinite(answer.probability):  # it would compare as below every threshold
-            return file.refused(f"{file.path}: the model gives no number for this image; look at it by eye")
+            why = "the model gives no number for this image; look at it by eye"
+            return file.refused(Reason(ReasonCode.NO_NUMBER, why))
         row = replace(
             file.row,
             modality=self.modality,
@@ -191,13 +192,13 @@ class Predictor:
         Returns:
             The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused, or was before.
         """
-        if file.row.reason:
+        if file.row.reason is not None:
             return file, None
         try:
             pixels = file.pixels or read_image(file.path)
             array = preprocess(pixels, self.bundle.info.contract)
             if self.check_quality and (why := why_refused(pixels, self.modality)):
-                raise UnsupportedImageError(file.path, f"{why}")
+                raise UnsupportedImageError(file.path, why, ReasonCode.UNFIT)
         except ImageError as error:
             return file.failed(error), None
         return replace(file, pixels=pixels, row=with_identity(file.row, pixels)), array
@@ -208,7 +209,7 @@ def with_identity(row: Prediction, pixels: Pixels) -> Prediction:
     return replace(row, patient_id=row.patient_id or pixels.patient_id, study_id=row.study_id or pixels.study_id)
 
 
-def refused(row: Prediction, reason: str, decision: Decision = Decision.UNREADABLE) -> Prediction:
+def refused(row: Prediction, reason: Reason, decision: Decision = Decision.UNREADABLE) -> Prediction:
     """The row of an image that has no answer."""
     return replace(
         row,

@@ -10,6 +10,7 @@ from duoscan.errors import ImageError
 from duoscan.formats.open_files import kept_open
 from duoscan.formats.reader import read_image
 from duoscan.imaging.lung_selection import is_clipped, lung_run, measure_lung
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
@@ -107,9 +108,9 @@ class _Run:
             if file.pixels is None:
                 continue
             if why_not is not None:
-                self._set_aside(place, why_not)
+                self._set_aside(place, Reason(ReasonCode.NO_LUNG, why_not))
             elif self.heights_mm and self.heights_mm[place] - self.last_mm < STEP_MM - _ROUNDING_MM:
-                self._set_aside(place, f"within {STEP_MM:g} mm of an answered slice")
+                self._set_aside(place, Reason(ReasonCode.NEAR_ANSWERED, f"within {STEP_MM:g} mm of an answered slice"))
             else:
                 self.last_mm = self.heights_mm[place] if self.heights_mm else self.last_mm
                 found.append(place)
@@ -123,7 +124,7 @@ class _Run:
             for place, file in zip(batch, self.predictor.answered(prepared), strict=True):
                 self.on_image(file)
                 self.files[place] = replace(file, pixels=None, answer=None)
-                if file.answer is None:
+                if file.answer is None and file.row.reason is not None:
                     # It was read, so it is sound; one slice that is not fit to be answered is no fault of a study.
                     self._set_aside(place, file.row.reason)
             self.judged.update(batch)
@@ -132,7 +133,7 @@ class _Run:
         """Set aside what shows lung, or something like it, outside the longest stretch."""
         for place, shows in enumerate(self.shows_lung):
             if shows and place not in within and self.files[place].row.decision != Decision.UNREADABLE:
-                self._set_aside(place, "shows air away from the lungs")
+                self._set_aside(place, Reason(ReasonCode.AWAY_FROM_LUNGS, "shows air away from the lungs"))
 
     def lonely(self, within: range) -> list[int]:
         """Slices of the stretch that were set aside and have no answered slice near.
@@ -149,13 +150,13 @@ class _Run:
                 taken.append(height)
         return found
 
-    def _set_aside(self, place: int, why: str) -> None:
+    def _set_aside(self, place: int, why: Reason) -> None:
         self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
 
 
 def _unset(file: ImageFile) -> ImageFile:
     """The slice without the reason for which it was set aside first."""
-    return replace(file, row=replace(file.row, reason=""))
+    return replace(file, row=replace(file.row, reason=None))
 
 
 def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, str | None]:

@@ -12,7 +12,7 @@ from duoscan.formats.dicom.frames import single_frame
 from duoscan.formats.dicom.header import open_dicom
 from duoscan.formats.frame_names import split_frame
 from duoscan.formats.reader import is_dicom
-from duoscan.terms import Decision
+from duoscan.terms import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -164,7 +164,7 @@ def _header(path: Path) -> Dataset:
 
 
 def _is_answered(row: Prediction) -> bool:
-    return row.decision in {Decision.POSITIVE, Decision.NEGATIVE}
+    return row.decision in ANSWERS
 
 
 def _completed(header: Dataset) -> Dataset:
