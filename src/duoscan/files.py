@@ -59,6 +59,16 @@ def read_bytes(path: Path, *, limit: int = MAX_TEXT_BYTES) -> bytes:
         return stream.read(size)
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal.
+
+    Raises:
+        OSError: It is missing or may not be read.
+    """
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def parse_json(content: bytes | str) -> Any:
     """As ``json.loads``, but every failure is a ``ValueError``, also that of a document nested without end."""
     try:

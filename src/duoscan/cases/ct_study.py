@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from duoscan.cases.answer import SeriesAnswer
+from duoscan.cases.case import SeriesAnswer
 from duoscan.cases.series import Stack, assemble, choose
 from duoscan.inference.stack import answer_stack, lung_extent_mm
 from duoscan.reasons import Reason, ReasonCode
@@ -124,7 +124,7 @@ class CtStudy:
 
 def _series_answer(stack: Stack, *, is_used: bool, reason: str) -> SeriesAnswer:
     first = stack.first
-    said = [reason, stack.note, f"{stack.missing} positions missing" if stack.missing else ""]
+    said = "; ".join(filter(None, [reason, stack.note, f"{stack.missing} positions missing" if stack.missing else ""]))
     return SeriesAnswer(
         series_id=first.series_id,
         number=first.series_number,
@@ -136,5 +136,5 @@ def _series_answer(stack: Stack, *, is_used: bool, reason: str) -> SeriesAnswer:
         missing=stack.missing,
         repeated=len(stack.repeats),
         is_used=is_used,
-        reason="; ".join(filter(None, said)),
+        reason=Reason(ReasonCode.SERIES_CHOICE, said) if said else None,
     )

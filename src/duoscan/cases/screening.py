@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from duoscan.cases.answer import CaseAnswer, PhaseResult, StudyAnswer
+from duoscan import __version__
+from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy
+from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
 from duoscan.cases.find import NO_RULES, FoundImage, PatientRules, collect
 from duoscan.cases.identify import Identified, identify
+from duoscan.files import file_sha256
+from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregate import carrying, study_probability
 from duoscan.inference.predictor import ImageFile, Predictor
 from duoscan.inference.shipped import load_bundle
 from duoscan.policies.policy import ct_state, xray_state
-from duoscan.policies.rule import ABSENT, Step, after_xray, decide
+from duoscan.policies.rule import PhaseState
 from duoscan.policies.stored import policy_in_force
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality
 
 if TYPE_CHECKING:
     from duoscan.inference.bundle import Bundle
-    from duoscan.policies.policy import Policy
+    from duoscan.policies.policy import Policy, PolicyDraft
     from duoscan.predictions import Prediction
 
-__all__ = ["CaseAnswer", "OnImage", "PhaseResult", "Screener"]
+__all__ = ["CaseAnswer", "OnImage", "Screener", "Screening"]
 
 OnImage = Callable[[ImageFile, PreprocessingContract], None]
 
+_NOT_NEEDED = Reason(ReasonCode.NOT_NEEDED, "the rule did not need the CT; ask for it with --need-ct")
+
 
 @dataclass
-class _Case:
-    """The images of one patient: radiographs by study, CT by study, and what is neither."""
+class _Patient:
+    """The images of one patient on their way: radiographs by study, CT by study, and what is neither."""
 
     xrays: dict[str | None, list[Identified]] = field(default_factory=dict)
     cts: dict[str | None, CtStudy] = field(default_factory=dict)
     others: list[Prediction] = field(default_factory=list)
-    places: dict[str, Path] = field(default_factory=dict)
 
     def add(self, identified: Identified) -> None:
         file, study = identified.file, identified.file.row.study_id
-        if str(file.path) != file.row.path:
-            self.places[file.row.path] = file.path
         if identified.modality is Modality.CXR:
             self.xrays.setdefault(study, []).append(identified)
         elif identified.modality is Modality.CT:
@@ -69,7 +75,7 @@ class Screener:
         InputError: The policy's certificate is for other models, or the bundles carry different policies.
 
     Example:
-        ``Screener().screen(["incoming"])`` gives a list of :class:`CaseAnswer`.
+        ``Screener().screen(["incoming"])`` gives a :class:`Screening`, which holds a :class:`CaseAnswer` a patient.
     """
 
     def __init__(
@@ -79,19 +85,13 @@ class Screener:
         *,
         xray_threshold: float | None = None,
         ct_threshold: float | None = None,
-        policy: Policy | None = None,
+        policy: PolicyDraft | None = None,
         check_quality: bool = True,
     ) -> None:
         self.check_quality = check_quality
-        self.xray_bundle: Bundle = load_bundle(xray, Modality.CXR)
-        self.ct_bundle: Bundle = load_bundle(ct, Modality.CT)
-        self._bundles = {Modality.CXR: self.xray_bundle, Modality.CT: self.ct_bundle}
-        in_force = policy_in_force(self.xray_bundle, self.ct_bundle, policy)
+        self._bundles = {Modality.CXR: load_bundle(xray, Modality.CXR), Modality.CT: load_bundle(ct, Modality.CT)}
+        in_force = policy_in_force(self._bundles[Modality.CXR], self._bundles[Modality.CT], policy)
         self.policy: Policy = in_force.with_thresholds(xray_threshold, ct_threshold)
-        self.thresholds = {
-            Modality.CXR: float(self.policy.xray_threshold or 0.0),
-            Modality.CT: float(self.policy.ct_threshold or 0.0),
-        }
 
     def bundle(self, modality: Modality) -> Bundle:
         """The model of a phase."""
@@ -105,14 +105,14 @@ class Screener:
         need_ct: Collection[str] | bool = (),
         modality: Modality | None = None,
         on_image: OnImage = lambda _file, _contract: None,
-    ) -> list[CaseAnswer]:
+    ) -> Screening:
         """Screen files and folders.
 
         Args:
             paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
             rules: How patients are told apart, before DICOM tags and folders.
             need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
-            modality: What raster files are; told from their content where ``None``.
+            modality: What raster files are taken for; told from their content where ``None``.
             on_image: Called with each image once a model has answered it, pixels included, and the contract.
 
         Raises:
@@ -130,46 +130,66 @@ class Screener:
         need_ct: Collection[str] | bool = (),
         modality: Modality | None = None,
         on_image: OnImage = lambda _file, _contract: None,
-    ) -> list[CaseAnswer]:
+    ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
-        cases: dict[str, _Case] = {}
+        patients: dict[str, _Patient] = {}
         with ThreadPoolExecutor(2) as pool:
-            for images in pool.map(
-                lambda image: identify(image, paths, modality, check_quality=self.check_quality), found
-            ):
+            for images in pool.map(lambda image: self._identified(image, paths, modality), found):
                 for one in images:
-                    cases.setdefault(str(one.file.row.patient_id), _Case()).add(one)
-        asked = {name: need_ct if isinstance(need_ct, bool) else name in need_ct for name in cases}
-        xrays = self._answer_xrays(cases, on_image)
-        to_ct = {name for name in cases if self._sends(xrays[name].state, need_ct=asked[name])}
-        cts = self._answer_cts(cases, to_ct, on_image)
-        return [self._answer(name, case, xrays[name], cts[name], need_ct=asked[name]) for name, case in cases.items()]
+                    patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
+        asked = {name: asks_for_ct(need_ct, name) for name in patients}
+        xrays = self._answer_xrays(patients, on_image)
+        to_ct = {
+            name
+            for name, studies in xrays.items()
+            if sends_to_ct(self.policy, PhaseResult(studies).state, need_ct=asked[name])
+        }
+        cts = self._answer_cts(patients, to_ct, on_image)
+        cases = (
+            decided(name, (*xrays[name], *cts[name]), patient.others, self.policy, need_ct=asked[name])
+            for name, patient in patients.items()
+        )
+        return Screening(
+            cases=tuple(cases),
+            xray=model_used(self._bundles[Modality.CXR]),
+            ct=model_used(self._bundles[Modality.CT]),
+            policy=self.policy,
+            software=__version__,
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
 
-    def _sends(self, xray: str, *, need_ct: bool) -> bool:
-        return after_xray(xray, need_ct=need_ct, kind=self.policy.kind)[0] is Step.TO_CT
+    def _identified(
+        self, found: FoundImage, paths: Sequence[str | Path], modality: Modality | None
+    ) -> list[Identified]:
+        """The images of one file, each with the hash of the file, so that what was looked at can be told later."""
+        images = identify(found, paths, modality, check_quality=self.check_quality)
+        if any(one.file.row.decision is Decision.UNREADABLE and one.file.row.reason for one in images):
+            return images  # it may be no file at all, or without end
+        digest = file_sha256(split_frame(found.path)[0])
+        return [replace(one, file=replace(one.file, row=replace(one.file.row, sha256=digest))) for one in images]
 
-    def _answer_xrays(self, cases: Mapping[str, _Case], on_image: OnImage) -> dict[str, PhaseResult]:
+    def _answer_xrays(self, patients: Mapping[str, _Patient], on_image: OnImage) -> dict[str, tuple[StudyAnswer, ...]]:
         """Answer every radiograph; patients share batches."""
         lists = {
             (name, study): [one.file for one in images]
-            for name, case in cases.items()
-            for study, images in case.xrays.items()
+            for name, patient in patients.items()
+            for study, images in patient.xrays.items()
         }
         self._run_loose(Modality.CXR, lists.values(), on_image)
         return {
-            name: self._phase(
+            name: tuple(
                 self._study(Modality.CXR, study, images[0].study_date, lists[name, study])
-                for study, images in case.xrays.items()
+                for study, images in patient.xrays.items()
             )
-            for name, case in cases.items()
+            for name, patient in patients.items()
         }
 
     def _answer_cts(
-        self, cases: Mapping[str, _Case], to_ct: Collection[str], on_image: OnImage
-    ) -> dict[str, PhaseResult]:
+        self, patients: Mapping[str, _Patient], to_ct: Collection[str], on_image: OnImage
+    ) -> dict[str, tuple[StudyAnswer, ...]]:
         """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread."""
-        # In the order of the cases, so that pictures are numbered alike in every run.
-        studies = [study for name, case in cases.items() if name in to_ct for study in case.cts.values()]
+        # In the order of the patients, so that pictures are numbered alike in every run.
+        studies = [study for name, patient in patients.items() if name in to_ct for study in patient.cts.values()]
         self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
         stacked = [study for study in studies if study.files]
         if stacked:
@@ -178,16 +198,17 @@ class Screener:
             for study in stacked:
                 study.answer(predictor, lambda file: on_image(file, contract))
         return {
-            name: self._phase(map(self._ct_study, case.cts.values())) if name in to_ct else _unread(case.cts.values())
-            for name, case in cases.items()
+            name: tuple(map(self._ct_study if name in to_ct else _unread, patient.cts.values()))
+            for name, patient in patients.items()
         }
 
     def _predictor(self, modality: Modality) -> Predictor:
-        return Predictor(self._bundles[modality], threshold=self.thresholds[modality], check_quality=self.check_quality)
+        threshold = self.policy.xray_threshold if modality is Modality.CXR else self.policy.ct_threshold
+        return Predictor(self._bundles[modality], threshold=threshold, check_quality=self.check_quality)
 
     def _run_loose(self, modality: Modality, lists: Iterable[list[ImageFile]], on_image: OnImage) -> None:
         """Answer every image that is not refused already, in place; the model is loaded only if there is one."""
-        places = [(files, index) for files in lists for index, file in enumerate(files) if not file.row.reason]
+        places = [(files, index) for files in lists for index, file in enumerate(files) if file.row.reason is None]
         if not places:
             return
         predictor = self._predictor(modality)
@@ -198,7 +219,7 @@ class Screener:
 
     def _ct_study(self, study: CtStudy) -> StudyAnswer:
         answer = self._study(Modality.CT, study.study_id, study.date, [*study.files, *study.loose])
-        reason = "" if answer.probability is not None else _why_none([file.row for file in study.telling])
+        reason = None if answer.probability is not None else _why_none([file.row for file in study.telling])
         return replace(answer, series=tuple(study.series), reason=reason)
 
     def _study(
@@ -207,7 +228,7 @@ class Screener:
         rows = tuple(file.row for file in files)
         answered = [row for row in rows if row.probability is not None]
         if not answered:
-            return StudyAnswer(modality, study_id, date, Decision.UNREADABLE, None, rows, reason=_why_none(rows))
+            return StudyAnswer(modality, study_id, date, PhaseState.UNREADABLE, None, rows, reason=_why_none(rows))
         probability = study_probability(modality, answered)
         state_of = xray_state if modality is Modality.CXR else ct_state
         return StudyAnswer(
@@ -221,66 +242,30 @@ class Screener:
             carrying=tuple(row.path for row in carrying(modality, answered)),
         )
 
-    def _phase(self, studies: Iterable[StudyAnswer]) -> PhaseResult:
-        """The most suspicious study speaks for the phase; see :class:`PhaseResult`."""
-        studies = tuple(studies)
-        if not studies:
-            return PhaseResult()
-        worst = max(studies, key=lambda study: -1.0 if study.probability is None else study.probability)
-        rows = tuple(row for study in studies for row in study.images)
-        return PhaseResult(worst.state, worst.probability, rows, studies, worst.calibrated)
 
-    def _answer(self, name: str, case: _Case, xray: PhaseResult, ct: PhaseResult, *, need_ct: bool) -> CaseAnswer:
-        answer, reason = decide(xray.state, ct.state, need_ct=need_ct, kind=self.policy.kind)
-        certificate = self.policy.certificate.spoken if self.policy.certificate else ""
-        obeyed = f"{self.policy.kind}, certified {certificate}" if certificate else self.policy.name
-        others = tuple(case.others)
-        result = CaseAnswer(name, answer, reason, need_ct, xray, ct, others, self.policy.name, certificate, case.places)
-        parts = [reason, *_remarks(result)]
-        return replace(result, reason=f"{'; '.join(parts)} [policy: {obeyed}]")
+def model_used(bundle: Bundle) -> ModelUsed:
+    """What a stored case names of a model."""
+    decides = bundle.info.model_dump_json(exclude={"provenance", "policy", "verdict"})
+    return ModelUsed(
+        name=bundle.info.name,
+        graph_sha256=bundle.digest,
+        study_digest=bundle.study_digest,
+        identity=hashlib.sha256(decides.encode()).hexdigest(),
+        trained_with=bundle.info.provenance.duoscan_version,
+        contract=bundle.info.contract,
+    )
 
 
-def _unread(studies: Iterable[CtStudy]) -> PhaseResult:
+def _unread(study: CtStudy) -> StudyAnswer:
     """CT that the rule had no need of."""
-    why = "the rule did not need the CT; ask for it with --need-ct"
-    unread = [
-        StudyAnswer(
-            Modality.CT,
-            study.study_id,
-            study.date,
-            Decision.NOT_READ,
-            None,
-            tuple(replace(file.row, decision=Decision.NOT_READ, reason=why) for file in (*study.files, *study.loose)),
-        )
-        for study in studies
-    ]
-    rows = tuple(row for study in unread for row in study.images)
-    return PhaseResult(Decision.NOT_READ if rows else ABSENT, None, rows, tuple(unread))
+    rows = tuple(
+        replace(file.row, decision=Decision.NOT_READ, reason=_NOT_NEEDED) for file in (*study.files, *study.loose)
+    )
+    return StudyAnswer(Modality.CT, study.study_id, study.date, PhaseState.NOT_READ, None, rows)
 
 
-def _why_none(rows: Sequence[Prediction]) -> str:
+def _why_none(rows: Sequence[Prediction]) -> Reason:
     """Why no image of a study has an answer: the commonest reason."""
-    told = Counter(row.reason.removeprefix(f"{row.path}: ") for row in rows)
+    told = Counter(row.reason for row in rows if row.reason is not None)
     reason, count = told.most_common(1)[0]
-    return reason if count == len(rows) else f"{reason} ({count} of {len(rows)} images)"
-
-
-def _remarks(case: CaseAnswer) -> Iterator[str]:
-    """What a person should know beside the rule's reason."""
-    if case.ct.state == Decision.NOT_READ:
-        yield f"CT images not read: {len(case.ct.images)}"
-    if len(case.ct.studies) > 1 and case.ct.probability is not None:
-        yield f"the most suspicious of {len(case.ct.studies)} CT studies counts"
-    if failed := case.unreadable:
-        yield _first_of("unreadable", failed)
-    if aside := case.set_aside:
-        without = [study for study in case.studies if study.state == Decision.UNREADABLE]
-        is_answered = not without and not case.others
-        yield f"images set aside: {len(aside)}" if is_answered else _first_of("set aside", aside)
-
-
-def _first_of(what: str, rows: Sequence[Prediction]) -> str:
-    more = f" and {len(rows) - 1} more" if len(rows) > 1 else ""
-    first = rows[0]
-    named = first.reason if first.path in first.reason else f"{first.path}: {first.reason}"
-    return f"{what}: {named}{more}"
+    return reason if count == len(rows) else replace(reason, text=f"{reason.text} ({count} of {len(rows)} images)")

@@ -107,7 +107,7 @@ def read_nifti(path: Path) -> Pixels:
         volume: _Volume = kept_open.opened(file, _read_volume)
     depth = len(volume.stored)
     if number is None and depth > 1:
-        raise UnsupportedImageError(path, f"a volume of {depth} slices; name one, as in {path.name}#1")
+        raise UnsupportedImageError(path, f"a volume of {depth} slices; name one by its number, as in FILE#1")
     if (number or 1) > depth:
         raise UnreadableImageError(path, f"holds {depth} slices, no slice {number}")
     values = volume.stored[(number or 1) - 1].astype(np.float32) * np.float32(volume.slope)

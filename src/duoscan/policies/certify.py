@@ -257,7 +257,7 @@ def _certificate(
     policy: Policy, patients: PatientScores, scores: FloatArray, promise: Promise, models: Models
 ) -> Certificate:
     exact = promise.method == "exact"
-    low = policy.xray_threshold or 0.0
+    low = policy.xray_threshold
     both_phases = promise.scope != "xray" and policy.kind is not PolicyKind.XRAY_ONLY
     return Certificate(
         method=promise.method,

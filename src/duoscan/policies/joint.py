@@ -187,7 +187,7 @@ def margins(policy: Policy, patients: PatientScores, *, of_sick: bool, weights: 
     # What the rule says where the X-ray is there and the CT is not: settled, or sent.
     alone = apply_policy_to_all(policy, patients.xray, np.full(len(patients), np.nan))
     xrays = counted @ np.column_stack([alone.positive & has_xray, alone.negative & has_xray, has_xray]).astype(float)
-    called = has_ct & (np.nan_to_num(patients.ct, nan=-1.0) >= (policy.ct_threshold or 0.0))
+    called = has_ct & (np.nan_to_num(patients.ct, nan=-1.0) >= policy.ct_threshold)
     cts = counted @ np.column_stack([called, has_ct]).astype(float)
     positive, negative = _shares(xrays[:, :2], xrays[:, 2:]).T
     ct_positive = _shares(cts[:, 0], cts[:, 1])

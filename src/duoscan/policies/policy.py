@@ -16,23 +16,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from duoscan.errors import InputError
-from duoscan.policies.rule import ABSENT, UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
+from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
 from duoscan.settings import read_toml
-from duoscan.terms import Decision
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 
-XRAY_STATES = (Decision.NEGATIVE, UNCERTAIN, Decision.POSITIVE, ABSENT)
-CT_STATES = (Decision.NEGATIVE, Decision.POSITIVE, ABSENT)
+XRAY_STATES = (PhaseState.NEGATIVE, PhaseState.UNCERTAIN, PhaseState.POSITIVE, PhaseState.ABSENT)
+CT_STATES = (PhaseState.NEGATIVE, PhaseState.POSITIVE, PhaseState.ABSENT)
 _ANSWERS = tuple(Answer)
 
 # What a person reads of each kind; ``need CT?`` answered with yes leads to CT under every one of them.
@@ -45,7 +44,7 @@ DESCRIPTIONS: dict[PolicyKind, str] = {
     PolicyKind.XRAY_ONLY: "X-ray decides",
 }
 
-Probability = Field(default=None, ge=0, le=1)
+Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Certificate(BaseModel):
@@ -85,22 +84,19 @@ class Certificate(BaseModel):
         )
 
 
-class Policy(BaseModel):
-    """The decision: its moves and its thresholds.
-
-    ``None`` for a threshold means the bundle's operating point for studies.
-    """
+class PolicyDraft(BaseModel):
+    """A policy as a file or a bundle states it: a threshold left out is the bundle's operating point for studies."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PolicyKind
-    xray_threshold: float | None = Probability
-    xray_rule_in: float | None = Probability
-    ct_threshold: float | None = Probability
+    xray_threshold: Threshold | None = None
+    xray_rule_in: Threshold | None = None
+    ct_threshold: Threshold | None = None
     certificate: Certificate | None = None
 
     @model_validator(mode="after")
-    def _check(self) -> Policy:
+    def _check(self) -> Self:
         if (self.kind is PolicyKind.THREE_ZONES) != (self.xray_rule_in is not None):
             msg = f"xray_rule_in belongs to kind '{PolicyKind.THREE_ZONES}', which needs it, and to no other"
             raise ValueError(msg)
@@ -130,24 +126,31 @@ class Policy(BaseModel):
         if self.xray_rule_in is not None and low > self.xray_rule_in:
             raise InputError(f"X-ray threshold {low} lies above xray_rule_in {self.xray_rule_in}; state both")
         high = ct_threshold if self.ct_threshold is None else self.ct_threshold
-        return self.model_copy(update={"xray_threshold": low, "ct_threshold": high})
+        return Policy.model_validate({**dict(self), "xray_threshold": low, "ct_threshold": high})
 
-    def with_thresholds(self, xray_threshold: float | None, ct_threshold: float | None) -> Policy:
-        """The policy with other thresholds where given; a certificate that does not cover them is left behind."""
+    def with_thresholds(self, xray_threshold: float | None, ct_threshold: float | None) -> Self:
+        """The same with other thresholds where given; a certificate that does not cover them is left behind."""
         changes = {
             name: value
             for name, value in (("xray_threshold", xray_threshold), ("ct_threshold", ct_threshold))
             if value is not None
         }
-        moved = Policy.model_validate(self.model_dump(exclude={"certificate"}) | changes)
+        moved = type(self).model_validate(self.model_dump(exclude={"certificate"}) | changes)
         kept = self.certificate and _covers(self.certificate, moved)
         return moved.model_copy(update={"certificate": self.certificate if kept else None})
 
 
-DEFAULT_POLICY = Policy(kind=PolicyKind.CONFIRM_POSITIVES)
+class Policy(PolicyDraft):
+    """The decision: its moves and its thresholds."""
+
+    xray_threshold: Threshold
+    ct_threshold: Threshold
 
 
-def _covers(certificate: Certificate, policy: Policy) -> bool:
+DEFAULT_POLICY = PolicyDraft(kind=PolicyKind.CONFIRM_POSITIVES)
+
+
+def _covers(certificate: Certificate, policy: PolicyDraft) -> bool:
     if (certificate.kind, certificate.xray_threshold) != (policy.kind, policy.xray_threshold):
         return False
     # Who is read by CT, and may be let go there, depends on the rule-in threshold too.
@@ -174,21 +177,13 @@ class Outcome:
     to_ct: BoolArray
 
 
-def xray_state(policy: Policy, probability: float | None) -> str:
-    """State of phase 1 for one study probability; ``ABSENT`` without one.
-
-    Raises:
-        InputError: The policy's thresholds are not resolved.
-    """
+def xray_state(policy: Policy, probability: float | None) -> PhaseState:
+    """State of phase 1 for one study probability; absent without one."""
     return XRAY_STATES[int(_xray_codes(policy, _array(probability))[0])]
 
 
-def ct_state(policy: Policy, probability: float | None) -> str:
-    """State of phase 2 for one study probability; ``ABSENT`` without one.
-
-    Raises:
-        InputError: The policy's thresholds are not resolved.
-    """
+def ct_state(policy: Policy, probability: float | None) -> PhaseState:
+    """State of phase 2 for one study probability; absent without one."""
     return CT_STATES[int(_ct_codes(policy, _array(probability))[0])]
 
 
@@ -198,13 +193,10 @@ def apply_policy(
     """One patient: the answer, and where phase 1 sent the case.
 
     Args:
-        policy: With thresholds.
+        policy: What to obey.
         xray_probability: P(covid) of the X-ray study; ``None`` where there is none.
         ct_probability: P(covid) of the CT study; ``None`` where there is none.
         need_ct: The clinician's answer to "need CT?".
-
-    Raises:
-        InputError: The policy's thresholds are not resolved.
 
     Example:
         >>> policy = Policy(kind="rule-out", xray_threshold=0.1, ct_threshold=0.5)
@@ -222,13 +214,10 @@ def apply_policy_to_all(
     """Many patients at once, by the same tables as :func:`apply_policy`.
 
     Args:
-        policy: With thresholds.
+        policy: What to obey.
         xray_probability: shape (N,); ``nan`` where there is no X-ray answer.
         ct_probability: shape (N,); ``nan`` where there is no CT answer.
         need_ct: shape (N,); the clinician's answers; nobody asks where ``None``.
-
-    Raises:
-        InputError: The policy's thresholds are not resolved.
     """
     asked = np.zeros(len(xray_probability), dtype=np.int64) if need_ct is None else need_ct.astype(np.int64)
     answers, sent = _lookup(policy.kind)
@@ -244,7 +233,7 @@ def apply_policy_to_all(
     )
 
 
-def read_policy(path: Path) -> Policy:
+def read_policy(path: Path) -> PolicyDraft:
     """A policy from a TOML file.
 
     Raises:
@@ -253,14 +242,14 @@ def read_policy(path: Path) -> Policy:
     return parse_policy(read_toml(path, InputError), str(path))
 
 
-def named_policy(name_or_path: str) -> Policy:
+def named_policy(name_or_path: str) -> PolicyDraft:
     """A kind with the bundles' operating points, or a policy file.
 
     Raises:
         InputError: Neither, or the file holds no policy.
     """
     if name_or_path in set(PolicyKind) - {PolicyKind.THREE_ZONES}:
-        return Policy(kind=PolicyKind(name_or_path))
+        return PolicyDraft(kind=PolicyKind(name_or_path))
     path = Path(name_or_path)
     if not path.is_file():
         known = ", ".join(kind for kind in PolicyKind if kind is not PolicyKind.THREE_ZONES)
@@ -268,20 +257,20 @@ def named_policy(name_or_path: str) -> Policy:
     return read_policy(path)
 
 
-def parse_policy(table: dict[str, Any], where: str) -> Policy:
+def parse_policy(table: dict[str, Any], where: str) -> PolicyDraft:
     """A policy from the keys and values of a file or a bundle.
 
     Raises:
         InputError: An unknown key or a wrong value; every one is named, with ``where`` they stand.
     """
     try:
-        return Policy.model_validate(table)
+        return PolicyDraft.model_validate(table)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, entry['loc'])) or 'policy'}: {entry['msg']}" for entry in error.errors()]
         raise InputError("\n".join([f"{where}: not a policy, {len(lines)} wrong entries", *lines])) from error
 
 
-def policy_toml(policy: Policy) -> str:
+def policy_toml(policy: PolicyDraft) -> str:
     """The policy as a TOML file that :func:`read_policy` reads back as it was."""
     table = policy.model_dump(mode="json", exclude_none=True)
     certificate = table.pop("certificate", None)
@@ -298,29 +287,24 @@ def _array(probability: float | None) -> FloatArray:
 
 def _xray_codes(policy: Policy, probability: FloatArray) -> IntArray:
     """Index into ``XRAY_STATES``, shape (N,)."""
-    low = _threshold(policy.xray_threshold, "xray_threshold")
+    low = policy.xray_threshold
     high = low if policy.xray_rule_in is None else policy.xray_rule_in
     codes = (probability >= low).astype(np.int64) + (probability >= high)
-    return np.where(np.isnan(probability), XRAY_STATES.index(ABSENT), codes)
+    return np.where(np.isnan(probability), XRAY_STATES.index(PhaseState.ABSENT), codes)
 
 
 def _ct_codes(policy: Policy, probability: FloatArray) -> IntArray:
     """Index into ``CT_STATES``, shape (N,)."""
-    threshold = _threshold(policy.ct_threshold, "ct_threshold")
-    return np.where(np.isnan(probability), CT_STATES.index(ABSENT), (probability >= threshold).astype(np.int64))
-
-
-def _threshold(value: float | None, name: str) -> float:
-    if value is None:
-        raise InputError(f"the policy has no {name}; state it or resolve the policy with a bundle's operating points")
-    return value
+    above = (probability >= policy.ct_threshold).astype(np.int64)
+    return np.where(np.isnan(probability), CT_STATES.index(PhaseState.ABSENT), above)
 
 
 def _lookup(kind: PolicyKind) -> tuple[IntArray, BoolArray]:
     """The rule as arrays: answers by (X-ray, CT, asked) and whether sent to CT by (X-ray, asked)."""
     # Only three zones know an uncertain X-ray; under the others no code leads there.
     known = [
-        state if state != UNCERTAIN or kind is PolicyKind.THREE_ZONES else Decision.POSITIVE for state in XRAY_STATES
+        state if state is not PhaseState.UNCERTAIN or kind is PolicyKind.THREE_ZONES else PhaseState.POSITIVE
+        for state in XRAY_STATES
     ]
     answers = [
         [[_ANSWERS.index(decide(xray, ct, need_ct=asked, kind=kind)[0]) for asked in (False, True)] for ct in CT_STATES]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import InputError
 from duoscan.inference.bundle import write_bundle
 from duoscan.policies.certify import Models, check_certificate
-from duoscan.policies.policy import DEFAULT_POLICY, Policy, parse_policy
+from duoscan.policies.policy import DEFAULT_POLICY, Certificate, Policy, PolicyDraft, parse_policy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ def store_policy(bundle: Bundle, policy: Policy, path: Path) -> Bundle:
     return write_bundle(path, bundle.info.model_copy(update={"policy": table}), bundle.graph)
 
 
-def stored_policy(xray: Bundle, ct: Bundle) -> Policy | None:
+def stored_policy(xray: Bundle, ct: Bundle) -> PolicyDraft | None:
     """The policy that the bundles carry; ``None`` where neither does.
 
     Raises:
@@ -44,7 +44,7 @@ def stored_policy(xray: Bundle, ct: Bundle) -> Policy | None:
     return found[0] if found else None
 
 
-def policy_in_force(xray: Bundle, ct: Bundle, given: Policy | None) -> Policy:
+def policy_in_force(xray: Bundle, ct: Bundle, given: PolicyDraft | None) -> Policy:
     """The policy given, else the one the bundles carry, else confirm positives; with thresholds.
 
     Raises:
@@ -52,5 +52,14 @@ def policy_in_force(xray: Bundle, ct: Bundle, given: Policy | None) -> Policy:
     """
     policy = given or stored_policy(xray, ct) or DEFAULT_POLICY
     if policy.certificate:
-        check_certificate(policy.certificate, Models(xray.study_digest, ct.study_digest))
+        check_covers(policy.certificate, xray.study_digest, ct.study_digest)
     return policy.resolved(xray.info.study_threshold, ct.info.study_threshold)
+
+
+def check_covers(certificate: Certificate, xray_digest: str, ct_digest: str) -> None:
+    """Hold a certificate against the models that answer, by their ``study_digest``.
+
+    Raises:
+        InputError: It is for other models.
+    """
+    check_certificate(certificate, Models(xray_digest, ct_digest))

@@ -15,9 +15,8 @@ from duoscan.evaluation.policies.document import scores_from_json
 from duoscan.evaluation.policies.operating import rule_in_threshold
 from duoscan.policies.certify import leaving_scores
 from duoscan.policies.policy import DESCRIPTIONS, Policy
-from duoscan.policies.rule import UNCERTAIN, Answer, PolicyKind, Step, after_xray, decide
+from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
 from duoscan.policies.worth import xray_share
-from duoscan.terms import Decision
 
 if TYPE_CHECKING:
     from duoscan.policies.joint import PatientScores
@@ -31,7 +30,7 @@ RANGES = {
 }
 """Of each slider: least, most, step."""
 
-_CT_STATES = (Decision.NEGATIVE, Decision.POSITIVE)
+_CT_STATES = (PhaseState.NEGATIVE, PhaseState.POSITIVE)
 
 
 def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -92,9 +91,9 @@ def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any, opera
 
 def _rule(kind: PolicyKind) -> dict[str, Any]:
     """Where an X-ray below, between and above the thresholds leads, and what is answered with either CT."""
-    xray_states = (Decision.NEGATIVE, UNCERTAIN, Decision.POSITIVE)
+    xray_states = (PhaseState.NEGATIVE, PhaseState.UNCERTAIN, PhaseState.POSITIVE)
     if kind is not PolicyKind.THREE_ZONES:  # only three zones know an uncertain X-ray
-        xray_states = (Decision.NEGATIVE, Decision.POSITIVE, Decision.POSITIVE)
+        xray_states = (PhaseState.NEGATIVE, PhaseState.POSITIVE, PhaseState.POSITIVE)
     return {
         "sent": [after_xray(xray, need_ct=False, kind=kind)[0] is Step.TO_CT for xray in xray_states],
         "positive": [

@@ -7,15 +7,16 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from duoscan import __version__
+from duoscan.policies.rule import PhaseState
 from duoscan.results.codes import COVID_19, NEGATIVE, POSITIVE, PROCEDURES, of_decision
 from duoscan.results.maker import MANUFACTURER
 from duoscan.results.structured_report import report_uid
-from duoscan.terms import NOTICE, Decision
+from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-    from duoscan.cases.screening import Screener
+    from duoscan.cases.case import Screening
     from duoscan.results.sources import StudyPhase, StudyResult
 
 _SNOMED = "http://snomed.info/sct"
@@ -23,10 +24,10 @@ _UIDS = "urn:dicom:uid"
 _DICOM_CODES = "http://dicom.nema.org/resources/ontology/DCM"
 _DATE = re.compile(r"(\d{4})(\d{2})(\d{2})")
 # http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation
-_INTERPRETATIONS = {Decision.POSITIVE: ("POS", "Positive"), Decision.NEGATIVE: ("NEG", "Negative")}
+_INTERPRETATIONS = {PhaseState.POSITIVE: ("POS", "Positive"), PhaseState.NEGATIVE: ("NEG", "Negative")}
 
 
-def diagnostic_report(study: StudyResult, screener: Screener, *, issued: datetime | None = None) -> dict[str, Any]:
+def diagnostic_report(study: StudyResult, screening: Screening, *, issued: datetime | None = None) -> dict[str, Any]:
     """The report as JSON; ``preliminary``, because nobody has read it.
 
     Contained are an ``Observation`` and a ``Device`` for each phase, and the ``ImagingStudy`` they rest on. The
@@ -34,13 +35,13 @@ def diagnostic_report(study: StudyResult, screener: Screener, *, issued: datetim
 
     Args:
         study: What was answered.
-        screener: Which models and thresholds answered it.
+        screening: Whose models, thresholds and policy answered it.
         issued: When; now if left out.
     """
-    observations = [_observation(study, phase, screener) for phase in study.phases]
+    observations = [_observation(study, phase, screening) for phase in study.phases]
     report = {
         "resourceType": "DiagnosticReport",
-        "identifier": [_uid(report_uid(study, screener))],
+        "identifier": [_uid(report_uid(study, screening))],
         "status": "preliminary",
         "category": [_concept("http://terminology.hl7.org/CodeSystem/v2-0074", "RAD", "Radiology")],
         "code": _concept("http://loinc.org", "18748-4", "Diagnostic imaging study"),
@@ -53,7 +54,7 @@ def diagnostic_report(study: StudyResult, screener: Screener, *, issued: datetim
         "conclusionCode": [_answer(study)],
         "contained": [
             _imaging_study(study),
-            *(_device(phase, screener) for phase in study.phases),
+            *(_device(phase, screening) for phase in study.phases),
             *observations,
         ],
     }
@@ -61,7 +62,7 @@ def diagnostic_report(study: StudyResult, screener: Screener, *, issued: datetim
     return filled
 
 
-def _observation(study: StudyResult, phase: StudyPhase, screener: Screener) -> dict[str, Any]:
+def _observation(study: StudyResult, phase: StudyPhase, screening: Screening) -> dict[str, Any]:
     probability, state = phase.result.probability, phase.result.state
     if probability is None:
         unknown = _concept("http://terminology.hl7.org/CodeSystem/data-absent-reason", "unknown", "Unknown")
@@ -71,7 +72,7 @@ def _observation(study: StudyResult, phase: StudyPhase, screener: Screener) -> d
     interpretation: dict[str, Any] = {"text": str(state)}
     if state in _INTERPRETATIONS:
         system = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
-        interpretation |= _concept(system, *_INTERPRETATIONS[Decision(state)])
+        interpretation |= _concept(system, *_INTERPRETATIONS[state])
     carried = ", ".join(str(one.header.SOPInstanceUID) for one in phase.carrying)
     return {
         "resourceType": "Observation",
@@ -88,27 +89,27 @@ def _observation(study: StudyResult, phase: StudyPhase, screener: Screener) -> d
         "interpretation": [interpretation],
         "note": [{"text": f"carried by the images {carried}"}],
         "referenceRange": [
-            {"high": {"value": screener.thresholds[phase.modality]}, "text": "positive at or above the high end"}
+            {"high": {"value": screening.threshold(phase.modality)}, "text": "positive at or above the high end"}
         ],
         **value,
     }
 
 
-def _device(phase: StudyPhase, screener: Screener) -> dict[str, Any]:
+def _device(phase: StudyPhase, screening: Screening) -> dict[str, Any]:
     """The model of a phase, with the software that ran it."""
-    bundle = screener.bundle(phase.modality)
+    model = screening.model(phase.modality)
     return {
         "resourceType": "Device",
         "id": f"model-{phase.modality}",
         "manufacturer": MANUFACTURER,
-        "serialNumber": bundle.digest,
+        "serialNumber": model.graph_sha256,
         "deviceName": [
             {"name": "duoscan", "type": "user-friendly-name"},
-            {"name": bundle.info.name, "type": "model-name"},
+            {"name": model.name, "type": "model-name"},
         ],
         "version": [
             {"type": {"text": "duoscan"}, "value": __version__},
-            {"type": {"text": "SHA-256 of the model's graph"}, "value": bundle.digest},
+            {"type": {"text": "SHA-256 of the model's graph"}, "value": model.graph_sha256},
         ],
         "note": [{"text": NOTICE}],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from pydicom.dataset import Dataset
@@ -13,8 +12,7 @@ from duoscan.results.codes import PRIVATE_SCHEME
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
-    from duoscan.cases.screening import Screener
-    from duoscan.inference.bundle import Bundle
+    from duoscan.cases.case import ModelUsed, Screening
 
 MANUFACTURER = "duoscan"
 MODEL_NAME = "duoscan"
@@ -26,29 +24,23 @@ def result_uid(*parts: str) -> str:
     return generate_uid(entropy_srcs=["duoscan", *parts])
 
 
-def model_digests(screener: Screener) -> list[str]:
+def model_digests(screening: Screening) -> list[str]:
     """What makes the answers of both models, graph and aggregation (``Bundle.study_digest``); X-ray first."""
-    return [screener.bundle(modality).study_digest for modality in Modality]
+    return [screening.model(modality).study_digest for modality in Modality]
 
 
-def model_identity(bundle: Bundle) -> str:
-    """SHA-256 of all that makes a model's answer: its graph, preprocessing, calibration and how images are joined."""
-    decides = bundle.info.model_dump_json(exclude={"provenance", "policy", "verdict"})
-    return hashlib.sha256(decides.encode()).hexdigest()
-
-
-def model_version(bundle: Bundle) -> str:
+def model_version(model: ModelUsed) -> str:
     """Version of a model in few characters: the software that trained it, and the head of its graph's SHA-256."""
-    return f"{bundle.info.provenance.duoscan_version}+{bundle.digest[:_DIGEST_SHOWN]}"
+    return f"{model.trained_with}+{model.graph_sha256[:_DIGEST_SHOWN]}"
 
 
-def equipment(bundle: Bundle) -> dict[str, str]:
+def equipment(model: ModelUsed) -> dict[str, str]:
     """Enhanced General Equipment module (PS3.3 C.7.5.2), as highdicom takes it; the graph is the serial number."""
     return {
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": MODEL_NAME,
         "software_versions": __version__,
-        "device_serial_number": bundle.digest[:_DIGEST_SHOWN],
+        "device_serial_number": model.graph_sha256[:_DIGEST_SHOWN],
     }
 
 

@@ -37,7 +37,7 @@ def _presentation(image: ShownImage, shown: ShownPhase, number: int) -> Grayscal
     layer = GraphicLayer("DUOSCAN", order=1, description="region of activation and answer of duoscan")
     outlined = [GraphicObject("POLYLINE", outline, units="PIXEL") for outline in outlines(regions([image])[0])]
     annotation = GraphicAnnotation([image.header], layer, graphic_objects=outlined, text_objects=[_label(image, shown)])
-    digest, source = shown.bundle.digest, image.header
+    digest, source = shown.model.graph_sha256, image.header
     # A presentation state replaces what the photometric interpretation asks for (PS3.3 C.11.6.1.2).
     shape = "INVERSE" if source.PhotometricInterpretation == "MONOCHROME1" else "IDENTITY"
     made = GrayscaleSoftcopyPresentationState(
@@ -51,7 +51,7 @@ def _presentation(image: ShownImage, shown: ShownPhase, number: int) -> Grayscal
         graphic_annotations=[annotation],
         graphic_layers=[layer],
         presentation_lut_transformation=PresentationLUTTransformation(presentation_lut_shape=shape),
-        **equipment(shown.bundle),
+        **equipment(shown.model),
     )
     made.SeriesDescription = "duoscan outlines"
     made.BodyPartExamined = "CHEST"

@@ -12,16 +12,15 @@ from duoscan.formats.reader import read_image
 from duoscan.imaging.heatmap import on_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from duoscan.cases.screening import Screener
+    from duoscan.cases.case import ModelUsed, Screening
     from duoscan.formats.image import Pixels
     from duoscan.imaging.contract import PreprocessingContract
-    from duoscan.inference.bundle import Bundle
-    from duoscan.results.sources import ActivationKeeper, Instance, StudyPhase, StudyResult
+    from duoscan.results.sources import Instance, StudyPhase, StudyResult
 
 LEVEL = 0.5
 """Share of the largest activation from which on a place belongs to the region that is outlined."""
@@ -66,24 +65,34 @@ class ShownPhase:
 
     Attributes:
         phase: Which.
-        bundle: The model that answered.
+        model: That answered.
         threshold: Its operating point.
         images: The most suspicious first.
     """
 
     phase: StudyPhase
-    bundle: Bundle
+    model: ModelUsed
     threshold: float
     images: tuple[ShownImage, ...]
 
 
-def shown_phases(study: StudyResult, screener: Screener, maps: ActivationKeeper) -> list[ShownPhase]:
-    """Decode the images that carried the answer of a study once, for everything that is drawn of them."""
+def shown_phases(study: StudyResult, screening: Screening, maps: Mapping[str, NDArray[np.float32]]) -> list[ShownPhase]:
+    """Decode the images that carried the answer of a study once, for everything that is drawn of them.
+
+    Args:
+        study: What was answered.
+        screening: With the models that answered it.
+        maps: Activation map by the name of its image; an image without one is not shown.
+    """
     shown = []
     for phase in study.phases:
-        images = tuple(ShownImage(one, read_image(one.path), *maps.maps[one.row.path]) for one in phase.carrying)
-        modality = phase.modality
-        shown.append(ShownPhase(phase, screener.bundle(modality), screener.thresholds[modality], images))
+        model = screening.model(phase.modality)
+        images = tuple(
+            ShownImage(one, read_image(one.path), maps[one.row.path], model.contract)
+            for one in phase.carrying
+            if one.row.path in maps
+        )
+        shown.append(ShownPhase(phase, model, screening.threshold(phase.modality), images))
     return shown
 
 

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duoscan.files import file_sha256
 from duoscan.formats.dicom.frames import single_frame
 from duoscan.formats.dicom.header import open_dicom
-from duoscan.formats.frame_names import split_frame
+from duoscan.formats.frame_names import frame_path, split_frame
 from duoscan.formats.reader import is_dicom
 from duoscan.terms import ANSWERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from pathlib import Path
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from duoscan.cases.answer import CaseAnswer, StudyAnswer
+    from duoscan.cases.case import CaseAnswer, Screening, StudyAnswer
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
+
+    Places = Mapping[str, Path]
 
 _LINKS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # without them there is nothing to refer to
 _MAY_BE_EMPTY = (
@@ -112,59 +115,74 @@ class StudyResult:
     @property
     def reason(self) -> str:
         """How the answer came about, without the paths of files: those say nothing elsewhere, or too much."""
-        return without_paths(self.case.reason, self.case.images)
+        return self.case.reason_elsewhere
 
     @property
     def set_aside(self) -> tuple[Prediction, ...]:
         """The images of this study that were not answered, each with its reason."""
-        return tuple(row for row in self.case.images if row.study_id == self.study_uid and not _is_answered(row))
-
-
-def without_paths(text: str, rows: Iterable[Prediction]) -> str:
-    """A reason as it may leave this machine."""
-    for row in rows:
-        text = text.replace(f"{row.path}: ", "").replace(row.path, "the file")
-    return text
+        return tuple(row for row in self.case.images if row.study_id == self.study_uid and row.decision not in ANSWERS)
 
 
 class ActivationKeeper:
     """Keeps the small activation map of each answered image, so that pictures are drawn only where they are needed."""
 
     def __init__(self) -> None:
-        self.maps: dict[str, tuple[NDArray[np.float32], PreprocessingContract]] = {}
+        self.maps: dict[str, NDArray[np.float32]] = {}
 
-    def add(self, file: ImageFile, contract: PreprocessingContract) -> None:
+    def add(self, file: ImageFile, _contract: PreprocessingContract) -> None:
         """Keep the map of an answered image; a refused one has none."""
         if file.answer is not None:
-            self.maps[file.row.path] = (np.array(file.answer.activation, np.float32), contract)
+            self.maps[file.row.path] = np.array(file.answer.activation, np.float32)
 
 
-def study_results(answers: Iterable[CaseAnswer]) -> list[StudyResult]:
-    """The DICOM studies in which at least one image was answered; raster files have no place in a PACS."""
+def study_results(screening: Screening, places: Places) -> list[StudyResult]:
+    """The DICOM studies in which at least one image was answered; raster files have no place in a PACS.
+
+    Args:
+        screening: As stored.
+        places: Name of a file in answers → where it lies; a name that is not there is a path itself.
+    """
     found = []
-    for case in answers:
+    for case in screening.cases:
         parts: dict[str, list[StudyPhase]] = {}
         for study in case.studies:
-            if instances := _instances(case, study):
+            if instances := _instances(study, places):
                 uid = str(instances[0].header.StudyInstanceUID)
                 parts.setdefault(uid, []).append(StudyPhase(study.modality, study, instances))
         found += [StudyResult(uid, case, tuple(phases)) for uid, phases in parts.items()]
     return found
 
 
-def _instances(case: CaseAnswer, study: StudyAnswer) -> tuple[Instance, ...]:
-    places = [(row, case.place(row)) for row in study.images if _is_answered(row)]
-    found = [Instance(row, _header(path), path) for row, path in places if is_dicom(split_frame(path)[0])]
+def place_of(name: str, places: Places) -> Path:
+    """Where an image lies, with the number of its frame where it has one."""
+    if name in places:
+        return places[name]
+    file, _, number = name.rpartition("#")
+    return frame_path(places[file], int(number)) if file in places and number.isdecimal() else Path(name)
+
+
+def changed_images(screening: Screening) -> list[str]:
+    """Names of answered images whose file is gone or no longer the one that was looked at, by its hash."""
+    known: dict[Path, str] = {}
+    changed = []
+    for row in (row for case in screening for row in case.images if row.decision in ANSWERS):
+        file = split_frame(Path(row.path))[0]
+        if file not in known:
+            known[file] = file_sha256(file) if file.is_file() else ""
+        if known[file] != row.sha256:
+            changed.append(row.path)
+    return changed
+
+
+def _instances(study: StudyAnswer, places: Places) -> tuple[Instance, ...]:
+    answered = [(row, place_of(row.path, places)) for row in study.images if row.decision in ANSWERS]
+    found = [Instance(row, _header(path), path) for row, path in answered if is_dicom(split_frame(path)[0])]
     return tuple(one for one in found if all(one.header.get(keyword) for keyword in _LINKS))
 
 
 def _header(path: Path) -> Dataset:
     file, number = split_frame(path)
     return _completed(single_frame(open_dicom(file, header_only=True), number, path))
-
-
-def _is_answered(row: Prediction) -> bool:
-    return row.decision in ANSWERS
 
 
 def _completed(header: Dataset) -> Dataset:

@@ -23,7 +23,6 @@ from duoscan.results.maker import (
     MANUFACTURER,
     MODEL_NAME,
     model_digests,
-    model_identity,
     model_version,
     private_scheme,
     result_uid,
@@ -41,13 +40,13 @@ if TYPE_CHECKING:
         SourceImageForMeasurementGroup,
     )
 
-    from duoscan.cases.screening import Screener
+    from duoscan.cases.case import Screening
     from duoscan.results.sources import Instance, StudyPhase, StudyResult
 
 SERIES_NUMBER = 9901
 
 
-def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR:
+def structured_report(study: StudyResult, screening: Screening) -> ComprehensiveSR:
     """The report of one study: one measurement group for each phase, and one for the rule that joined them.
 
     A phase's group (TID 1501) holds probability (calibrated too where the model is), threshold and decision, the model
@@ -56,7 +55,7 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
 
     Args:
         study: What was answered.
-        screener: Which models and thresholds answered it.
+        screening: Whose models, thresholds and policy answered it.
 
     Returns:
         A data set that is complete, not final and not verified: nobody has read it.
@@ -67,16 +66,16 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
         observation_context=_observer(),
         procedure_reported=[PROCEDURES[phase.modality] for phase in study.phases],
         imaging_measurements=[
-            *(_phase_group(study, phase, screener) for phase in study.phases),
-            _rule(study, screener),
+            *(_phase_group(study, phase, screening) for phase in study.phases),
+            _rule(study, screening),
         ],
     )
     made = ComprehensiveSR(
         evidence=study.headers,
         content=report[0],
-        series_instance_uid=result_uid(study.study_uid, "series", *model_digests(screener)),
+        series_instance_uid=result_uid(study.study_uid, "series", *model_digests(screening)),
         series_number=SERIES_NUMBER,
-        sop_instance_uid=report_uid(study, screener),
+        sop_instance_uid=report_uid(study, screening),
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -88,7 +87,7 @@ def structured_report(study: StudyResult, screener: Screener) -> ComprehensiveSR
     return made
 
 
-def report_uid(study: StudyResult, screener: Screener) -> str:
+def report_uid(study: StudyResult, screening: Screening) -> str:
     """SOPInstanceUID of a study's report: of what was asked and answered, not of where the files lay.
 
     Models, policy, both thresholds, the answer and the images of the study decide it; so the same report has one
@@ -97,9 +96,9 @@ def report_uid(study: StudyResult, screener: Screener) -> str:
     return result_uid(
         study.study_uid,
         "report",
-        *(model_identity(screener.bundle(modality)) for modality in Modality),
-        screener.policy.name,
-        *(repr(screener.thresholds[modality]) for modality in Modality),
+        *(screening.model(modality).identity for modality in Modality),
+        screening.policy.name,
+        *(repr(screening.threshold(modality)) for modality in Modality),
         str(study.case.answer),
         *sorted(str(header.SOPInstanceUID) for header in study.headers),
     )
@@ -118,7 +117,7 @@ def _observer() -> ObservationContext:
     return ObservationContext(observer_device_context=ObserverContext(codes.DCM.Device, device))
 
 
-def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> MeasurementsAndQualitativeEvaluations:
+def _phase_group(study: StudyResult, phase: StudyPhase, screening: Screening) -> MeasurementsAndQualitativeEvaluations:
     from highdicom.sr import (
         AlgorithmIdentification,
         FindingSite,
@@ -128,18 +127,18 @@ def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> M
         TrackingIdentifier,
     )
 
-    bundle, threshold = screener.bundle(phase.modality), screener.thresholds[phase.modality]
+    model, threshold = screening.model(phase.modality), screening.threshold(phase.modality)
     stated = ((PROBABILITY, phase.result.probability), (CALIBRATED, phase.result.calibrated), (THRESHOLD, threshold))
     measured = [Measurement(name, round(value, 6), NO_UNITS) for name, value in stated if value is not None]
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            result_uid(study.study_uid, phase.modality, bundle.study_digest), f"duoscan {phase.modality.spoken}"
+            result_uid(study.study_uid, phase.modality, model.study_digest), f"duoscan {phase.modality.spoken}"
         ),
         finding_type=COVID_19,
         algorithm_id=AlgorithmIdentification(
-            name=bundle.info.name,
-            version=model_version(bundle),
-            parameters=(f"graph SHA-256 {bundle.digest}", NOTICE),
+            name=model.name,
+            version=model_version(model),
+            parameters=(f"graph SHA-256 {model.graph_sha256}", NOTICE),
         ),
         finding_sites=[FindingSite(LUNG)],
         measurements=measured,
@@ -148,7 +147,7 @@ def _phase_group(study: StudyResult, phase: StudyPhase, screener: Screener) -> M
     )
 
 
-def _rule(study: StudyResult, screener: Screener) -> MeasurementsAndQualitativeEvaluations:
+def _rule(study: StudyResult, screening: Screening) -> MeasurementsAndQualitativeEvaluations:
     """The two-phase rule as an algorithm of its own: its policy, what is promised of it, and what it answered."""
     from highdicom.sr import (
         FindingSite,
@@ -159,17 +158,17 @@ def _rule(study: StudyResult, screener: Screener) -> MeasurementsAndQualitativeE
 
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(
-            result_uid(study.study_uid, "rule", *model_digests(screener)), "duoscan two-phase rule"
+            result_uid(study.study_uid, "rule", *model_digests(screening)), "duoscan two-phase rule"
         ),
         finding_type=COVID_19,
-        algorithm_id=_policy(study, screener),
+        algorithm_id=_policy(study, screening),
         finding_sites=[FindingSite(LUNG)],
         qualitative_evaluations=[QualitativeEvaluation(CASE_ANSWER, private(str(study.case.answer)))],
         source_images=_sources(one for phase in study.phases for one in phase.carrying),
     )
 
 
-def _policy(study: StudyResult, screener: Screener) -> AlgorithmIdentification:
+def _policy(study: StudyResult, screening: Screening) -> AlgorithmIdentification:
     from highdicom.sr import AlgorithmIdentification
 
     return AlgorithmIdentification(
@@ -177,7 +176,7 @@ def _policy(study: StudyResult, screener: Screener) -> AlgorithmIdentification:
         version=__version__,
         parameters=(
             f"policy: {study.case.policy}",
-            f"moves: {DESCRIPTIONS[screener.policy.kind]}",
+            f"moves: {DESCRIPTIONS[screening.policy.kind]}",
             f"certificate: {study.case.certificate or 'none'}",
             f"why: {study.reason}",
             NOTICE,

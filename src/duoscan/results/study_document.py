@@ -7,25 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan import __version__
 from duoscan.policies.policy import DESCRIPTIONS
-from duoscan.results.sources import without_paths
 from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duoscan.cases.screening import Screener
+    from duoscan.cases.case import Screening, SeriesAnswer
     from duoscan.predictions import Prediction
     from duoscan.results.sources import Instance, StudyPhase, StudyResult
 
 
 def study_document(
-    study: StudyResult, screener: Screener, *, objects: Sequence[dict[str, str]], failed: Sequence[dict[str, str]]
+    study: StudyResult, screening: Screening, *, objects: Sequence[dict[str, str]], failed: Sequence[dict[str, str]]
 ) -> dict[str, Any]:
     """Everything that is known of one study's answer.
 
     Args:
         study: What was answered.
-        screener: Which models and thresholds answered it.
+        screening: Whose models, thresholds and policy answered it.
         objects: DICOM objects that were written: ``kind``, ``file``, ``sop_class_uid``, ``sop_instance_uid``.
         failed: DICOM objects that could not be written: ``kind``, ``why``.
 
@@ -43,34 +42,36 @@ def study_document(
         "need_ct": case.need_ct,
         "policy": {
             "name": case.policy,
-            "moves": DESCRIPTIONS[screener.policy.kind],
+            "moves": DESCRIPTIONS[screening.policy.kind],
             "certificate": case.certificate or None,
-            **screener.policy.model_dump(
+            **screening.policy.model_dump(
                 mode="json", include={"kind", "xray_threshold", "xray_rule_in", "ct_threshold"}
             ),
         },
-        "phases": [_phase(phase, screener) for phase in study.phases],
-        "set_aside": [
-            {"modality": row.modality, "decision": row.decision, "why": _why(row)} for row in study.set_aside
-        ],
+        "phases": [_phase(phase, screening) for phase in study.phases],
+        "set_aside": [{"modality": row.modality, "decision": row.decision, **_why(row)} for row in study.set_aside],
         "objects": list(objects),
         "objects_failed": list(failed),
     }
 
 
-def _phase(phase: StudyPhase, screener: Screener) -> dict[str, Any]:
-    bundle, carrying = screener.bundle(phase.modality), phase.carrying
+def _phase(phase: StudyPhase, screening: Screening) -> dict[str, Any]:
+    model, carrying = screening.model(phase.modality), phase.carrying
     return {
         "modality": str(phase.modality),
         "state": str(phase.result.state),
         "probability": phase.result.probability,
         **({} if phase.result.calibrated is None else {"calibrated": phase.result.calibrated}),
-        "threshold": screener.thresholds[phase.modality],
-        "model": {"name": bundle.info.name, "graph_sha256": bundle.digest},
+        "threshold": screening.threshold(phase.modality),
+        "model": {"name": model.name, "graph_sha256": model.graph_sha256},
         "images_answered": len(phase.instances),
         "carried_by": [_image(instance) for instance in carrying],
-        "series": [asdict(series) for series in phase.result.series],
+        "series": [_series(series) for series in phase.result.series],
     }
+
+
+def _series(series: SeriesAnswer) -> dict[str, Any]:
+    return {**asdict(series), "reason": series.reason.text if series.reason else ""}
 
 
 def _image(instance: Instance) -> dict[str, Any]:
@@ -84,5 +85,5 @@ def _image(instance: Instance) -> dict[str, Any]:
     }
 
 
-def _why(row: Prediction) -> str:
-    return without_paths(row.reason, [row])
+def _why(row: Prediction) -> dict[str, str]:
+    return {"code": row.reason.code, "why": row.reason.text} if row.reason else {}

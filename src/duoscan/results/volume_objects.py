@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from highdicom.pm import ParametricMap
     from highdicom.seg import Segmentation, SegmentDescription
 
-    from duoscan.inference.bundle import Bundle
+    from duoscan.cases.case import ModelUsed
     from duoscan.results.shown import ShownImage, ShownPhase
 
 SEGMENTATION_SERIES_NUMBER = 9903
@@ -52,19 +52,19 @@ def segmentations(shown: ShownPhase) -> list[Segmentation]:
         mask = regions(images)
         if not mask.any():
             continue
-        uid = _uid(images, shown.bundle, "segmentation")
+        uid = _uid(images, shown.model, "segmentation")
         segmentation = Segmentation(
             source_images=_as_slices(images),
             pixel_array=mask.astype(np.uint8),
             segmentation_type="BINARY",
-            segment_descriptions=[_segment(uid, shown.bundle)],
-            series_instance_uid=_series_uid(images, shown.bundle, "segmentations"),
+            segment_descriptions=[_segment(uid, shown.model)],
+            series_instance_uid=_series_uid(images, shown.model, "segmentations"),
             series_number=SEGMENTATION_SERIES_NUMBER,
             sop_instance_uid=uid,
             instance_number=len(made) + 1,
             content_description=f"Activation of at least {LEVEL:g} of its maximum. {NOTICE}"[:64],
             content_label="DUOSCAN",
-            **equipment(shown.bundle),
+            **equipment(shown.model),
         )
         _finish(segmentation, images, "duoscan region of activation")
         made.append(segmentation)
@@ -83,9 +83,9 @@ def parametric_maps(shown: ShownPhase) -> list[ParametricMap]:
         parametric = ParametricMap(
             source_images=_as_slices(images),
             pixel_array=evidence,
-            series_instance_uid=_series_uid(images, shown.bundle, "maps"),
+            series_instance_uid=_series_uid(images, shown.model, "maps"),
             series_number=MAP_SERIES_NUMBER,
-            sop_instance_uid=_uid(images, shown.bundle, "map"),
+            sop_instance_uid=_uid(images, shown.model, "map"),
             instance_number=len(made) + 1,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[
@@ -102,14 +102,14 @@ def parametric_maps(shown: ShownPhase) -> list[ParametricMap]:
             voi_lut_transformations=[VOILUTTransformation((low + high) / 2, max(high - low, 1e-3))],
             content_description=f"Activation map of the model. {NOTICE}"[:64],
             content_label="DUOSCAN",
-            **equipment(shown.bundle),
+            **equipment(shown.model),
         )
         _finish(parametric, images, "duoscan activation map")
         made.append(parametric)
     return made
 
 
-def _segment(uid: str, bundle: Bundle) -> SegmentDescription:
+def _segment(uid: str, model: ModelUsed) -> SegmentDescription:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
 
@@ -120,11 +120,11 @@ def _segment(uid: str, bundle: Bundle) -> SegmentDescription:
         segmented_property_type=ACTIVATION_REGION,
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=bundle.info.name,
+            name=model.name,
             family=ARTIFICIAL_INTELLIGENCE,
-            version=model_version(bundle),
+            version=model_version(model),
             source="duoscan",
-            parameters={"graph SHA-256": bundle.digest, "share of the largest activation": f"{LEVEL:g}"},
+            parameters={"graph SHA-256": model.graph_sha256, "share of the largest activation": f"{LEVEL:g}"},
         ),
         tracking_uid=result_uid(uid, "segment"),
         tracking_id="duoscan region of activation",
@@ -149,12 +149,12 @@ def _height(header: Dataset) -> float:
     return float(np.cross(cosines[0], cosines[1]) @ np.asarray(header.ImagePositionPatient, dtype=float))
 
 
-def _series_uid(images: Sequence[ShownImage], bundle: Bundle, kind: str) -> str:
-    return result_uid(str(images[0].header.StudyInstanceUID), kind, bundle.digest)
+def _series_uid(images: Sequence[ShownImage], model: ModelUsed, kind: str) -> str:
+    return result_uid(str(images[0].header.StudyInstanceUID), kind, model.graph_sha256)
 
 
-def _uid(images: Sequence[ShownImage], bundle: Bundle, kind: str) -> str:
-    return result_uid(*(part for image in images for part in image.identity), kind, bundle.digest)
+def _uid(images: Sequence[ShownImage], model: ModelUsed, kind: str) -> str:
+    return result_uid(*(part for image in images for part in image.identity), kind, model.graph_sha256)
 
 
 def _as_slices(images: Sequence[ShownImage]) -> list[Dataset]:

@@ -11,16 +11,18 @@ from duoscan.errors import InputError, MissingExtraError
 from duoscan.files import safe_name, write_text
 from duoscan.quiet import quiet
 from duoscan.results.shown import ShownPhase, shown_phases
-from duoscan.results.sources import ActivationKeeper, StudyResult, study_results
+from duoscan.results.sources import StudyResult, study_results
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
     from pydicom import Dataset
 
-    from duoscan.cases.screening import CaseAnswer, Screener
+    from duoscan.cases.case import Screening
 
 
 class ResultObject(StrEnum):
@@ -49,7 +51,7 @@ _UNUSABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError
 @dataclass(frozen=True)
 class _Study:
     result: StudyResult
-    screener: Screener
+    screening: Screening
     shown: list[ShownPhase]
 
 
@@ -84,9 +86,9 @@ def check_can_write() -> None:
 
 
 def write_results(
-    answers: Sequence[CaseAnswer],
-    screener: Screener,
-    maps: ActivationKeeper,
+    screening: Screening,
+    places: Mapping[str, Path],
+    maps: Mapping[str, NDArray[np.float32]],
     out: Path,
     *,
     objects: Collection[ResultObject] = DEFAULT_OBJECTS,
@@ -100,9 +102,9 @@ def write_results(
     give the same UIDs. An object that the headers of a study do not allow is left out, and the rest is written.
 
     Args:
-        answers: Of a screening.
-        screener: That gave them.
-        maps: Activation maps it kept.
+        screening: As stored.
+        places: Name of a file in answers → where it lies; a name that is not there is a path itself.
+        maps: Activation map by the name of its image; where there is none, no picture is made.
         out: Folder; made where missing.
         objects: Which DICOM objects.
         on_problem: Called with a line for each object that could not be made; it names no patient.
@@ -117,8 +119,8 @@ def write_results(
     out.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with quiet:  # highdicom quotes the names of patients in its warnings
-        for number, result in enumerate(study_results(answers), start=1):
-            study = _Study(result, screener, shown_phases(result, screener, maps))
+        for number, result in enumerate(study_results(screening, places), start=1):
+            study = _Study(result, screening, shown_phases(result, screening, maps))
             paths, failed = _write_study(study, out, objects)
             written += paths
             for kind, why in failed:
@@ -149,11 +151,11 @@ def _write_study(
             failed.append((kind, type(error).__name__))
     document = study_document(
         study.result,
-        study.screener,
+        study.screening,
         objects=entries,
         failed=[{"kind": kind.value, "why": why} for kind, why in failed],
     )
-    report = diagnostic_report(study.result, study.screener)
+    report = diagnostic_report(study.result, study.screening)
     for name, content in (("study.json", document), ("fhir.json", report)):
         write_text(folder / name, json.dumps(content, indent=1) + "\n")
     return written, failed
@@ -171,13 +173,13 @@ def _entry(kind: ResultObject, path: Path, made: Dataset) -> dict[str, str]:
 def _reports(study: _Study) -> Iterator[Dataset]:
     from duoscan.results.structured_report import structured_report
 
-    yield structured_report(study.result, study.screener)
+    yield structured_report(study.result, study.screening)
 
 
 def _heatmaps(study: _Study) -> Iterator[Dataset]:
     from duoscan.results.heatmap_capture import heatmap_capture
 
-    images = [(image, shown.bundle.digest) for shown in study.shown for image in shown.images]
+    images = [(image, shown.model.graph_sha256) for shown in study.shown for image in shown.images]
     for number, (image, digest) in enumerate(images, start=1):
         yield heatmap_capture(image, digest=digest, number=number)
 

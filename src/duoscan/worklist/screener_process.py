@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from duoscan.worklist.config import ModelsSection
 
 ANSWER_FILE = "answer.json"
+"""The stored case."""
+MAPS_FILE = "maps.npz"
+OBJECTS_FILE = "objects.json"
+"""The DICOM objects to send, in order, and what could not be made."""
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 5.0
 
@@ -180,25 +184,27 @@ def _screened(screener: Screener, job: Job) -> str:
 
 
 def write_study(screener: Screener, job: Job) -> None:
-    """Screen, and write the study's results and ``answer.json``, which names the objects to send in order."""
+    """Screen; write the stored case, its activation maps, the study's results, and which of them to send in order."""
     from duoscan.cases.find import PatientRules
+    from duoscan.cases.stored import write_maps, write_screening
     from duoscan.results.sources import ActivationKeeper
     from duoscan.results.write import write_results
 
     maps, problems = ActivationKeeper(), list[str]()
     paths = [*job.own, *job.others]
     rules = PatientRules({str(path): (job.patient, None) for path in paths})
-    (case,) = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    written = write_results([case], screener, maps, job.out, objects=job.objects, on_problem=problems.append)
+    screening = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
+    written = write_results(screening, {}, maps.maps, job.out, objects=job.objects, on_problem=problems.append)
     results = [one for one in map(_identified, written) if one["study"] == job.study_uid]
     if problems and not results:
         raise ScreeningError(f"answered, but nothing to send: {'; '.join(problems)}")
-    answer = {
-        "answer": str(case.answer),
-        "reason": "; ".join([case.reason, *problems]),
-        "results": [{"uid": one["uid"], "path": str(Path(one["path"]).relative_to(job.out))} for one in results],
+    write_screening(screening, job.out / ANSWER_FILE)
+    write_maps(maps.maps, job.out / MAPS_FILE)
+    objects = {
+        "objects": [{"uid": one["uid"], "path": str(Path(one["path"]).relative_to(job.out))} for one in results],
+        "problems": problems,
     }
-    write_text(job.out / ANSWER_FILE, json.dumps(answer, indent=1) + "\n")
+    write_text(job.out / OBJECTS_FILE, json.dumps(objects, indent=1) + "\n")
 
 
 def _identified(path: Path) -> dict[str, str]:

@@ -8,9 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from duoscan.cases.stored import read_screening
 from duoscan.errors import ScreeningError
 from duoscan.worklist.journal import Case, Delivery, Journal, Result, State, Study
-from duoscan.worklist.screener_process import ANSWER_FILE, Job, ScreenerProcess
+from duoscan.worklist.screener_process import ANSWER_FILE, OBJECTS_FILE, Job, ScreenerProcess
 
 if TYPE_CHECKING:
     from duoscan.worklist.config import NodeConfig
@@ -102,10 +103,12 @@ class Screening:
         return {"always": True, "never": False, "acquired": case.has_ct}[self._settings.need_ct]
 
     def _finish(self, study: Study, image_set: str, delivery: Delivery) -> None:
-        text = (self._spool.results(study.key, image_set) / ANSWER_FILE).read_text(encoding="utf-8")
-        answer = json.loads(text)
-        results = [Result(one["uid"], f"{image_set}/{one['path']}", delivery) for one in answer["results"]]
-        self._journal.finish_screening(study, image_set, answer["answer"], answer["reason"], results, now=time.time())
+        folder = self._spool.results(study.key, image_set)
+        (case,) = read_screening(folder / ANSWER_FILE)
+        made = json.loads((folder / OBJECTS_FILE).read_text(encoding="utf-8"))
+        results = [Result(one["uid"], f"{image_set}/{one['path']}", delivery) for one in made["objects"]]
+        reason = "; ".join([case.reason_elsewhere, *made["problems"]])
+        self._journal.finish_screening(study, image_set, case.answer, reason, results, now=time.time())
         self._log.write("screened", uids={"study": study.uid}, results=len(results))
 
     def _failed(self, study: Study, reason: str) -> None:

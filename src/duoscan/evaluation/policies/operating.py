@@ -12,7 +12,7 @@ from duoscan.evaluation.intervals import DEFAULT_RESAMPLES
 from duoscan.evaluation.policies.measured import PolicyBounds, PolicyFigures, bound_policy, fewest_cts, measure_policy
 from duoscan.evaluation.thresholds import sensitivity_threshold
 from duoscan.policies.certify import NO_MODELS, Models, Promise, certify, check_certificate
-from duoscan.policies.policy import DESCRIPTIONS, Policy
+from duoscan.policies.policy import DESCRIPTIONS, Policy, PolicyDraft
 from duoscan.policies.rule import PolicyKind
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Choice:
 
 
 def operating_table(
-    calibration: PatientScores, test: PatientScores, setting: Setting, given: Policy | None = None
+    calibration: PatientScores, test: PatientScores, setting: Setting, given: PolicyDraft | None = None
 ) -> list[Offer]:
     """Every kind of policy, and the given one.
 
@@ -131,7 +131,7 @@ def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tup
     ]
 
 
-def choose(offers: list[Offer], wanted: PolicyKind | None, given: Policy | None = None) -> Choice:
+def choose(offers: list[Offer], wanted: PolicyKind | None, given: PolicyDraft | None = None) -> Choice:
     """The policy asked for; else the one with the fewest CTs that keeps sensitivity and specificity of CT for all.
 
     The test patients have no part in the choice.

@@ -10,13 +10,13 @@ import numpy as np
 
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
-from duoscan.policies.rule import ABSENT, Answer
-from duoscan.terms import POSITIVE, Decision, Finding
+from duoscan.policies.rule import Answer
+from duoscan.terms import POSITIVE, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from duoscan.cases.screening import CaseAnswer
+    from duoscan.cases.case import CaseAnswer
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class TwoPhaseOutcome:
         sensitivity: Share of the covid patients answered positive.
         missed: Share of the covid patients answered negative.
         specificity: Share of the others answered negative.
-        to_ct: Share of all patients whose CT was read or is needed.
+        to_ct: Share of all patients whom the rule sent to CT.
     """
 
     counts: dict[tuple[Finding, Answer], int]
@@ -71,7 +71,7 @@ def two_phase_outcome(
     cases = [case for case in answers if case.patient_id in labels]
     covid = np.array([labels[case.patient_id] is POSITIVE for case in cases], dtype=bool)
     answer = np.array([case.answer for case in cases], dtype=object)
-    to_ct = np.array([case.answer is Answer.CT_NEEDED or _ct_was_read(case) for case in cases], dtype=bool)
+    to_ct = np.array([case.to_ct for case in cases], dtype=bool)
 
     def share(of: np.ndarray[Any, np.dtype[np.bool_]], among: np.ndarray[Any, np.dtype[np.bool_]]) -> Estimate | None:
         chosen = np.flatnonzero(among)
@@ -86,7 +86,3 @@ def two_phase_outcome(
         specificity=share(answer == Answer.NEGATIVE, ~covid),
         to_ct=share(to_ct, np.ones(len(cases), dtype=bool)),
     )
-
-
-def _ct_was_read(case: CaseAnswer) -> bool:
-    return case.ct.state not in {ABSENT, Decision.NOT_READ}

@@ -194,7 +194,7 @@ def waiting_json(
     rows: list[dict[str, Any]] = []
     for each in measured:
         reads_xray = xray_share(each.policy.kind) > 0.0
-        first = (paired.xray >= (each.policy.xray_threshold or 0.0)) & reads_xray
+        first = (paired.xray >= each.policy.xray_threshold) & reads_xray
         flow = Flow(paired.sick, first, each.test.outcome.to_ct, weights, reads_xray)
         try:
             orders = {

@@ -35,7 +35,7 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
     if frames > MAX_FRAMES:
         raise UnreadableImageError(path, f"claims {frames} frames; at most {MAX_FRAMES} are read")
     if number is None and frames > 1:
-        raise UnsupportedImageError(path, f"holds {frames} frames; name one, as in {path.name}#1")
+        raise UnsupportedImageError(path, f"holds {frames} frames; name one by its number, as in FILE#1")
     wanted = number or 1
     if wanted > frames:
         raise UnreadableImageError(path, f"holds {frames} frames, no frame {wanted}")

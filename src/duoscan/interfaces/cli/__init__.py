@@ -53,6 +53,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),
+    "decide": (
+        "duoscan.interfaces.cli.decide",
+        "decide_command",
+        "Decide again from stored answers; no model is run.",
+    ),
     "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
     "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Find, fetch and store studies in an archive."),
     "deidentify": (

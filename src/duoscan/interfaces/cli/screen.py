@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +22,12 @@ from duoscan.cases.find import (
     read_patient_table,
 )
 from duoscan.cases.identify import identify
-from duoscan.cases.outputs import write_answers
-from duoscan.cases.screening import CaseAnswer, Screener
+from duoscan.cases.screening import Screener
+from duoscan.cases.stored import write_maps
 from duoscan.errors import InputError
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
+from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, write_answers
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.tables import table_console
@@ -41,7 +41,7 @@ from duoscan.terms import NOTICE, Finding, Modality, Split
 
 if TYPE_CHECKING:
     from duoscan.audit.ledger import Book
-    from duoscan.cases.screening import PhaseResult
+    from duoscan.cases.case import Screening
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
     from duoscan.manifest.records import Manifest
@@ -90,6 +90,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
 @click.option("--studies-csv", "studies_out", type=_FILE, help="Write one row for each study as CSV.")
 @click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
+@click.option("--maps", "maps_out", type=_FILE, help="Write the activation maps of all answered images (.npz).")
 @click.option(
     "--dicom-out",
     type=click.Path(file_okay=False, path_type=Path),
@@ -125,6 +126,7 @@ def screen_command(
     policy: str | None,
     studies_out: Path | None,
     json_out: Path | None,
+    maps_out: Path | None,
     dicom_out: Path | None,
     dicom_objects: str,
     send: str | None,
@@ -167,28 +169,27 @@ def screen_command(
         pictures.add(file, contract)
         maps.add(file, contract)
 
-    answers = screener.screen_found(
+    screening = screener.screen_found(
         found,
         paths=paths,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
         on_image=on_image,
     )
-    write_answers(answers, screener, csv_path=csv_out, json_path=json_out, studies_path=studies_out)
-    written = []
+    write_answers(screening, csv_out, studies_out, json_out)
+    if maps_out:
+        write_maps(maps.maps, maps_out)
+    written, problems = [], Problems()
     if dicom_out is not None:
-        written = write_results(answers, screener, maps, dicom_out, objects=objects, on_problem=_warn)
+        places = {one.name: one.path for one in found}
+        written = write_results(screening, places, maps.maps, dicom_out, objects=objects, on_problem=problems.add)
     if not quiet:
-        _show_answers(answers)
+        show_answers(screening)
     if labels:
-        _show_outcome(answers, labels, counts)
+        _show_outcome(screening, labels, counts)
     if archive is not None and written:
         archive.store(written)  # last, so that a failure takes no answer away
-    sys.exit(1 if any(case.unreadable or case.answer is Answer.UNREADABLE for case in answers) else 0)
-
-
-def _warn(message: str) -> None:
-    click.echo(f"duoscan: {message}", err=True)
+    sys.exit(exit_code(screening, problems))
 
 
 @click.command("predict")
@@ -272,35 +273,12 @@ def _rules(table: Path | None, pattern: str | None) -> PatientRules:
     return PatientRules(read_patient_table(table) if table else {}, compiled)
 
 
-def _show_answers(answers: list[CaseAnswer]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)")
-    table.add_column("why", overflow="fold")
-    for case in answers:
-        chances = [_chance(phase) for phase in (case.xray, case.ct)]
-        table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
-    console = table_console()
-    console.print(table)
-    counts = Counter(case.answer for case in answers)
-    console.print(f"{len(answers)} patients: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts)))
-    console.print(NOTICE)
-
-
-def _chance(phase: PhaseResult) -> str:
-    if phase.probability is None:
-        return "–"
-    calibrated = "" if phase.calibrated is None else f" (calibrated {phase.calibrated:.3f})"
-    return f"{phase.probability:.3f}{calibrated}"
-
-
-def _show_outcome(answers: list[CaseAnswer], labels: dict[str, Finding], counts: list[str]) -> None:
+def _show_outcome(answers: Screening, labels: dict[str, Finding], counts: list[str]) -> None:
     from rich.table import Table
 
     from duoscan.evaluation.policies.two_phase import two_phase_outcome
 
-    outcome = two_phase_outcome(answers, labels)
+    outcome = two_phase_outcome(answers.cases, labels)
     table = Table("reference", "patients", *Answer, title="Two-phase answers by reference label")
     for row in outcome.rows():
         table.add_row(*row)
@@ -327,7 +305,13 @@ def _show_rows(rows: list[Prediction]) -> None:
     table.add_column("reason", overflow="fold")
     for row in rows:
         chance = "–" if row.probability is None else f"{row.probability:.3f}"
-        table.add_row(escape(row.path), escape(row.patient_id or "–"), chance, row.decision, escape(row.reason))
+        table.add_row(
+            escape(row.path),
+            escape(row.patient_id or "–"),
+            chance,
+            str(row.decision),
+            escape(row.reason.spoken if row.reason else ""),
+        )
     console = table_console()
     console.print(table)
     console.print(NOTICE)

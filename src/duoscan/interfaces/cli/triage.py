@@ -36,7 +36,7 @@ from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
 from duoscan.policies.certify import Method, Models, Promise, Scope
-from duoscan.policies.policy import Policy, policy_toml, read_policy
+from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.stored import store_policy
 from duoscan.predictions import write_predictions
@@ -182,7 +182,7 @@ def triage_command(
     click.echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
-def _wanted(policy: str | None) -> tuple[PolicyKind | None, Policy | None]:
+def _wanted(policy: str | None) -> tuple[PolicyKind | None, PolicyDraft | None]:
     """A kind by name, or a policy file."""
     if policy is None:
         return None, None
