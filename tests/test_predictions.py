@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.predictions import Prediction, read_predictions, write_predictions
-from duoscan.terms import Decision, Finding, Modality, Split
+from duoscan.reasons import Reason, ReasonCode
+from duoscan.terms import ANSWERS, Decision, Finding, Modality, Split
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 WORDS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(str.strip).filter(bool)
 PROBABILITIES = st.floats(0, 1)
+REASONS = st.builds(Reason, st.sampled_from(ReasonCode), WORDS, st.none() | WORDS)
 
 
 @st.composite
@@ -35,8 +37,11 @@ def tables(draw: st.DrawFn) -> list[Prediction]:
                 patient_id=draw(st.none() | WORDS),
                 modality=draw(st.none() | st.sampled_from(Modality)),
                 probability=probability,
-                decision=draw(st.sampled_from(["positive", "negative", ""])) if answered else Decision.UNREADABLE,
-                reason="" if answered else draw(WORDS),
+                decision=draw(st.sampled_from([None, *sorted(ANSWERS)]))
+                if answered
+                else draw(st.sampled_from(sorted(set(Decision) - ANSWERS))),
+                reason=None if answered else draw(REASONS),
+                sha256=draw(st.sampled_from(["", "0" * 64])),
                 study_id=draw(st.none() | WORDS),
                 source=draw(st.none() | WORDS),
                 split=draw(st.none() | st.sampled_from(Split)),
@@ -59,13 +64,15 @@ def test_what_is_written_is_read_again(tmp_path: Path, name: str, rows: list[Pre
 
 
 def test_cells_with_line_ends_and_quotes_come_back(tmp_path: Path) -> None:
-    row = Prediction('a,"b".png', "p;1", None, None, Decision.UNREADABLE, reason="first\nsecond\rthird")
+    row = Prediction(
+        'a,"b".png', "p;1", None, None, Decision.UNREADABLE, Reason(ReasonCode.UNFIT, "first\nsecond\rthird")
+    )
     write_predictions([row], tmp_path / "t.csv")
     assert read_predictions(tmp_path / "t.csv") == [row]
 
 
 def test_a_file_name_that_is_not_utf8_comes_back(tmp_path: Path) -> None:
-    row = Prediction(b"caf\xe9.png".decode("utf-8", "surrogateescape"), None, None, 0.5, "positive")
+    row = Prediction(b"caf\xe9.png".decode("utf-8", "surrogateescape"), None, None, 0.5, Decision.POSITIVE)
     write_predictions([row], tmp_path / "t.csv")
     assert read_predictions(tmp_path / "t.csv") == [row]
 
@@ -96,7 +103,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_anybodys_table_needs_only_label_and_probability(tmp_path: Path) -> None:
     first, second = read_predictions(written(tmp_path, "label,probability,age\n1,0.9,70\n0,0.2,50\n"))
-    assert (first.label, first.probability, first.decision) == (Finding.COVID, 0.9, "")
+    assert (first.label, first.probability, first.decision) == (Finding.COVID, 0.9, None)
     assert (second.label, second.probability) == (Finding.OTHER, 0.2)
     assert first.patient_id is None
     assert first.unit != second.unit  # each image stands for itself
@@ -121,7 +128,7 @@ def test_other_delimiters_and_a_byte_order_mark(tmp_path: Path, mark: str) -> No
 def test_a_row_without_a_probability_is_kept_as_unreadable(tmp_path: Path) -> None:
     (row,) = read_predictions(written(tmp_path, "path,label,probability\na.png,covid,\n"))
     assert (row.decision, row.probability) == (Decision.UNREADABLE, None)
-    assert row.reason == "the table states no probability"
+    assert row.reason == Reason(ReasonCode.NOT_STATED, "the table states no probability")
 
 
 def test_missing_numbers_of_pandas_are_empty_cells(tmp_path: Path) -> None:

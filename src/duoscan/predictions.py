@@ -41,7 +41,7 @@ from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, parquet_rows
-from duoscan.terms import ANSWERS, Decision, Finding, Modality, Split
+from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split
 
 Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
@@ -72,15 +72,15 @@ class Prediction:
     path: str
     patient_id: str | None
     modality: Modality | None
-    probability: float | None
+    probability: Probability | None
     decision: Decision | None
     reason: Reason | None = None
     study_id: str | None = None
     source: str | None = None
     split: Split | None = None
     label: Finding | None = None
-    probabilities: dict[Finding, float] = field(default_factory=dict)
-    calibrated: float | None = None
+    probabilities: dict[Finding, Probability] = field(default_factory=dict)
+    calibrated: Probability | None = None
     attention: float | None = None
     aggregation: str = ""
     sha256: str = ""

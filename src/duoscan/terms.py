@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 NOTICE = "Research software, not a medical device: a person decides."
 """Stands under every answer."""
+
+
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""From 0 to 1; documents that state another number are refused by type."""
 
 
 class Modality(StrEnum):

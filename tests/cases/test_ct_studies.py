@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from duoscan.cases.outputs import STUDY_COLUMNS, write_answers
+from duoscan.cases.outputs import STUDY_COLUMNS
 from duoscan.cases.screening import CaseAnswer, Screener
 from duoscan.formats.reader import read_image
 from duoscan.inference import predictor
+from duoscan.interfaces.cli.answers import write_answers
 from duoscan.policies.rule import Answer
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality
 from stand_ins import ct_slice_hu, write_ct_slice
 
@@ -44,7 +46,7 @@ def only(answers: list[CaseAnswer]) -> CaseAnswer:
 
 
 def reasons(case: CaseAnswer) -> dict[str, str]:
-    return {row.path.rsplit("/", 1)[-1]: row.reason for row in case.ct.images}
+    return {row.path.rsplit("/", 1)[-1]: row.reason and row.reason.text for row in case.ct.images}
 
 
 def test_lung_slices_are_answered_and_the_others_set_aside(screener: Screener, tmp_path: Path) -> None:
@@ -56,7 +58,9 @@ def test_lung_slices_are_answered_and_the_others_set_aside(screener: Screener, t
     assert (study.study_id, study.date) == ("1.2.10", "20200102")
     answered = [row for row in study.images if row.probability is not None]
     assert len(answered) == 4
-    assert {row.reason for row in study.images if row.probability is None} == {"no lung in this slice"}
+    assert {row.reason for row in study.images if row.probability is None} == {
+        Reason(ReasonCode.NO_LUNG, "no lung in this slice")
+    }
     assert set(study.carrying) <= {row.path for row in answered}
     assert len(study.carrying) == 3
     assert case.unreadable == ()
@@ -69,7 +73,7 @@ def test_thin_slices_are_answered_at_a_distance(screener: Screener, tmp_path: Pa
     # 0, 3, 6, 9: each at least 2.5 mm above the one before.
     heights = [index for index, row in enumerate(case.ct.images[::-1]) if row.probability is not None]
     assert heights == [0, 3, 6, 9]
-    assert sum("within 2.5 mm of an answered slice" in row.reason for row in case.ct.images) == 6
+    assert sum(row.reason is not None and row.reason.code is ReasonCode.NEAR_ANSWERED for row in case.ct.images) == 6
 
 
 def test_a_white_slice_between_lung_is_answered_and_gas_far_below_is_not(screener: Screener, tmp_path: Path) -> None:
@@ -79,9 +83,9 @@ def test_a_white_slice_between_lung_is_answered_and_gas_far_below_is_not(screene
     case = only(screener.screen([tmp_path]))
     rows = {row.path.rsplit("/", 1)[-1]: row for row in case.ct.images}
     assert rows["white.dcm"].probability is not None
-    assert rows["white.dcm"].reason == ""
+    assert rows["white.dcm"].reason is None
     assert rows["bowel.dcm"].decision == Decision.SET_ASIDE
-    assert rows["bowel.dcm"].reason == "shows air away from the lungs"
+    assert rows["bowel.dcm"].reason == Reason(ReasonCode.AWAY_FROM_LUNGS, "shows air away from the lungs")
 
 
 def test_series_are_set_aside_with_their_reasons(screener: Screener, tmp_path: Path) -> None:
@@ -97,7 +101,7 @@ def test_series_are_set_aside_with_their_reasons(screener: Screener, tmp_path: P
     write_series(tmp_path / "head", [500.0], SeriesInstanceUID="1.2.25", BodyPartExamined="HEAD")
     case = only(screener.screen([tmp_path]))
     (study,) = case.ct.studies
-    told = {series.series_id: series.reason for series in study.series}
+    told = {series.series_id: series.reason.text if series.reason else "" for series in study.series}
     assert [series.series_id for series in study.series if series.is_used] == ["1.2.11"]
     assert told == {
         "1.2.11": "",
@@ -115,7 +119,7 @@ def test_series_are_set_aside_with_their_reasons(screener: Screener, tmp_path: P
 def test_only_a_bone_kernel_is_answered_with_a_note(screener: Screener, tmp_path: Path) -> None:
     write_series(tmp_path, [0.0, 3.0], ConvolutionKernel="BONE")
     (series,) = only(screener.screen([tmp_path])).ct.studies[0].series
-    assert (series.is_used, series.reason) == (True, "only a bone kernel is there")
+    assert (series.is_used, series.reason and series.reason.text) == (True, "only a bone kernel is there")
 
 
 def test_the_same_slice_twice_is_answered_once(screener: Screener, tmp_path: Path) -> None:
@@ -123,7 +127,8 @@ def test_the_same_slice_twice_is_answered_once(screener: Screener, tmp_path: Pat
     write_series(tmp_path / "copy", [0.0])
     case = only(screener.screen([tmp_path]))
     (copy,) = [row for row in case.ct.images if row.decision == Decision.SET_ASIDE]
-    assert copy.reason.startswith("the same position as ")
+    assert copy.reason
+    assert (copy.reason.code, (copy.reason.image or "").rsplit("/", 1)[-1]) == (ReasonCode.SAME_POSITION, "IM002")
     assert case.ct.studies[0].series[0].repeated == 1
 
 
@@ -152,12 +157,12 @@ def test_a_study_without_lung_is_refused(screener: Screener, tmp_path: Path) -> 
     write_series(tmp_path, [0.0, 3.0, 6.0], None)
     case = only(screener.screen([tmp_path]))
     assert case.answer is Answer.UNREADABLE
-    assert case.ct.studies[0].reason == "no lung in this slice"
+    assert case.ct.studies[0].reason == Reason(ReasonCode.NO_LUNG, "no lung in this slice")
     assert "no lung in this slice" in case.reason
     # Copies of a slice are no reason.
     for name in ("copy", "again"):
         write_series(tmp_path / name, [0.0, 3.0, 6.0], None)
-    assert only(screener.screen([tmp_path])).ct.studies[0].reason == "no lung in this slice"
+    assert only(screener.screen([tmp_path])).ct.studies[0].reason == Reason(ReasonCode.NO_LUNG, "no lung in this slice")
 
 
 def test_a_slice_windowed_for_soft_tissue_is_set_aside(screener: Screener, tmp_path: Path) -> None:
@@ -166,7 +171,7 @@ def test_a_slice_windowed_for_soft_tissue_is_set_aside(screener: Screener, tmp_p
     write_ct_slice(tmp_path / "a.dcm", grey, 0.0, **bits)
     case = only(screener.screen([tmp_path]))
     assert case.answer is Answer.UNREADABLE
-    assert "plain black, as in a soft-tissue window" in case.ct.studies[0].reason
+    assert "plain black, as in a soft-tissue window" in str(case.ct.studies[0].reason)
 
 
 def test_each_study_is_answered_and_the_most_suspicious_counts(screener: Screener, tmp_path: Path) -> None:
@@ -188,7 +193,7 @@ def test_outputs_list_studies(screener: Screener, tmp_path: Path) -> None:
     )  # fmt: skip
     answers = screener.screen([tmp_path / "in"])
     out = tmp_path / "out"
-    write_answers(answers, screener, csv_path=out / "a.csv", json_path=out / "a.json", studies_path=out / "studies.csv")
+    write_answers(answers, out / "a.csv", out / "studies.csv", out / "a.json")
     with (out / "studies.csv").open(encoding="utf-8") as stream:
         (row,) = csv.DictReader(stream)
     assert tuple(row) == STUDY_COLUMNS
@@ -196,8 +201,8 @@ def test_outputs_list_studies(screener: Screener, tmp_path: Path) -> None:
         "1.2.10", "1.2.11", "2", "2",
     )  # fmt: skip
     assert row["series_set_aside"] == "7 THIN (slices: 2): a bone kernel; a lung or soft reconstruction is there"
-    (study,) = json.loads((out / "a.json").read_text(encoding="utf-8"))["patients"][0]["ct"]["studies"]
-    assert study["images"] == {"negative": 2, "set aside": 2}
+    (study,) = json.loads((out / "a.json").read_text(encoding="utf-8"))["cases"][0]["studies"]
+    assert sorted(image["decision"] for image in study["images"]) == ["negative", "negative", "set aside", "set aside"]
     assert study["carrying"] == row["carrying"].split(" | ")
     with (out / "a.csv").open(encoding="utf-8") as stream:
         assert next(csv.DictReader(stream))["set_aside_images"] == "2"
@@ -228,10 +233,10 @@ def test_one_slice_that_is_unfit_is_set_aside_and_its_neighbour_answered(
     case = only(screener.screen([tmp_path]))
     rows = {row.path: row for row in case.ct.images}
     assert rows[str(changed)].decision == Decision.SET_ASIDE
-    assert "blurred" in rows[str(changed)].reason
+    assert rows[str(changed)].reason == Reason(ReasonCode.UNFIT, "blurred")
     # 0 is unfit; 3 was picked after it, and nothing else lies 2.5 mm from that but 0 … 0.5 and 5.5.
     assert [path.rsplit("/", 1)[-1] for path, row in rows.items() if row.probability is not None] == ["IM003"]
     monkeypatch.setattr(predictor, "why_refused", lambda *_: "blurred")
     case = only(screener.screen([tmp_path]))
     assert case.answer is Answer.UNREADABLE
-    assert "blurred" in case.ct.studies[0].reason
+    assert "blurred" in str(case.ct.studies[0].reason)

@@ -12,9 +12,10 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from duoscan.cases.find import PatientRules
-from duoscan.cases.outputs import COLUMNS, write_answers
+from duoscan.cases.outputs import COLUMNS
 from duoscan.cases.screening import CaseAnswer, Screener
 from duoscan.errors import InputError
+from duoscan.interfaces.cli.answers import write_answers
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import PhantomOptions
 from duoscan.policies.rule import Answer
@@ -111,13 +112,13 @@ def test_no_row_is_lost_and_order_does_not_matter(screener: Screener, clinic: tu
 def test_outputs_agree(screener: Screener, clinic: tuple[Path, PatientRules], tmp_path: Path) -> None:
     folder, rules = clinic
     answers = screener.screen([folder], rules=rules)
-    write_answers(answers, screener, csv_path=tmp_path / "out.csv", json_path=tmp_path / "out.json")
+    write_answers(answers, tmp_path / "out.csv", None, tmp_path / "out.json")
     with (tmp_path / "out.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     document = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert tuple(rows[0]) == COLUMNS
-    assert [row["answer"] for row in rows] == [entry["answer"] for entry in document["patients"]]
-    assert document["models"]["ct"]["graph_sha256"] == screener.ct_bundle.digest
+    assert [row["answer"] for row in rows] == [entry["answer"] for entry in document["cases"]]
+    assert document["ct"]["graph_sha256"] == screener.bundle(Modality.CT).digest
     assert rows[0]["unreadable_images"] == "1"
 
 
@@ -174,10 +175,10 @@ def test_what_is_no_chest_is_refused_before_its_modality_is_guessed(
     bundles = brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT]
     [case] = Screener(*bundles).screen([tmp_path / "bars.png"])
     assert case.answer is Answer.UNREADABLE
-    assert "bars.png: not a chest X-ray or an axial chest CT slice" in case.reason
+    assert "bars.png: unreadable: not a chest X-ray or an axial chest CT slice" in case.reason
     # Said to be an X-ray, it comes to the model and is refused there, in words about X-rays.
     [case] = Screener(*bundles).screen([tmp_path / "bars.png"], modality=Modality.CXR)
-    assert "bars.png: not a chest X-ray: it looks like something else" in case.reason
+    assert "bars.png: unreadable: not a chest X-ray: it looks like something else" in case.reason
     [case] = Screener(*bundles, check_quality=False).screen([tmp_path / "bars.png"], modality=Modality.CXR)
     assert case.xray.probability is not None
 
@@ -193,4 +194,4 @@ def test_a_phantom_is_answered_and_its_negative_is_not(
     answers = Screener(*bundles).screen([xray, tmp_path / "negative.png"], modality=Modality.CXR)
     rows = {Path(row.path).name: row for case in answers for row in case.images}
     assert rows[xray.name].probability is not None
-    assert "inverted: looks like a negative" in rows["negative.png"].reason
+    assert "inverted: looks like a negative" in str(rows["negative.png"].reason)

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from duoscan.cases.outputs import answers_document
 from duoscan.cases.screening import Screener
+from duoscan.cases.stored import screening_text
 from duoscan.errors import InputError
 from duoscan.inference.aggregate import per_patient, study_probability
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import BundleInfo, read_bundle, write_bundle
 from duoscan.inference.calibration import PlattCalibration
-from duoscan.interfaces.cli.screen import _chance
+from duoscan.interfaces.cli.answers import _chance
 from duoscan.policies.policy import Certificate, Policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.terms import Finding, Modality
@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_answer_is_joined_as_the_bundle_states_and_calibrated_after(ct: Path, folder: Path) -> None:
     screener = Screener(ct=ct, check_quality=False)
-    (case,) = screener.screen([folder], need_ct=True, modality=Modality.CT)
+    screening = screener.screen([folder], need_ct=True, modality=Modality.CT)
+    (case,) = screening
     probabilities = [row.probability for row in case.ct.images if row.probability is not None]
     assert len(probabilities) == 4
     assert max(probabilities) < 0.55
@@ -49,10 +50,9 @@ def test_the_answer_is_joined_as_the_bundle_states_and_calibrated_after(ct: Path
     assert case.ct.probability == expected > 0.8
     assert case.answer == "positive"
     assert case.ct.calibrated == pytest.approx(CALIBRATION.apply(np.array([expected]))[0])
-    phase = answers_document([case], screener)["patients"][0]["ct"]
-    assert phase["calibrated"] == case.ct.calibrated
-    assert {image["aggregation"] for image in phase["images"]} == {"noisy-or"}
-    assert json.dumps(phase)
+    (study,) = json.loads(screening_text(screening))["cases"][0]["studies"]
+    assert study["calibrated"] == case.ct.calibrated
+    assert {image["aggregation"] for image in study["images"]} == {"noisy-or"}
     assert _chance(case.ct) == f"{expected:.3f} (calibrated {case.ct.calibrated:.3f})"
     # Evidence tools that read the rows alone come to the same.
     assert study_probability(Modality.CT, case.ct.images) == expected
@@ -62,15 +62,16 @@ def test_the_answer_is_joined_as_the_bundle_states_and_calibrated_after(ct: Path
 
 def test_without_a_statement_answers_hold_nothing_new(brightness_bundles: dict[Modality, Path], folder: Path) -> None:
     screener = Screener(*(brightness_bundles[kind] for kind in Modality), check_quality=False)
-    (case,) = screener.screen([folder], need_ct=True, modality=Modality.CT)
-    phase = answers_document([case], screener)["patients"][0]["ct"]
-    assert "calibrated" not in phase
-    assert not {"aggregation", "attention"} & {key for image in phase["images"] for key in image}
+    screening = screener.screen([folder], need_ct=True, modality=Modality.CT)
+    (case,) = screening
+    (study,) = json.loads(screening_text(screening))["cases"][0]["studies"]
+    assert "calibrated" not in study
+    assert not {"aggregation", "attention"} & {key for image in study["images"] for key in image}
     assert "calibrated" not in _chance(case.ct)
 
 
 def test_a_policy_certified_for_another_way_to_join_is_not_obeyed(ct: Path, tmp_path: Path) -> None:
-    shipped = Screener().xray_bundle
+    shipped = Screener().bundle(Modality.CXR)
     bundle = read_bundle(ct)
 
     def certified(digest: str) -> Policy:

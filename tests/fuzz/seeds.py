@@ -30,7 +30,7 @@ from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.inference.bundle import GRAPH_MEMBER, INFO_MEMBER, BundleInfo, write_bundle
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
-from duoscan.policies.policy import Policy, PolicyKind, policy_toml
+from duoscan.policies.policy import Policy, PolicyDraft, PolicyKind, policy_toml
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.privacy.pseudonyms import write_new_key
 from duoscan.quiet import quiet
@@ -361,7 +361,7 @@ def write_sealed(path: Path, stated: bytes, graph: bytes) -> None:
 def policies() -> list[bytes]:
     """Policy files."""
     zones = Policy(kind=PolicyKind.THREE_ZONES, xray_threshold=0.2, xray_rule_in=0.8, ct_threshold=0.5)
-    return [policy_toml(Policy(kind=PolicyKind.CONFIRM_POSITIVES)).encode(), policy_toml(zones).encode()]
+    return [policy_toml(PolicyDraft(kind=PolicyKind.CONFIRM_POSITIVES)).encode(), policy_toml(zones).encode()]
 
 
 def recipes() -> list[bytes]:

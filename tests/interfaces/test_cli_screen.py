@@ -15,6 +15,7 @@ from PIL import Image
 from duoscan.audit.ledger import beside, read_uses
 from duoscan.interfaces.cli import COMMANDS, cli, main
 from duoscan.predictions import read_predictions
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Modality
 from stand_ins import write_png
 
@@ -67,7 +68,7 @@ def test_predict_says_of_what_was_refused_before_it_was_read_why(
     arguments = ("--modality", "ct", "--csv", out, "--bundle", brightness_bundles[Modality.CT])
     assert run("predict", tmp_path / "all.zip", *arguments) == 1
     (row,) = read_predictions(out)
-    assert row.reason == f"{tmp_path / 'all.zip'}/inner.zip: a zip inside a zip; unpack it first"
+    assert row.reason == Reason(ReasonCode.NOT_OPENED, "a zip inside a zip; unpack it first")
 
 
 def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> None:
@@ -78,7 +79,9 @@ def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> No
     assert run(*common, "--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json", "--quiet") == 0
     answers = list(csv.DictReader((tmp_path / "a.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["patient_id"], row["answer"], row["need_ct"]) for row in answers] == [("anna", "CT needed", "yes")]
-    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["patients"][0]["xray"]["state"] == "positive"
+    assert (
+        json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))["cases"][0]["studies"][0]["state"] == "positive"
+    )
 
 
 @pytest.mark.parametrize(

@@ -139,8 +139,8 @@ def test_a_batch_goes_on(mixed: Path, tmp_path: Path, brightness_bundles: dict[M
     document = json.loads((tmp_path / "answers.json").read_text(encoding="utf-8"))
     images = {
         os.path.basename(image["path"]): image  # noqa: PTH119
-        for patient in document["patients"]
-        for image in (*patient["xray"]["images"], *patient["ct"]["images"], *patient["others"])
+        for case in document["cases"]
+        for image in (*case.get("others", ()), *(row for study in case.get("studies", ()) for row in study["images"]))
     }
     assert set(images) == {"good-0.dcm", "good-1.dcm", *hostile_files()}
     for name, image in images.items():
@@ -148,7 +148,7 @@ def test_a_batch_goes_on(mixed: Path, tmp_path: Path, brightness_bundles: dict[M
             assert image["decision"] in {"positive", "negative"}, image
         else:
             assert image["decision"] == "unreadable", image
-            assert len(image["reason"]) > 20
+            assert len(image["reason"]["text"]) > 20
 
 
 def test_an_import_goes_on(mixed: Path, tmp_path: Path) -> None:

@@ -6,35 +6,34 @@ import itertools
 
 import pytest
 
-from duoscan.policies.rule import ABSENT, PHASE_1, PHASE_2, Answer, decide
-from duoscan.terms import Decision
+from duoscan.policies.rule import PHASE_1, PHASE_2, Answer, PhaseState, decide
 
-STATES = [Decision.POSITIVE, Decision.NEGATIVE, Decision.UNREADABLE, ABSENT]
+STATES = [PhaseState.POSITIVE, PhaseState.NEGATIVE, PhaseState.UNREADABLE, PhaseState.ABSENT]
 
 
 @pytest.mark.parametrize(
     ("xray", "ct", "need_ct", "answer"),
     [
         # The drawing: positive → CT, and the CT decides.
-        ("positive", "positive", False, Answer.POSITIVE),
-        ("positive", "negative", False, Answer.NEGATIVE),
-        ("positive", ABSENT, False, Answer.CT_NEEDED),
+        (PhaseState.POSITIVE, PhaseState.POSITIVE, False, Answer.POSITIVE),
+        (PhaseState.POSITIVE, PhaseState.NEGATIVE, False, Answer.NEGATIVE),
+        (PhaseState.POSITIVE, PhaseState.ABSENT, False, Answer.CT_NEEDED),
         # Negative leaves, unless the clinician asks.
-        ("negative", ABSENT, False, Answer.NEGATIVE),
-        ("negative", "positive", False, Answer.NEGATIVE),
-        ("negative", ABSENT, True, Answer.CT_NEEDED),
-        ("negative", "positive", True, Answer.POSITIVE),
-        ("negative", "negative", True, Answer.NEGATIVE),
+        (PhaseState.NEGATIVE, PhaseState.ABSENT, False, Answer.NEGATIVE),
+        (PhaseState.NEGATIVE, PhaseState.POSITIVE, False, Answer.NEGATIVE),
+        (PhaseState.NEGATIVE, PhaseState.ABSENT, True, Answer.CT_NEEDED),
+        (PhaseState.NEGATIVE, PhaseState.POSITIVE, True, Answer.POSITIVE),
+        (PhaseState.NEGATIVE, PhaseState.NEGATIVE, True, Answer.NEGATIVE),
         # What the drawing leaves open: an unread image is never a negative.
-        ("unreadable", ABSENT, False, Answer.UNREADABLE),
-        ("unreadable", ABSENT, True, Answer.CT_NEEDED),
-        ("unreadable", "positive", False, Answer.POSITIVE),
-        ("positive", "unreadable", False, Answer.UNREADABLE),
-        (ABSENT, "positive", False, Answer.POSITIVE),
-        (ABSENT, ABSENT, False, Answer.UNREADABLE),
+        (PhaseState.UNREADABLE, PhaseState.ABSENT, False, Answer.UNREADABLE),
+        (PhaseState.UNREADABLE, PhaseState.ABSENT, True, Answer.CT_NEEDED),
+        (PhaseState.UNREADABLE, PhaseState.POSITIVE, False, Answer.POSITIVE),
+        (PhaseState.POSITIVE, PhaseState.UNREADABLE, False, Answer.UNREADABLE),
+        (PhaseState.ABSENT, PhaseState.POSITIVE, False, Answer.POSITIVE),
+        (PhaseState.ABSENT, PhaseState.ABSENT, False, Answer.UNREADABLE),
     ],
 )
-def test_answer(xray: str, ct: str, need_ct: bool, answer: Answer) -> None:
+def test_answer(xray: PhaseState, ct: PhaseState, need_ct: bool, answer: Answer) -> None:
     assert decide(xray, ct, need_ct=need_ct)[0] is answer
 
 
@@ -48,9 +47,9 @@ def test_every_state_has_an_answer_and_a_reason() -> None:
 def test_negative_needs_a_negative_image() -> None:
     for xray, ct, need_ct in itertools.product(STATES, STATES, [False, True]):
         if decide(xray, ct, need_ct=need_ct)[0] is Answer.NEGATIVE:
-            assert Decision.NEGATIVE in {xray, ct}
+            assert PhaseState.NEGATIVE in {xray, ct}
 
 
 def test_the_table_is_whole() -> None:
     assert set(PHASE_1) == set(itertools.product(STATES, [False, True]))
-    assert set(PHASE_2) == set(STATES) - {ABSENT}
+    assert set(PHASE_2) == set(STATES) - {PhaseState.ABSENT}

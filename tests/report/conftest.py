@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cases_by_state import screening_of
+from duoscan.cases.stored import write_screening
 from duoscan.inference.bundle import Provenance, write_bundle
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
+from duoscan.policies.policy import Policy
 from duoscan.report.page import Request, build_report
 from duoscan.terms import Finding, Modality, Split
 from duoscan.training.recipe import Recipe
@@ -108,28 +111,15 @@ def hospital_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``duoscan screen --json`` writes, for test patients of the cohort and one stranger."""
     phases = {
-        "p27": ("positive", 0.9, "positive", 0.8, False, "positive"),
-        "p28": ("negative", 0.1, "absent", None, False, "negative"),
-        "p29": ("negative", 0.2, "negative", 0.3, True, "negative"),
-        "p30": ("positive", 0.7, "absent", None, False, "CT needed"),
-        "p31": ("unreadable", None, "positive", 0.9, False, "positive"),
-        "stranger": ("absent", None, "unreadable", None, False, "unreadable"),
+        "p27": (0.9, 0.8, False),
+        "p28": (0.1, None, False),
+        "p29": (0.2, 0.3, True),
+        "p30": (0.7, None, False),
+        "p31": (-1.0, 0.9, False),
+        "stranger": (None, -1.0, False),
     }
-    patients = [
-        {
-            "patient_id": name,
-            "answer": answer,
-            "reason": "as the rule says",
-            "need_ct": need_ct,
-            "xray": {"state": xray, "probability": p_xray, "images": []},
-            "ct": {"state": ct, "probability": p_ct, "images": []},
-            "others": [],
-        }
-        for name, (xray, p_xray, ct, p_ct, need_ct, answer) in phases.items()
-    ]
-    model = {"name": "bright", "graph_sha256": "0" * 64, "threshold": 0.5}
     path = tmp_path_factory.mktemp("answers") / "answers.json"
-    path.write_text(json.dumps({"models": {"xray": model, "ct": model}, "patients": patients}))
+    write_screening(screening_of(phases, Policy(kind="confirm-positives", xray_threshold=0.5, ct_threshold=0.5)), path)
     return path
 
 

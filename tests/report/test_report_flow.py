@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from duoscan.cases.screening import CaseAnswer, PhaseResult
+from cases_by_state import case_of
+from duoscan.cases.case import CaseAnswer
+from duoscan.cases.decide import decide_again
+from duoscan.cases.stored import read_screening, write_screening
 from duoscan.errors import InputError
 from duoscan.manifest.records import ImageRecord
-from duoscan.policies.rule import ABSENT, Step, after_xray, decide
+from duoscan.policies.policy import Certificate, Policy
+from duoscan.policies.rule import PhaseState, Step, after_xray
 from duoscan.report.flow import count_arrows, read_flow
 from duoscan.report.page import Request, build_report
-from duoscan.terms import Decision, Finding, Modality, Split
+from duoscan.terms import Finding, Modality, Split
 
-STATES = (Decision.POSITIVE, Decision.NEGATIVE, Decision.UNREADABLE, ABSENT)
+STATES = (PhaseState.POSITIVE, PhaseState.NEGATIVE, PhaseState.UNREADABLE, PhaseState.ABSENT)
 
 
 def every_case() -> list[CaseAnswer]:
@@ -24,9 +28,8 @@ def every_case() -> list[CaseAnswer]:
     cases = []
     for number, (xray, ct, need_ct) in enumerate(itertools.product(STATES, STATES, (False, True))):
         read = after_xray(xray, need_ct=need_ct)[0] is Step.TO_CT
-        state = ct if read or ct == ABSENT else Decision.NOT_READ
-        answer, reason = decide(xray, state, need_ct=need_ct)
-        cases.append(CaseAnswer(str(number), answer, reason, need_ct, PhaseResult(xray), PhaseResult(state)))
+        state = ct if read or ct is PhaseState.ABSENT else PhaseState.NOT_READ
+        cases.append(case_of(str(number), xray, state, need_ct=need_ct))
     return cases
 
 
@@ -85,21 +88,23 @@ def test_answers_are_counted(answers: Path) -> None:
     # All but p28 go to CT.
     assert (flow.to_ct.value, flow.to_ct.units) == (pytest.approx(5 / 6), 6)
     assert flow.counts["to_ct"] == 5
-    assert [case.patient_id for case in flow.cases][-1] == "stranger"
+    assert [case.patient_id for case in flow.screening][-1] == "stranger"
 
 
 def test_answers_of_other_models_are_known_as_such(answers: Path) -> None:
-    models = read_flow(answers, {}, seed=0).models
-    assert models.unknown_among({"0" * 64}) == []
-    assert models.unknown_among({"1" * 64}) == ["X-ray", "CT"]
+    flow = read_flow(answers, {}, seed=0)
+    assert flow.unknown_among({"0" * 64}) == []
+    assert flow.unknown_among({"1" * 64}) == ["X-ray", "CT"]
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         (None, "cannot be read"),
-        ("patient,answer\n", "not the answers of 'duoscan screen --json'"),
-        ('{"models": {}, "patients": []}', "not the answers"),
+        ("patient,answer\n", "not JSON"),
+        ('{"models": {}, "patients": []}', "not the answers of 'duoscan screen --json'"),
+        ('{"format": "duoscan-screening", "version": 1}', "version 1, this duoscan reads 2"),
+        ('{"format": "duoscan-screening", "version": 2, "cases": []}', "not as duoscan writes it"),
     ],
 )
 def test_another_file_is_refused(tmp_path: Path, content: str | None, message: str) -> None:
@@ -113,9 +118,9 @@ def test_another_file_is_refused(tmp_path: Path, content: str | None, message: s
 @pytest.mark.parametrize(("key", "value"), [("state", "perhaps"), ("probability", 1.5)])
 def test_a_wrong_value_is_named(answers: Path, tmp_path: Path, key: str, value: object) -> None:
     document = json.loads(answers.read_text())
-    document["patients"][2]["ct"][key] = value
+    document["cases"][2]["studies"][0][key] = value
     (tmp_path / "x.json").write_text(json.dumps(document))
-    with pytest.raises(InputError, match=rf"patients\.2\.ct\.{key}"):
+    with pytest.raises(InputError, match=rf"cases\.2\.studies\.0\.{key}"):
         read_flow(tmp_path / "x.json", {}, seed=0)
 
 
@@ -123,27 +128,30 @@ def test_other_policies_are_counted_by_their_own_moves(answers: Path, tmp_path: 
     # Of 6 patients 2 have a positive X-ray, 2 a negative one (for one of them the clinician asks), 1 an unreadable one
     # and 1 none. Rule-out sends all but the negative one nobody asks for; three zones send neither that one nor the
     # two positive ones; X-ray only sends the one who is asked for.
-    document = json.loads(answers.read_text())
+    stored = read_screening(answers)
     path = tmp_path / "x.json"
     for kind, to_ct, is_drawn in (
         ("rule-out", 5, True), ("three-zones", 3, False), ("ct-for-all", 6, False), ("xray-only", 1, False)
     ):  # fmt: skip
-        document["policy"] = {"kind": kind, "name": f"{kind}, certified", "xray_threshold": 0.5}
-        path.write_text(json.dumps(document))
+        rule_in = 0.6 if kind == "three-zones" else None
+        policy = Policy(kind=kind, xray_threshold=0.5, xray_rule_in=rule_in, ct_threshold=0.5)
+        write_screening(decide_again(stored, policy=policy), path)
         flow = read_flow(path, {}, seed=0)
-        assert (flow.counts["to_ct"], flow.is_drawn, flow.policy) == (to_ct, is_drawn, f"{kind}, certified")
+        assert (flow.counts["to_ct"], flow.is_drawn) == (to_ct, is_drawn)
         assert sum(ways[0] for ways in flow.ways.values()) == 6
         assert sum(ways[1] for ways in flow.ways.values()) == to_ct
-    assert flow.ways["positive"] == (2, 0, 1, 0)  # answered in the file: one positive, one "CT needed"
+    assert flow.ways["positive"] == (2, 0, 2, 0)
 
 
 def test_a_page_says_which_policy_was_obeyed(answers: Path, tmp_path: Path, hospital_run: Path) -> None:
-    document = json.loads(answers.read_text()) | {"policy": {"kind": "three-zones", "name": "three-zones, certified"}}
+    certificate = Certificate(
+        method="exact", covers="leaving at X-ray", kind="three-zones", alpha=0.05, delta=0.05, positives=90, missed=1,
+        xray_threshold=0.5, calibration_fingerprint="f", date="2026-01-01", promise="",
+    )  # fmt: skip
+    policy = Policy(kind="three-zones", xray_threshold=0.5, xray_rule_in=0.6, ct_threshold=0.5, certificate=certificate)
     said = "exact: at most 0.05 of the sick"
-    for patient in document["patients"]:
-        patient |= {"certificate": said, "reason": f"X-ray negative [policy: three-zones, certified {said}]"}
     path = tmp_path / "x.json"
-    path.write_text(json.dumps(document))
+    write_screening(decide_again(read_screening(answers), policy=policy), path)
     page = build_report(Request((hospital_run,), screening=path))
     assert "The policy obeyed is three-zones, certified: X-ray low leaves; middle" in page
     assert "flow-arrow" not in page

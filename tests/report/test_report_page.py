@@ -23,6 +23,7 @@ from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.interfaces.cli.evaluate import evaluate_command
 from duoscan.interfaces.cli.report import report_command
 from duoscan.predictions import Prediction, write_predictions
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.report.wording import contract_steps
 from duoscan.terms import Finding, Modality
 from stand_ins import brightness_info
@@ -69,7 +70,9 @@ def table_page(page_of: Callable[..., str], tmp_path_factory: pytest.TempPathFac
         )
         for number in range(30)
     ]
-    silent = replace(rows[1], path="x.png", probability=None, probabilities={}, reason="blank")
+    silent = replace(
+        rows[1], path="x.png", probability=None, probabilities={}, reason=Reason(ReasonCode.UNFIT, "blank")
+    )
     table = tmp_path_factory.mktemp("table") / "theirs.csv"
     write_predictions([*rows, replace(rows[0], path="y.png", label=None), silent], table)
     return page_of(table)

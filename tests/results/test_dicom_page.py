@@ -41,6 +41,6 @@ def test_the_page_states_what_becomes_of_each_real_file(
     outcomes = {}
     for case in screener.screen_found(found, need_ct=True):
         (row,) = case.images
-        why = f"{row.decision}: {row.reason.removeprefix(f'{row.path}: ')}"
+        why = f"{row.decision}: {row.reason.text if row.reason else ''}"
         outcomes[row.path] = (read(folder / row.path), "answered" if row.probability is not None else why)
     assert outcomes == stated()

@@ -191,8 +191,8 @@ def test_dcmtk_finds_no_fault_in_the_presentation_states(results: Path) -> None:
 def test_raster_files_have_no_dicom_results(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> None:
     screener = Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT], check_quality=False)
     answers = screener.screen([write_png(tmp_path / "p1" / "x.png", 0.8)], modality=Modality.CXR)
-    assert answers[0].xray.probability is not None
-    assert study_results(answers) == []
+    assert answers.cases[0].xray.probability is not None
+    assert study_results(answers, {}) == []
 
 
 def test_a_manifest_and_dicom_results_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

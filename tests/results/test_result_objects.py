@@ -11,13 +11,13 @@ import pydicom
 import pytest
 from highdicom.seg import segread
 
-from duoscan.cases.screening import CaseAnswer, Screener
+from duoscan.cases.screening import CaseAnswer, Screener, model_used
 from duoscan.errors import InputError
 from duoscan.formats.frame_names import frame_path
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.results import write as results
-from duoscan.results.maker import model_identity
 from duoscan.results.presentation import outlines, presentation_states
 from duoscan.results.shown import LEVEL, ShownPhase, regions, shown_phases
 from duoscan.results.sources import ActivationKeeper, StudyResult, study_results
@@ -44,12 +44,12 @@ class Screened:
         self.answers = self.screener.screen([dicom], need_ct=True, on_image=self.maps.add)
 
     def shown(self, modality: Modality) -> list[ShownPhase]:
-        phases = [one for study in self.studies for one in shown_phases(study, self.screener, self.maps)]
+        phases = [one for study in self.studies for one in shown_phases(study, self.answers, self.maps.maps)]
         return [one for one in phases if one.phase.modality is modality]
 
     @property
     def studies(self) -> list[StudyResult]:
-        return study_results(self.answers)
+        return study_results(self.answers, {})
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_segmentation_covers_the_region_of_the_slices_that_carried_the_answer(
         assert read.FrameOfReferenceUID == source.FrameOfReferenceUID
         assert read.StudyInstanceUID == source.StudyInstanceUID
         algorithm = read.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0]
-        assert shown.bundle.digest in algorithm.AlgorithmParameters
+        assert shown.model.graph_sha256 in algorithm.AlgorithmParameters
 
 
 def test_a_map_holds_the_activation_at_the_place_of_each_slice(screened: Screened, tmp_path: Path) -> None:
@@ -145,15 +145,13 @@ def test_an_outline_goes_through_the_centres_of_the_outermost_pixels() -> None:
 def test_a_certificate_stands_in_the_report_in_words(screened: Screened) -> None:
     study = screened.studies[0]
     case = replace(study.case, certificate="exact: at most 0.05 of the sick are missed")
-    report = structured_report(replace(study, case=case), screened.screener)
+    report = structured_report(replace(study, case=case), screened.answers)
     texts = [element.value for element in report.iterall() if element.keyword == "TextValue"]
     assert "certificate: exact: at most 0.05 of the sick are missed" in texts
 
 
 def test_only_what_was_asked_for_is_written(screened: Screened, tmp_path: Path) -> None:
-    written = write_results(
-        screened.answers, screened.screener, screened.maps, tmp_path, objects={ResultObject.PRESENTATION}
-    )
+    written = write_results(screened.answers, {}, screened.maps.maps, tmp_path, objects={ResultObject.PRESENTATION})
     assert [path.name for path in written] == ["presentation-1.dcm"] * 3
     assert len(list(tmp_path.rglob("study.json"))) == 6
 
@@ -173,8 +171,8 @@ def test_a_header_that_allows_no_object_does_not_stop_the_others(
     said: list[str] = []
     written = write_results(
         spoiled.answers,
-        spoiled.screener,
-        spoiled.maps,
+        {},
+        spoiled.maps.maps,
         tmp_path / "out",
         objects=set(ResultObject),
         on_problem=said.append,
@@ -202,7 +200,7 @@ def test_an_object_that_cannot_be_saved_is_not_among_those_to_be_sent(
 ) -> None:
     monkeypatch.setitem(results._MAKERS, ResultObject.HEATMAP, lambda _study: iter([pydicom.Dataset()]))
     said: list[str] = []
-    written = write_results(screened.answers, screened.screener, screened.maps, tmp_path, on_problem=said.append)
+    written = write_results(screened.answers, {}, screened.maps.maps, tmp_path, on_problem=said.append)
     assert {path.name for path in written} == {"report.dcm"}
     assert "no heatmap written" in said[0]
 
@@ -216,14 +214,16 @@ def test_words_that_name_no_object(text: str) -> None:
 def test_reasons_leave_paths_behind(screened: Screened) -> None:
     study = screened.studies[0]
     row = study.case.images[0]
-    case: CaseAnswer = replace(study.case, reason=f"X-ray negative; unreadable: {row.path}: it is empty")
-    assert replace(study, case=case).reason == "X-ray negative; unreadable: it is empty"
+    reasons = (Reason(ReasonCode.RULE, "X-ray negative"), Reason(ReasonCode.UNREADABLE, "it is empty", row.path))
+    case: CaseAnswer = replace(study.case, reasons=reasons)
+    assert replace(study, case=case).reason == "X-ray negative; it is empty"
+    assert row.path in case.reason
 
 
 def test_a_model_that_joins_or_calibrates_differently_makes_another_report(screened: Screened) -> None:
     bundle = screened.screener.bundle(Modality.CT)
-    named = model_identity(bundle)
+    named = model_used(bundle).identity
     info = bundle.info.model_copy(update={"operating_points": {"argmax": 0.6}})
-    assert model_identity(replace(bundle, info=info)) != named
+    assert model_used(replace(bundle, info=info)).identity != named
     moved = bundle.info.model_copy(update={"provenance": bundle.info.provenance.model_copy(update={"parity": 1.0})})
-    assert model_identity(replace(bundle, info=moved)) == named
+    assert model_used(replace(bundle, info=moved)).identity == named

@@ -18,7 +18,7 @@ from duoscan.policies.policy import Policy
 from duoscan.policies.rule import Answer, PhaseState
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason
-from duoscan.terms import Decision, Modality
+from duoscan.terms import Decision, Modality, Probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,9 +78,9 @@ class StudyAnswer:
     study_id: str | None
     date: str | None
     state: PhaseState
-    probability: float | None
+    probability: Probability | None
     images: tuple[Prediction, ...]
-    calibrated: float | None = None
+    calibrated: Probability | None = None
     carrying: tuple[str, ...] = ()
     series: tuple[SeriesAnswer, ...] = ()
     reason: Reason | None = None
@@ -168,7 +168,7 @@ class CaseAnswer:
     @property
     def reason(self) -> str:
         """All reasons in words, with the images they speak of: for a person at this machine."""
-        obeyed = f"{self.policy}: {self.certificate}" if self.certificate else self.policy
+        obeyed = f"{self.policy} {self.certificate}".strip()
         return f"{'; '.join(reason.spoken for reason in self.reasons)} [policy: {obeyed}]"
 
     @property

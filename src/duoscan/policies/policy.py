@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from duoscan.errors import InputError
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
 from duoscan.settings import read_toml
+from duoscan.terms import Probability
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -43,8 +44,6 @@ DESCRIPTIONS: dict[PolicyKind, str] = {
     PolicyKind.CT_FOR_ALL: "everyone → CT decides",
     PolicyKind.XRAY_ONLY: "X-ray decides",
 }
-
-Threshold = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
 class Certificate(BaseModel):
@@ -90,9 +89,9 @@ class PolicyDraft(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PolicyKind
-    xray_threshold: Threshold | None = None
-    xray_rule_in: Threshold | None = None
-    ct_threshold: Threshold | None = None
+    xray_threshold: Probability | None = None
+    xray_rule_in: Probability | None = None
+    ct_threshold: Probability | None = None
     certificate: Certificate | None = None
 
     @model_validator(mode="after")
@@ -143,8 +142,8 @@ class PolicyDraft(BaseModel):
 class Policy(PolicyDraft):
     """The decision: its moves and its thresholds."""
 
-    xray_threshold: Threshold
-    ct_threshold: Threshold
+    xray_threshold: Probability
+    ct_threshold: Probability
 
 
 DEFAULT_POLICY = PolicyDraft(kind=PolicyKind.CONFIRM_POSITIVES)
