@@ -10,7 +10,7 @@ import pytest
 from duoscan.inference import predictor as module
 from duoscan.inference.bundle import write_bundle
 from duoscan.inference.predictor import ImageFile, Predictor
-from duoscan.inference.runtime import Outputs
+from duoscan.inference.runtimes.runtime import Outputs
 from duoscan.predictions import Prediction
 from duoscan.terms import Decision
 from fuzz import seeds

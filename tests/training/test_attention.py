@@ -18,7 +18,7 @@ from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import Bundle, read_bundle, write_bundle
 from duoscan.inference.calibration import expit
 from duoscan.inference.predictor import Predictor, predict_manifest
-from duoscan.inference.runtime import OnnxRuntime
+from duoscan.inference.runtimes.onnx_runtime import OnnxRuntime
 from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.cli import cli
 from duoscan.manifest.records import ImageRecord, Manifest

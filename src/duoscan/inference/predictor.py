@@ -16,7 +16,7 @@ from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.bundle import Bundle, read_bundle
-from duoscan.inference.runtime import OnnxRuntime, Runtime
+from duoscan.inference.runtimes.registry import open_runtime
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import POSITIVE, Decision, Finding, Modality
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.formats.image import Pixels
+    from duoscan.inference.runtimes.runtime import Runtime
     from duoscan.manifest.records import ImageRecord, Manifest
 
 BATCH_SIZE = 16
@@ -96,7 +97,7 @@ class Predictor:
     Args:
         bundle: The model; its contract is enforced.
         threshold: Operating point on P(covid); the bundle's default where ``None``.
-        runtime: What runs the graph; ONNX Runtime on the CPU where ``None``.
+        runtime: What runs the graph; the registry's default, kept for this process, where ``None``.
         check_quality: Refuse what is no whole, upright, sharp chest image of the bundle's modality.
 
     Example:
@@ -116,7 +117,7 @@ class Predictor:
         self.bundle = bundle
         self.threshold = bundle.info.threshold if threshold is None else threshold
         self.check_quality = check_quality
-        self._runtime = runtime or OnnxRuntime(bundle)
+        self._runtime = runtime or open_runtime(bundle)
 
     @property
     def modality(self) -> Modality:
@@ -253,7 +254,7 @@ def predict_manifest(
         bundle: The model, or its path.
         manifest: Records with their reference labels, which are carried over.
         threshold: Operating point; the bundle's default where ``None``.
-        runtime: What runs the graph; ONNX Runtime on the CPU where ``None``.
+        runtime: What runs the graph; the registry's default, kept for this process, where ``None``.
         on_image: Called after each image, e.g. to move a progress bar.
     """
     # An evaluation answers every row: leaving out the hard images would flatter the model.

@@ -15,7 +15,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from duoscan.errors import TrainingError
-from duoscan.inference.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
+from duoscan.inference.runtimes.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
 from duoscan.training.export import PARITY_TOLERANCE, packed, round_weights
 
 if TYPE_CHECKING:

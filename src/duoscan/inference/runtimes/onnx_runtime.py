@@ -1,4 +1,4 @@
-"""What runs a graph. ONNX Runtime now; another runtime is another small class with the same method."""
+"""ONNX Runtime on the CPU, with bounds on memory and time."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.errors import BundleError
 from duoscan.inference.graph_guards import check_graph
+from duoscan.inference.runtimes.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.inference.bundle import Bundle
-
-INPUT_NAME = "images"
-OUTPUT_NAMES = ("logits", "activation")
-ATTENTION_NAME = "attention"
 
 MEMORY_BYTES = 768 * 2**20
 """What all graphs of a process may take together; a batch that needs more is run in halves."""
@@ -28,29 +25,6 @@ MEMORY_BYTES = 768 * 2**20
 _SECONDS_AN_IMAGE = 4.0
 _PIXELS_A_SECOND = 10_000
 """Of input; a large transformer on two cores answers 100,000 in a second."""
-
-
-class Outputs(NamedTuple):
-    """What one forward pass gives.
-
-    Attributes:
-        logits: shape (N, K).
-        activation: Class-activation maps, shape (N, K, h, w).
-        attention: Score by which attention weighs each image in its study, shape (N,); ``None`` where the graph was
-            not trained to give one.
-    """
-
-    logits: NDArray[np.float32]
-    activation: NDArray[np.float32]
-    attention: NDArray[np.float32] | None = None
-
-
-class Runtime(Protocol):
-    """Runs one forward pass."""
-
-    def run(self, images: NDArray[np.float32]) -> Outputs:
-        """Answer images (N, C, H, W)."""
-        ...
 
 
 class OnnxRuntime:

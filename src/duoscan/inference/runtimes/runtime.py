@@ -1,0 +1,40 @@
+"""What every runtime does: images in, logits and activation maps out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+INPUT_NAME = "images"
+OUTPUT_NAMES = ("logits", "activation")
+ATTENTION_NAME = "attention"
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        logits: shape (N, K).
+        activation: Class-activation maps, shape (N, K, h, w).
+        attention: Score by which attention weighs each image in its study, shape (N,); ``None`` where the graph was
+            not trained to give one.
+    """
+
+    logits: NDArray[np.float32]
+    activation: NDArray[np.float32]
+    attention: NDArray[np.float32] | None = None
+
+
+class Runtime(Protocol):
+    """Runs one forward pass; one object may be asked by several threads at once."""
+
+    def run(self, images: NDArray[np.float32]) -> Outputs:
+        """Answer images (N, C, H, W).
+
+        Raises:
+            BundleError: The graph fails, takes too long or too much memory, or gives arrays of other shapes.
+        """
+        ...
