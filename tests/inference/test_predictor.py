@@ -35,13 +35,13 @@ class Watching:
         return Outputs(np.stack([bright, 0 * bright], axis=1), np.zeros((len(images), 2, 4, 4), np.float32))
 
 
-def predict(folder: Path, means: list[float], runtime: Watching) -> list[ImageFile]:
+def predict(folder: Path, means: list[float], runtime: Watching, *, keep_pixels: bool = False) -> list[ImageFile]:
     bundle = write_bundle(folder / "b.duoscan", seeds.info(), brightness_graph())
     files = []
     for number, mean in enumerate(means):
         path = write_png(folder / f"{number}.png", mean)
         files.append(ImageFile(path, Prediction(str(path), None, None, None, Decision.UNREADABLE)))
-    return list(Predictor(bundle, runtime=runtime, check_quality=False).predict(files))
+    return list(Predictor(bundle, runtime=runtime, check_quality=False).predict(files, keep_pixels=keep_pixels))
 
 
 def test_small_images_fill_a_batch(tmp_path: Path) -> None:
@@ -51,11 +51,14 @@ def test_small_images_fill_a_batch(tmp_path: Path) -> None:
 
 
 def test_large_images_do_not_wait_for_a_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """64 × 64 pixels each; four are read at once, and more than 5 × 4,096 may not wait."""
+    """64 × 64 pixels each, and more than 5 × 4,096 may not wait; where they are not kept, nothing of them waits."""
     monkeypatch.setattr(module, "MAX_HELD_PIXELS", 5 * 64 * 64)
     runtime = Watching()
-    found = predict(tmp_path, [0.5] * 10, runtime)
-    assert runtime.batches == [8, 2]
+    predict(tmp_path, [0.5] * 10, runtime)
+    assert runtime.batches == [10]
+    runtime = Watching()
+    found = predict(tmp_path, [0.5] * 10, runtime, keep_pixels=True)
+    assert runtime.batches == [6, 4]
     assert [file.path.name for file in found] == [f"{number}.png" for number in range(10)]
 
 

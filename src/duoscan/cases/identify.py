@@ -109,7 +109,9 @@ def _images_of(
         if header.frames > 1 and named is None:
             image = ImageFile(frame_path(file.path, number), replace(file.row, path=f"{file.row.path}#{number}"))
         if why_not is None and modality is None:
-            identified.append(_with_modality(image, None, check_quality=check_quality))
+            one = _with_modality(image, None, check_quality=check_quality)
+            # The pixels of thousands of frames are too many to keep.
+            identified.append(one if header.frames == 1 else replace(one, file=replace(one.file, pixels=None)))
             continue
         image = replace(image, row=replace(image.row, modality=modality))
         aside = why_not or why_frame_set_aside(plane, modality)
@@ -154,7 +156,7 @@ def _slice(image: ImageFile, header: DicomHeader, number: int, plane: Plane, why
 
 
 def _with_modality(file: ImageFile, modality: Modality | None, *, check_quality: bool) -> Identified:
-    """A modality that is known, or the guess from the content."""
+    """A modality that is known, or the guess from the content, which is kept for the model."""
     if modality is None:
         try:
             pixels = read_image(file.path)
@@ -165,4 +167,5 @@ def _with_modality(file: ImageFile, modality: Modality | None, *, check_quality:
         modality = guess_modality(pixels)[0]
         if modality is None:
             return Identified(file.refused(_UNSURE), None)
+        file = replace(file, pixels=pixels)
     return Identified(replace(file, row=replace(file.row, modality=modality)), modality)

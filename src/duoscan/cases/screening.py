@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,8 @@ from duoscan.files import file_sha256
 from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregate import carrying, study_probability
-from duoscan.inference.predictor import ImageFile, Predictor
+from duoscan.inference.pipeline import ahead, worker_threads
+from duoscan.inference.predictor import ImageFile, Predictor, held_pixels, is_full
 from duoscan.inference.shipped import load_bundle
 from duoscan.policies.policy import ct_state, xray_state
 from duoscan.policies.rule import PhaseState
@@ -32,6 +32,7 @@ from duoscan.terms import Decision, Modality
 
 if TYPE_CHECKING:
     from duoscan.inference.bundle import Bundle
+    from duoscan.inference.predictor import Prepared
     from duoscan.policies.policy import Policy, PolicyDraft
     from duoscan.predictions import Prediction
 
@@ -70,6 +71,7 @@ class Screener:
         ct_threshold: Operating point of phase 2; the policy's or the bundle's where ``None``.
         policy: What to obey; the one the bundles carry where ``None``, else "confirm positives, uncertified".
         check_quality: Refuse what is no whole, upright, sharp image of a chest.
+        keep_pixels: Give ``on_image`` the decoded image, e.g. to draw on it; without, less memory is taken.
 
     Raises:
         InputError: The policy's certificate is for other models, or the bundles carry different policies.
@@ -87,8 +89,11 @@ class Screener:
         ct_threshold: float | None = None,
         policy: PolicyDraft | None = None,
         check_quality: bool = True,
+        keep_pixels: bool = True,
     ) -> None:
         self.check_quality = check_quality
+        self.keep_pixels = keep_pixels
+        self._predictors: dict[Modality, Predictor] = {}
         self._bundles = {Modality.CXR: load_bundle(xray, Modality.CXR), Modality.CT: load_bundle(ct, Modality.CT)}
         in_force = policy_in_force(self._bundles[Modality.CXR], self._bundles[Modality.CT], policy)
         self.policy: Policy = in_force.with_thresholds(xray_threshold, ct_threshold)
@@ -113,7 +118,7 @@ class Screener:
             rules: How patients are told apart, before DICOM tags and folders.
             need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
             modality: What raster files are taken for; told from their content where ``None``.
-            on_image: Called with each image once a model has answered it, pixels included, and the contract.
+            on_image: Called with each image once a model has answered it, and the contract.
 
         Raises:
             InputError: A path does not exist, or nothing is there.
@@ -133,12 +138,10 @@ class Screener:
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         patients: dict[str, _Patient] = {}
-        with ThreadPoolExecutor(2) as pool:
-            for images in pool.map(lambda image: self._identified(image, paths, modality), found):
-                for one in images:
-                    patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
+        for one in self._looked_at(found, paths, modality, on_image):
+            patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
-        xrays = self._answer_xrays(patients, on_image)
+        xrays = self._answer_xrays(patients)
         to_ct = {
             name
             for name, studies in xrays.items()
@@ -158,27 +161,57 @@ class Screener:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
+    def _looked_at(
+        self, found: Iterable[FoundImage], paths: Sequence[str | Path], modality: Modality | None, on_image: OnImage
+    ) -> list[Identified]:
+        """Every image, in order, radiographs with their answer: they are run as soon as they are told and prepared."""
+        images: list[Identified] = []
+        waiting: list[tuple[int, Prepared]] = []
+
+        def run() -> None:
+            predictor = self._predictor(Modality.CXR)
+            answered = predictor.answered([prepared for _, prepared in waiting])
+            for (place, _), file in zip(waiting, answered, strict=True):
+                on_image(file, predictor.bundle.info.contract)
+                images[place] = replace(images[place], file=replace(file, pixels=None, answer=None))
+            waiting.clear()
+
+        with worker_threads() as pool:
+            for several in ahead(pool, lambda one: self._identified(one, paths, modality), found, _held_by_all):
+                for one, prepared in several:
+                    if prepared is not None:
+                        waiting.append((len(images), prepared))
+                    images.append(one)
+                if is_full([prepared for _, prepared in waiting]):
+                    run()
+        if waiting:
+            run()
+        places = [place for place, one in enumerate(images) if one.modality is Modality.CXR]
+        files = [images[place].file for place in places]
+        self._run_loose(Modality.CXR, [files], on_image)  # frames of files that hold several
+        for place, file in zip(places, files, strict=True):
+            images[place] = replace(images[place], file=file)
+        return images
+
     def _identified(
         self, found: FoundImage, paths: Sequence[str | Path], modality: Modality | None
-    ) -> list[Identified]:
-        """The images of one file, each with the hash of the file, so that what was looked at can be told later."""
+    ) -> list[tuple[Identified, Prepared | None]]:
+        """The images of one file, with the hash that tells later what was looked at; a radiograph is prepared."""
         images = identify(found, paths, modality, check_quality=self.check_quality)
-        if any(one.file.row.decision is Decision.UNREADABLE and one.file.row.reason for one in images):
-            return images  # it may be no file at all, or without end
-        digest = file_sha256(split_frame(found.path)[0])
-        return [replace(one, file=replace(one.file, row=replace(one.file.row, sha256=digest))) for one in images]
+        if not any(one.file.row.decision is Decision.UNREADABLE and one.file.row.reason for one in images):
+            # What is unreadable may be no file at all, or without end.
+            digest = file_sha256(split_frame(found.path)[0])
+            images = [replace(one, file=replace(one.file, row=replace(one.file.row, sha256=digest))) for one in images]
+        prepared = None
+        if len(images) == 1 and images[0].modality is Modality.CXR:  # the frames of one file may be thousands
+            prepared = self._predictor(Modality.CXR).prepare(images[0].file, keep_pixels=self.keep_pixels)
+        return [(replace(one, file=replace(one.file, pixels=None)), prepared) for one in images]
 
-    def _answer_xrays(self, patients: Mapping[str, _Patient], on_image: OnImage) -> dict[str, tuple[StudyAnswer, ...]]:
-        """Answer every radiograph; patients share batches."""
-        lists = {
-            (name, study): [one.file for one in images]
-            for name, patient in patients.items()
-            for study, images in patient.xrays.items()
-        }
-        self._run_loose(Modality.CXR, lists.values(), on_image)
+    def _answer_xrays(self, patients: Mapping[str, _Patient]) -> dict[str, tuple[StudyAnswer, ...]]:
+        """The studies of radiographs, whose images are answered."""
         return {
             name: tuple(
-                self._study(Modality.CXR, study, images[0].study_date, lists[name, study])
+                self._study(Modality.CXR, study, images[0].study_date, [one.file for one in images])
                 for study, images in patient.xrays.items()
             )
             for name, patient in patients.items()
@@ -203,16 +236,20 @@ class Screener:
         }
 
     def _predictor(self, modality: Modality) -> Predictor:
-        threshold = self.policy.xray_threshold if modality is Modality.CXR else self.policy.ct_threshold
-        return Predictor(self._bundles[modality], threshold=threshold, check_quality=self.check_quality)
+        if modality not in self._predictors:
+            threshold = self.policy.xray_threshold if modality is Modality.CXR else self.policy.ct_threshold
+            self._predictors[modality] = Predictor(
+                self._bundles[modality], threshold=threshold, check_quality=self.check_quality
+            )
+        return self._predictors[modality]
 
     def _run_loose(self, modality: Modality, lists: Iterable[list[ImageFile]], on_image: OnImage) -> None:
-        """Answer every image that is not refused already, in place; the model is loaded only if there is one."""
-        places = [(files, index) for files in lists for index, file in enumerate(files) if file.row.reason is None]
+        """Answer every image that is neither answered nor refused already, in place."""
+        places = [(files, index) for files in lists for index, file in enumerate(files) if _is_open(file)]
         if not places:
-            return
+            return  # and the model is not loaded
         predictor = self._predictor(modality)
-        stream = predictor.predict((files[index] for files, index in places), keep_pixels=True)
+        stream = predictor.predict((files[index] for files, index in places), keep_pixels=self.keep_pixels)
         for (files, index), file in zip(places, stream, strict=True):
             on_image(file, predictor.bundle.info.contract)
             files[index] = replace(file, pixels=None, answer=None)
@@ -241,6 +278,14 @@ class Screener:
             calibrated=self._bundles[modality].info.calibrated_study(probability),
             carrying=tuple(row.path for row in carrying(modality, answered)),
         )
+
+
+def _is_open(file: ImageFile) -> bool:
+    return file.row.reason is None and file.row.probability is None
+
+
+def _held_by_all(images: Sequence[tuple[Identified, Prepared | None]]) -> int:
+    return sum(held_pixels(prepared) for _, prepared in images if prepared is not None)
 
 
 def model_used(bundle: Bundle) -> ModelUsed:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from duoscan.errors import ImageError, SetAsideImageError, UnsupportedImageError
-from duoscan.formats.open_files import kept_open
 from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.bundle import Bundle, read_bundle
+from duoscan.inference.pipeline import MAX_HELD_PIXELS, ahead, worker_threads
 from duoscan.inference.runtimes.registry import open_runtime
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason, ReasonCode
@@ -32,11 +30,6 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord, Manifest
 
 BATCH_SIZE = 16
-
-MAX_HELD_PIXELS = 32_000_000
-"""Of decoded images that wait for the model; the sixteen of a batch are rarely a fifth of it."""
-
-_READ_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -147,23 +140,10 @@ class Predictor:
             files: Files whose ``row`` holds what is known of them.
             keep_pixels: Keep the decoded image, e.g. for a heatmap overlay.
         """
-        with kept_open, ThreadPoolExecutor(2) as pool:  # decoding releases the interpreter lock; two keep the model fed
-            for batch in self._batches(files, pool):
-                for file in self.answered(batch):
-                    yield file if keep_pixels else replace(file, pixels=None)
-
-    def _batches(self, files: Iterable[ImageFile], pool: Executor) -> Iterator[list[Prepared]]:
-        """Prepared files, as many at once as the model is run on, but fewer where they are large."""
-        batch: list[Prepared] = []
-        stream = iter(files)
-        while read := list(islice(stream, _READ_AT_ONCE)):
-            batch += pool.map(self.prepare, read)
-            held = sum(file.pixels.values.size for file, _ in batch if file.pixels is not None)
-            if len(batch) >= BATCH_SIZE or held > MAX_HELD_PIXELS:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+        with worker_threads() as pool:
+            prepared = ahead(pool, lambda file: self.prepare(file, keep_pixels=keep_pixels), files, held_pixels)
+            for batch in batches(prepared):
+                yield from self.answered(batch)
 
     def answered(self, prepared: Sequence[Prepared]) -> list[ImageFile]:
         """Run what :meth:`prepare` gave, at once, and decide."""
@@ -187,11 +167,12 @@ class Predictor:
         )
         return replace(file, row=row, answer=answer)
 
-    def prepare(self, file: ImageFile) -> Prepared:
+    def prepare(self, file: ImageFile, *, keep_pixels: bool = True) -> Prepared:
         """Read an image, where its pixels are not there yet, judge it, and make the model's input of it.
 
         Returns:
-            The file with its pixels, and the input, shape (C, H, W); ``None`` where the file is refused, or was before.
+            The file, with its pixels where they are kept, and the input, shape (C, H, W); ``None`` where the file is
+            refused, or was before.
         """
         if file.row.reason is not None:
             return file, None
@@ -202,7 +183,30 @@ class Predictor:
                 raise UnsupportedImageError(file.path, why, ReasonCode.UNFIT)
         except ImageError as error:
             return file.failed(error), None
-        return replace(file, pixels=pixels, row=with_identity(file.row, pixels)), array
+        return replace(file, pixels=pixels if keep_pixels else None, row=with_identity(file.row, pixels)), array
+
+
+def held_pixels(prepared: Prepared) -> int:
+    """How many decoded pixels wait with a prepared image."""
+    file, _ = prepared
+    return 0 if file.pixels is None else file.pixels.values.size
+
+
+def is_full(batch: Sequence[Prepared]) -> bool:
+    """Whether the model should run now: there are as many as it takes at once, or they hold much."""
+    return len(batch) >= BATCH_SIZE or sum(map(held_pixels, batch)) > MAX_HELD_PIXELS
+
+
+def batches(prepared: Iterable[Prepared]) -> Iterator[list[Prepared]]:
+    """As many at once as the model is run on, but fewer where they are large."""
+    batch: list[Prepared] = []
+    for one in prepared:
+        batch.append(one)
+        if is_full(batch):
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def with_identity(row: Prediction, pixels: Pixels) -> Prediction:

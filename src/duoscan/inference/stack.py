@@ -10,15 +10,17 @@ from duoscan.errors import ImageError
 from duoscan.formats.open_files import kept_open
 from duoscan.formats.reader import read_image
 from duoscan.imaging.lung_selection import is_clipped, lung_run, measure_lung
+from duoscan.inference.pipeline import THREADS, ahead, worker_threads
+from duoscan.inference.predictor import held_pixels
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from concurrent.futures import Executor
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Executor, Future
 
     from duoscan.formats.image import Pixels
-    from duoscan.inference.predictor import ImageFile, Predictor
+    from duoscan.inference.predictor import ImageFile, Predictor, Prepared
 
 STEP_MM = 2.5
 """Least distance of two answered slices.
@@ -29,7 +31,6 @@ which repeat one another, were all answered. Findings of pneumonia reach over mo
 
 _ROUNDING_MM = 1e-3  # of positions written as decimal strings
 _BATCH = 8  # as fast as larger ones, in half the memory
-_CHUNK = 2 * _BATCH
 _PROBES = 9
 
 
@@ -55,10 +56,10 @@ def answer_stack(
     Returns:
         The slices in the same order, without pixels.
     """
-    with kept_open, ThreadPoolExecutor(2) as pool:
-        run = _Run(predictor, heights_mm, on_image, pool, list(files))
-        for start in range(0, len(files), _CHUNK):
-            run.answer(run.picked(range(start, min(start + _CHUNK, len(files)))))
+    # Judging has threads of its own: reading, which waits for it when much is held, must not keep it waiting.
+    with worker_threads() as readers, ThreadPoolExecutor(THREADS) as judges:
+        run = _Run(predictor, heights_mm, on_image, judges, list(files))
+        run.read_and_answer(readers)
         if predictor.check_quality and heights_mm:
             within = lung_run(run.shows_lung, heights_mm)
             run.leave_out_beyond(within)
@@ -90,44 +91,52 @@ class _Run:
     predictor: Predictor
     heights_mm: Sequence[float]
     on_image: Callable[[ImageFile], None]
-    pool: Executor
+    judges: Executor
     files: list[ImageFile]
     shows_lung: list[bool] = field(default_factory=list)
     judged: set[int] = field(default_factory=set)
     last_mm: float = float("-inf")
 
-    def picked(self, places: range) -> list[int]:
-        """Read these slices; those to be answered keep their pixels, the others lose them and say why."""
+    def read_and_answer(self, readers: Executor) -> None:
+        """Read every slice, and answer those that are picked while the next ones are read."""
         measure = self.predictor.check_quality
-        found = []
-        for place, (file, why_not) in zip(
-            places, self.pool.map(lambda place: _read(self.files[place], measure=measure), places), strict=True
-        ):
-            self.files[place] = file
-            self.shows_lung.append(why_not is None)
-            if file.pixels is None:
-                continue
-            if why_not is not None:
-                self._set_aside(place, Reason(ReasonCode.NO_LUNG, why_not))
-            elif self.heights_mm and self.heights_mm[place] - self.last_mm < STEP_MM - _ROUNDING_MM:
-                self._set_aside(place, Reason(ReasonCode.NEAR_ANSWERED, f"within {STEP_MM:g} mm of an answered slice"))
-            else:
-                self.last_mm = self.heights_mm[place] if self.heights_mm else self.last_mm
-                found.append(place)
-        return found
+        read = ahead(readers, lambda file: _read(file, measure=measure), list(self.files), _held)
+        self.answer(place for place, (file, why_not) in enumerate(read) if self._is_picked(place, file, why_not))
 
-    def answer(self, places: Sequence[int]) -> None:
-        """Judge and answer these slices, and let go of their pixels."""
-        for start in range(0, len(places), _BATCH):
-            batch = places[start : start + _BATCH]
-            prepared = list(self.pool.map(self.predictor.prepare, [_unset(self.files[place]) for place in batch]))
-            for place, file in zip(batch, self.predictor.answered(prepared), strict=True):
-                self.on_image(file)
-                self.files[place] = replace(file, pixels=None, answer=None)
-                if file.answer is None and file.row.reason is not None:
-                    # It was read, so it is sound; one slice that is not fit to be answered is no fault of a study.
-                    self._set_aside(place, file.row.reason)
-            self.judged.update(batch)
+    def _is_picked(self, place: int, file: ImageFile, why_not: str | None) -> bool:
+        """Take in a slice that was read; one to be answered keeps its pixels, another loses them and says why."""
+        self.files[place] = file
+        self.shows_lung.append(why_not is None)
+        if file.pixels is None:
+            return False
+        if why_not is not None:
+            self._set_aside(place, Reason(ReasonCode.NO_LUNG, why_not))
+            return False
+        if self.heights_mm and self.heights_mm[place] - self.last_mm < STEP_MM - _ROUNDING_MM:
+            self._set_aside(place, Reason(ReasonCode.NEAR_ANSWERED, f"within {STEP_MM:g} mm of an answered slice"))
+            return False
+        self.last_mm = self.heights_mm[place] if self.heights_mm else self.last_mm
+        return True
+
+    def answer(self, places: Iterable[int]) -> None:
+        """Judge and answer these slices as they come, and let go of their pixels."""
+        waiting: list[tuple[int, Future[Prepared]]] = []
+        for place in places:
+            waiting.append((place, self.judges.submit(self.predictor.prepare, _unset(self.files[place]))))
+            if len(waiting) == _BATCH:
+                self._run(waiting)
+                waiting = []
+        self._run(waiting)
+
+    def _run(self, waiting: Sequence[tuple[int, Future[Prepared]]]) -> None:
+        answered = self.predictor.answered([prepared.result() for _, prepared in waiting])
+        for (place, _), file in zip(waiting, answered, strict=True):
+            self.on_image(file)
+            self.files[place] = replace(file, pixels=None, answer=None)
+            if file.answer is None and file.row.reason is not None:
+                # It was read, so it is sound; one slice that is not fit to be answered is no fault of a study.
+                self._set_aside(place, file.row.reason)
+            self.judged.add(place)
 
     def leave_out_beyond(self, within: range) -> None:
         """Set aside what shows lung, or something like it, outside the longest stretch."""
@@ -157,6 +166,10 @@ class _Run:
 def _unset(file: ImageFile) -> ImageFile:
     """The slice without the reason for which it was set aside first."""
     return replace(file, row=replace(file.row, reason=None))
+
+
+def _held(read: tuple[ImageFile, str | None]) -> int:
+    return held_pixels((read[0], None))
 
 
 def _read(file: ImageFile, *, measure: bool) -> tuple[ImageFile, str | None]:
