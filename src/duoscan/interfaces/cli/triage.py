@@ -32,7 +32,9 @@ from duoscan.evidence.phases import (
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.report import check_can_write_pages
+from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
 from duoscan.policies.certify import Method, Models, Promise, Scope
@@ -90,7 +92,7 @@ _CHOSEN_HERE = (
     help="Largest share of each class whose prediction set lacks it.",
 )
 @click.option("--audit", "audits", multiple=True, type=_FOLDER, help="Folder of 'duoscan audit', once a modality.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder to write to.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
 @ledger_options
@@ -178,8 +180,8 @@ def triage_command(
     _draw(out, offers, choice)
     show_triage(offers, choice, document)
     for phase in phases:
-        click.echo(f"{phase.modality.spoken}: {phase.count.spoken}")
-    click.echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+        echo(f"{phase.modality.spoken}: {phase.count.spoken}")
+    echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, PolicyDraft | None]:
