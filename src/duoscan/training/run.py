@@ -16,12 +16,10 @@ RUN/
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import platform
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +35,7 @@ from duoscan.imaging.preprocess import normalise
 from duoscan.inference.bundle import BUNDLE_NAME, Bundle, BundleInfo, Provenance, write_bundle
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
+from duoscan.rows import csv_text
 from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, count_by, load_set
@@ -184,11 +183,7 @@ def environment() -> dict[str, str]:
 
 
 def _history_csv(history: list[EpochResult]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [entry.name for entry in fields(EpochResult)])
-    writer.writeheader()
-    writer.writerows(asdict(result) for result in history)
-    return buffer.getvalue()
+    return csv_text([entry.name for entry in fields(EpochResult)], map(astuple, history))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

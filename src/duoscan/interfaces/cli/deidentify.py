@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import click
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.tables import echo
+from duoscan.rows import csv_text
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -63,13 +62,12 @@ def deidentify_command(
         write_new_key(key_file)
     options = Options(keep_interval=keep_interval, keep_characteristics=keep_characteristics, keep_device=keep_device)
     worker = Deidentifier(read_key(key_file), out, options=options, refuse_text=burnt_in == "refuse")
-    rows = io.StringIO()
-    table = csv.writer(rows)
-    table.writerow(("path", "patient_id", "pseudonym", "written"))
+    rows = []
     refused = 0
     for number, path in enumerate(files, start=1):
         outcome = worker.deidentify(path)
-        table.writerow((path, outcome.patient_id, outcome.pseudonym, outcome.written or ""))
+        written = "" if outcome.written is None else str(outcome.written)
+        rows.append((str(path), outcome.patient_id, outcome.pseudonym, written))
         refused += outcome.written is None
         name = str(path) if show_paths else f"file {number} of {len(files)}"
         if outcome.written is None:
@@ -77,6 +75,6 @@ def deidentify_command(
         elif outcome.warning:
             echo(f"{name}: warning: {outcome.warning}", err=True)
     if mapping is not None:
-        write_private(mapping, rows.getvalue())
+        write_private(mapping, csv_text(("path", "patient_id", "pseudonym", "written"), rows))
     echo(f"{len(files) - refused} files written, {refused} refused")
     sys.exit(1 if refused else 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -42,6 +40,7 @@ from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.stored import store_policy
 from duoscan.predictions import write_predictions
+from duoscan.rows import csv_text
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -223,13 +222,12 @@ def _write(
 
 def _referred_csv(abstaining: Mapping[str, Abstention], sources: Mapping[str, str]) -> str:
     """One row a test patient and phase that a person should answer."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["patient_id", "phase", "set", "probability", "source"])
-    for phase, each in abstaining.items():
-        for name, probability, kind in each.referred():
-            writer.writerow([name, phase, kind, f"{probability:.6f}", sources.get(name, "")])
-    return buffer.getvalue()
+    rows = (
+        (name, phase, kind, f"{probability:.6f}", sources.get(name, ""))
+        for phase, each in abstaining.items()
+        for name, probability, kind in each.referred()
+    )
+    return csv_text(("patient_id", "phase", "set", "probability", "source"), rows)
 
 
 def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
