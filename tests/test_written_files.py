@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import stat
 from typing import TYPE_CHECKING
@@ -103,3 +104,17 @@ def test_what_tells_of_nobody_obeys_the_umask(tmp_path: Path, umask: None) -> No
 
 def test_names_that_differ_in_bytes_that_are_no_text_stay_two() -> None:
     assert safe_name(os.fsdecode(b"a\xff")) != safe_name(os.fsdecode(b"a\xfe"))
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "answers.csv"
+    write_bytes(path, b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # a disk with no more room
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_bytes(path, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.name for one in tmp_path.iterdir()] == ["answers.csv"]
+    assert path.read_bytes() == b"old"

@@ -30,7 +30,7 @@ import torch
 import duoscan
 from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
-from duoscan.files import write_text
+from duoscan.files import make_folder, write_text
 from duoscan.imaging.preprocess import normalise
 from duoscan.inference.bundle import BUNDLE_NAME, Bundle, BundleInfo, Provenance, write_bundle
 from duoscan.manifest.crossing import check_no_patient_crosses
@@ -88,7 +88,7 @@ def train(
         member = recipe.model_copy(update={"seed": recipe.seed + number})
         network, licence = build_classifier(member)
         folder = run / f"member-{number + 1}" if number else run
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         trainers.append(Trainer(network, member, training, validation, folder / "checkpoint.pt"))
         trainers[-1].resume()
         _run_epochs(trainers[-1], folder, watcher)

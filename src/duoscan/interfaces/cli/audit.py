@@ -24,7 +24,7 @@ from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
-from duoscan.interfaces.cli.tables import echo, table_console
+from duoscan.interfaces.cli.tables import echo, table_console, visible_lines
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Modality
 
@@ -220,7 +220,7 @@ def _show(audited: Audited) -> None:
         table = Table("required", "level", "reasons", title=f"{kind.spoken}: what a number needs", title_justify="left")
         for check in verdict.checks:
             level = Text(check.level, style=_STYLES[check.level])
-            table.add_row(check.title, level, "\n".join(check.reasons))
+            table.add_row(check.title, level, Text(visible_lines("\n".join(check.reasons))))
         console.print(table)
         echo("\n".join(_verdict_lines(verdict)))
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 import click
 
 from duoscan.errors import InputError
+from duoscan.files import write_bytes
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.tables import echo
 from duoscan.phantom.faults import Fault
@@ -87,8 +89,9 @@ def phantom_command(
 def _draw(path: Path, seed: int) -> None:
     from duoscan.phantom.sheet import draw_sheet
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet(seed).save(path, format="PNG", optimize=True)
+    stream = io.BytesIO()
+    draw_sheet(seed).save(stream, format="PNG", optimize=True)
+    write_bytes(path, stream.getvalue(), private=False)
     echo(f"{path}: examples of every class")
 
 

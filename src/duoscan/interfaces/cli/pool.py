@@ -9,6 +9,7 @@ import click
 
 from duoscan.errors import InputError
 from duoscan.evaluation.aggregation import AUTO
+from duoscan.files import make_folder
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.train import check_can_train, show_choice, training_progress
@@ -58,7 +59,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     )
     with training_progress() as watcher:
         pooled = pool_studies(bundle, training, validation, recipe, watcher)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     pooled.write(out)
     fields = pooled.info(bundle.info, recipe) | {"policy": None, "verdict": None}
     written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph)

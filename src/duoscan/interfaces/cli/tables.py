@@ -43,12 +43,18 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
 def table_console(*, err: bool = False) -> Console:
     """Standard output, or standard error, wide where no terminal says how wide it is."""
     from rich.console import Console
+    from rich.table import Table
 
     class VisibleConsole(Console):
-        """Spells out in every cell, title and line what would steer the terminal."""
+        """Spells out in every cell, title and line what would steer the terminal, and cuts no cell short."""
+
+        def print(self, *objects: Any, **options: Any) -> None:
+            for column in (column for table in objects if isinstance(table, Table) for column in table.columns):
+                column.overflow = "fold"
+            super().print(*objects, **options)
 
         def render_str(self, text: str, *args: Any, **options: Any) -> Any:
-            return super().render_str(visible_lines(text), *args, **options)
+            return super().render_str(visible(text), *args, **options)
 
     # A name in brackets or colons is a name, no markup and no picture.
     console = VisibleConsole(stderr=err, markup=False, emoji=False)

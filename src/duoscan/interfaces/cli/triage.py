@@ -210,7 +210,7 @@ def _write(
     from duoscan.report.triage_page import build_triage_page
 
     policy = choice.offer.policy
-    write_text(out / "policy.toml", policy_toml(policy))
+    write_text(out / "policy.toml", policy_toml(policy), private=False)
     for key, phase in zip(Modality, phases, strict=True):
         write_predictions(phase.rows, out / f"{key}-predictions.csv")
         if phase.bundle:
