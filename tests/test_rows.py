@@ -76,3 +76,7 @@ def test_manifests_give_back_every_text(tmp_path: Path, name: str, text: str) ->
     record = ImageRecord(path=text, modality=Modality.CXR, patient_id=f"@{text}", source="-5+5")
     write_manifest(Manifest(tmp_path, (record,)), tmp_path / name)
     assert read_manifest(tmp_path / name, check_files=False).records == (record,)
+
+
+def test_a_nul_does_not_cost_the_table() -> None:
+    assert list(csv_rows(csv_text(["a"], [["p\0q"]]), ",")) == [["a"], ["p\u2400q"]]

@@ -163,3 +163,13 @@ def test_no_command_stumbles_over_a_name_on_an_ascii_terminal(
     sys.stderr.flush()
     assert stopped.value.code in {0, 1, 2, 3}
     assert "\x1b" not in "".join(capfd.readouterr())
+
+
+def test_who_reads_the_first_line_only_ends_the_command_quietly() -> None:
+    command = [sys.executable, "-c", "from duoscan.interfaces.cli import main; main()", "data", "list"]
+    with subprocess.Popen(command, env=terminal_with("utf-8"), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        said = run.stderr.read()
+    assert (run.returncode, said) == (1, b"")
