@@ -128,7 +128,7 @@ def check_out_folder(path: Path) -> None:
 
 
 def _check_may_make(path: Path, folder: Path) -> None:
-    """Make a file without a name where the folder is or would be: rights alone do not tell of a disk that is full."""
+    """Make a file without a name where the folder is or would be: its mode alone does not tell what may be written."""
     while not folder.is_dir():
         if os.path.lexists(folder):
             raise InputError(f"{path}: {folder} is no folder; name another place")
