@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import secrets
 import tempfile
 import tomllib
 from pathlib import Path
@@ -97,27 +98,104 @@ def safe_name(text: str) -> str:
         ('1.2.840', '_etc-f7f9121f')
     """
     name = re.sub(r"[^\w.-]+", "_", text).lstrip(".")[:_LONGEST_NAME]
-    return (
-        name if name and name == text else f"{name}-{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
-    )
+    if name and name == text:
+        return name
+    return f"{name}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write through a temporary file in the same folder, so that a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def check_out_file(path: Path) -> None:
+    """Refuse, before any work is done, a file that could not be written when it is finished.
+
+    Raises:
+        InputError: It is a folder, no regular file, a link that leads round in a circle, or may not be written.
+    """
+    target = _target(path)
+    if target.exists() and not os.access(target, os.W_OK):
+        raise InputError(f"{path}: may not be written; name another file, or allow it")
+    _check_may_make(path, target.parent)
+
+
+def check_out_folder(path: Path) -> None:
+    """Refuse, before any work is done, a folder that is none or in which nothing could be made.
+
+    Raises:
+        InputError: It is a file, a link that leads nowhere, or may not be written.
+    """
+    if not path.is_dir() and os.path.lexists(path):
+        what = "a link that leads nowhere" if path.is_symlink() else "a file of this name is there"
+        raise InputError(f"{path}: {what}; name another folder")
+    _check_may_make(path, path)
+
+
+def _check_may_make(path: Path, folder: Path) -> None:
+    """Make a file without a name where the folder is or would be: its mode alone does not tell what may be written."""
+    while not folder.is_dir():
+        if os.path.lexists(folder):
+            raise InputError(f"{path}: {folder} is no folder; name another place")
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{path}: nothing can be written in {folder} ({error.strerror}); name another place"
+        ) from error
+
+
+def _target(path: Path) -> Path:
+    """Where a file really lies: a link is written through and stays.
+
+    Raises:
+        InputError: What is there is no regular file; a device, pipe or socket must not be replaced by one.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    if os.path.lexists(target) and not target.is_file():
+        raise InputError(f"{path}: not a regular file, and is not written over; name another file")
+    return target
+
+
+def make_folder(path: Path, *, private: bool = True) -> None:
+    """Make a folder where it is missing, and those above it.
+
+    Args:
+        path: The folder; one that is there stays as it is.
+        private: For this account alone: the names of files tell of patients too.
+    """
+    if not path.is_dir():
+        make_folder(path.parent, private=private)
+        path.mkdir(mode=0o700 if private else 0o777, exist_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, *, private: bool = True) -> None:
+    """Write through a temporary file in the same folder, so that a reader never sees half a file.
+
+    Args:
+        path: Where to; a link is written through.
+        content: All of it.
+        private: Only this account may read it. ``False`` only for what holds nothing of a patient; then the umask
+            alone decides.
+
+    Raises:
+        InputError: What is there is no regular file.
+        OSError: The disk is full, or the folder may not be written.
+    """
+    target = _target(path)
+    make_folder(target.parent, private=private)
+    temporary = target.with_name(f".duoscan-{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        temporary.replace(target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
-def write_text(path: Path, content: str) -> None:
-    """Write UTF-8 text atomically."""
-    write_bytes(path, content.encode())
+def write_text(path: Path, content: str, *, private: bool = True) -> None:
+    """Write UTF-8 text atomically; bytes of a file name that are no text (PEP 383) are spelled out."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"), private=private)

@@ -28,7 +28,6 @@ Because this table is the border, every evidence tool works on predictions of an
 from __future__ import annotations
 
 import csv
-import io
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,7 +39,7 @@ from typing import TypeVar
 from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
 from duoscan.reasons import Reason, ReasonCode
-from duoscan.rows import csv_rows, parquet_rows
+from duoscan.rows import csv_rows, csv_text, parquet_rows, storable
 from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split
 
 Word = TypeVar("Word", bound=StrEnum)
@@ -113,7 +112,7 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL, *why]
     table = [_cells(row, classes, extra)[: len(columns)] for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
-    write_bytes(path, _to_parquet(columns, table) if is_parquet else _to_csv(columns, table))
+    write_bytes(path, _to_parquet(columns, table) if is_parquet else csv_text(columns, table).encode())
 
 
 def read_predictions(path: str | Path) -> list[Prediction]:
@@ -158,14 +157,6 @@ def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) ->
     ]
 
 
-def _to_csv(columns: Sequence[str], table: Iterable[Sequence[str | float | None]]) -> bytes:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(table)  # floats are written by repr and so come back bit for bit
-    return stream.getvalue().encode("utf-8", "surrogateescape")  # file names need not be valid UTF-8
-
-
 def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | None]]) -> bytes:
     try:
         import pyarrow as pa
@@ -178,17 +169,12 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
         if name in _NUMBERS or name.startswith(_CLASS_PREFIX):
             arrays.append(pa.array(values, pa.float64()))
         else:
-            texts = [None if value is None else _valid_text(str(value)) for value in values]
+            texts = [None if value is None else storable(str(value)) for value in values]
             arrays.append(pa.array(texts, pa.string()))
     sink = pa.BufferOutputStream()
     parquet.write_table(pa.Table.from_arrays(arrays, names=list(columns)), sink)
     content: bytes = sink.getvalue().to_pybytes()
     return content
-
-
-def _valid_text(text: str) -> str:
-    """Text that UTF-8 can hold; bytes of a file name that are no text become a visible mark."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:

@@ -1,13 +1,17 @@
-"""Tables from elsewhere as rows of cells, within bounds: a small file can name a table that fills any memory."""
+"""Tables as rows of cells: from elsewhere within bounds, since a small file can name one that fills any memory.
+
+What duoscan writes it reads back unchanged, and a spreadsheet shows it and computes nothing (docs/security.md).
+"""
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 MAX_COLUMNS = 2_000
@@ -20,9 +24,78 @@ MAX_CELL_BYTES = 128 * 2**10
 _ROW_COST = 8
 _BATCH = 8192
 
+# What a spreadsheet takes for a formula where it begins a cell, the wide forms of East Asian keyboards too
+# (OWASP, "CSV Injection"). The apostrophes before it are of an earlier writing, or of the text itself.
+_FORMULA = re.compile("'*[=+\\-@\t\n\r\uff0b\uff0d\uff1d\uff20]")
+_NEGATIVE = re.compile(r"-\d+(\.\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+_OCTET = 0xEF00
+"""A byte that is no text, plus this, is a character of the private use area that UTF-8 can hold."""
+
+_NO_TEXT = re.compile("[\0\ud800-\udfff\uef80-\uefff]")
+_KEPT = re.compile("[\uef80-\uefff]")
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A CSV table that :func:`csv_rows` reads back.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe before it. Numbers are written by ``repr``
+    and so come back bit for bit; ``None`` is an empty cell.
+
+    Args:
+        columns: The header.
+        rows: As many cells each.
+    """
+    stream = io.StringIO(newline="")
+    plain = csv.writer(stream, lineterminator="\n")
+    quoted = csv.writer(stream, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for row in (columns, *rows):
+        cells = [_shown(cell) if isinstance(cell, str) else cell for cell in row]
+        # The writer quotes a line feed within a cell, being the line's end, but no carriage return.
+        has_return = any("\r" in cell for cell in cells if isinstance(cell, str))
+        (quoted if has_return else plain).writerow(cells)
+    return stream.getvalue()
+
+
+def storable(text: str) -> str:
+    """Text that UTF-8 can hold, for a cell; :func:`stored` gives the text back.
+
+    Bytes of a file name that are no text (PEP 383), and characters that would be taken for such bytes, stand in the
+    private use area U+EF80 to U+EFFF. A NUL, which no reader of tables takes, becomes a visible mark.
+    """
+    return _NO_TEXT.sub(_octets, text)
+
+
+def stored(text: str) -> str:
+    """The text that :func:`storable` was given."""
+    if _KEPT.search(text) is None:
+        return text
+    named = _KEPT.sub(lambda found: chr(ord(found[0]) - _OCTET + 0xDC00), text)
+    return named.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+
+
+def _octets(found: re.Match[str]) -> str:
+    character = found[0]
+    if character == "\0":
+        return "\u2400"
+    is_byte = "\udc80" <= character <= "\udcff"
+    octets = bytes([ord(character) & 0xFF]) if is_byte else character.encode("utf-8", "surrogatepass")
+    return "".join(chr(_OCTET + octet) for octet in octets)
+
+
+def _shown(text: str) -> str:
+    is_formula = _FORMULA.match(text) and not _NEGATIVE.fullmatch(text)
+    return storable(f"'{text}" if is_formula else text)
+
+
+def _meant(cell: str) -> str:
+    return stored(cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell)
+
 
 def csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
     """The rows of a CSV table.
+
+    A cell that :func:`csv_text` wrote, or a spreadsheet marked as text in the same way, is read as what is meant.
 
     Raises:
         ValueError: There are too many columns or cells.
@@ -34,7 +107,7 @@ def csv_rows(text: str, delimiter: str) -> Iterator[list[str]]:
         columns = max(columns, len(row))
         cells += columns + _ROW_COST
         _check_size(columns, cells)
-        yield row
+        yield [_meant(cell) for cell in row]
 
 
 def parquet_rows(path: Path) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -76,7 +149,7 @@ def _cells(column: Any) -> list[Any]:
         if longest > MAX_CELL_BYTES:
             msg = f"a cell has {longest:,} bytes; at most {MAX_CELL_BYTES:,} are read"
             raise ValueError(msg)
-    known: list[Any] = values.to_pylist()
+    known: list[Any] = [stored(value) if isinstance(value, str) else value for value in values.to_pylist()]
     _check_text(known)
     if not is_encoded:
         return known

@@ -33,7 +33,7 @@ from duoscan.archives.send import (
     stored_files,
 )
 from duoscan.errors import MissingExtraError, TransferError
-from duoscan.files import write_bytes
+from duoscan.files import make_folder, write_bytes
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class PeerArchive:
         """Write all instances of a study into a folder (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
         query = StudyQuery(study_uid=check_uid(study_uid))
         expected = expected_instances(self.find(query), study_uid, str(self._peer))
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         keeper = _Keeper(study_uid, out, self._limits)
         statuses = self._got(query, keeper) if self._move_port is None else self._moved(query, keeper, self._move_port)
         for status in statuses:

@@ -23,7 +23,7 @@ from duoscan.archives.archive import (
     instance_file,
 )
 from duoscan.errors import InputError, MissingExtraError, TransferError, UnreachableError
-from duoscan.files import write_bytes
+from duoscan.files import make_folder, write_bytes
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class WebArchive:
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
         """Write all instances of a study into a folder (WADO-RS, PS3.18 10.4), one in memory at a time."""
         expected = expected_instances(self.find(StudyQuery(study_uid=check_uid(study_uid))), study_uid, self._host)
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         self._meter.start(self._limits.instance_bytes)
         written: list[Path] = []
         with _transfer_errors(self._host), self._connected(_CHUNK) as client:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.audit.storage import RESULTS_NAME, Audited, read_audit
+from duoscan.files import make_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -46,12 +47,11 @@ def new_entry(run: Path) -> Iterator[Entry]:
         OSError: The run's folder cannot be written to.
     """
     home = run / FOLDER
-    home.mkdir(exist_ok=True)
+    make_folder(home)
     # As deep as it will stand, so that relative paths written into it hold.
     entry = Entry(Path(tempfile.mkdtemp(prefix=".", dir=home)))
     try:
         yield entry
-        entry.draft.chmod(0o755)  # a temporary folder is the user's alone
         entry.path = _stand(entry.draft, home)
     finally:
         shutil.rmtree(entry.draft, ignore_errors=True)

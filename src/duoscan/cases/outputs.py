@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import TYPE_CHECKING
 
+from duoscan.rows import csv_text
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from duoscan.cases.case import CaseAnswer, SeriesAnswer
     from duoscan.reasons import Reason
@@ -45,7 +44,7 @@ def answers_csv(answers: Iterable[CaseAnswer]) -> str:
         ]
         for case in answers
     ]
-    return _csv(COLUMNS, rows)
+    return csv_text(COLUMNS, rows)
 
 
 def studies_csv(answers: Iterable[CaseAnswer]) -> str:
@@ -74,21 +73,13 @@ def studies_csv(answers: Iterable[CaseAnswer]) -> str:
         for case in answers
         for study in case.studies
     ]
-    return _csv(STUDY_COLUMNS, rows)
+    return csv_text(STUDY_COLUMNS, rows)
 
 
 def _spoken(series: SeriesAnswer) -> str:
     """How a person finds a series."""
     number = "" if series.number is None else f"{series.number} "
     return f"{number}{series.description or series.series_id or 'series'} (slices: {series.slices})"
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _words(reason: Reason | None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from importlib.metadata import version
@@ -15,6 +13,7 @@ from duoscan.evaluation.figures import STEMS, check_can_draw, draw_figures, rend
 from duoscan.evaluation.prior_shift import COLUMNS
 from duoscan.evaluation.sample import sample_of
 from duoscan.files import write_bytes, write_text
+from duoscan.rows import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -125,11 +124,7 @@ def metric_rows(evaluation: Evaluation) -> list[tuple[str, float, float | None, 
 
 
 def _csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return stream.getvalue()
+    return csv_text(header, ([_cell(value) for value in row] for row in rows))
 
 
 def _cell(value: str | float | None) -> str | float:

@@ -18,6 +18,7 @@ from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.crossing import crossing_problems, splits_of_units
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import read_predictions
+from duoscan.rows import csv_rows
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -305,9 +306,9 @@ def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
     """The first member's history lies in the run itself, those of further ones in folders of their own."""
     members = sorted(run.glob("member-*"), key=lambda path: int(path.name.removeprefix("member-")))
     for number, folder in enumerate([run, *members], start=1):
-        lines = _text(folder / "history.csv").splitlines()
         try:
-            history = tuple({name: float(value) for name, value in row.items()} for row in csv.DictReader(lines))
+            names, *lines = [line for line in csv_rows(_text(folder / "history.csv"), ",") if line] or [[]]
+            history = tuple(dict(zip(names, map(float, line), strict=True)) for line in lines)
         except (ValueError, TypeError, csv.Error) as error:
             raise InputError(f"{folder / 'history.csv'}: not numbers ({error}); put it back or remove it") from error
         best = info.provenance.metrics.get(f"member-{number}", {}).get("epoch")

@@ -164,7 +164,7 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
             archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
         archive.comment = bytes(_SEAL_LENGTH)
     body = buffer.getvalue()[:-_SEAL_LENGTH]
-    write_bytes(path, body + _SEAL_PREFIX + hashlib.sha256(body).hexdigest().encode())
+    write_bytes(path, body + _SEAL_PREFIX + hashlib.sha256(body).hexdigest().encode(), private=False)
     return Bundle(sealed, graph, path)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import posixpath
@@ -17,6 +16,7 @@ from duoscan.manifest.cells import PARQUET_SUFFIXES, Row, Table, read_table
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.rows import csv_text, storable
 from duoscan.terms import Finding, Modality, Split
 
 COLUMNS = tuple(ImageRecord.model_fields)
@@ -170,12 +170,7 @@ def moved(manifest: Manifest, folder: Path) -> Manifest:
 
 
 def _csv_bytes(rows: list[dict[str, str | None]]) -> bytes:
-    stream = io.StringIO(newline="")
-    # The default line end \r\n (RFC 4180) makes the writer quote both characters inside a cell.
-    writer = csv.DictWriter(stream, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    return stream.getvalue().encode()
+    return csv_text(COLUMNS, ([row[column] for column in COLUMNS] for row in rows)).encode()
 
 
 def _parquet_bytes(rows: list[dict[str, str | None]]) -> bytes:
@@ -185,6 +180,7 @@ def _parquet_bytes(rows: list[dict[str, str | None]]) -> bytes:
     except ImportError as error:
         raise MissingExtraError("parquet", "writing a Parquet manifest") from error
     schema = pa.schema([(column, pa.string()) for column in COLUMNS])
+    kept = [{column: cell and storable(cell) for column, cell in row.items()} for row in rows]
     stream = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(rows, schema=schema), stream)
+    parquet.write_table(pa.Table.from_pylist(kept, schema=schema), stream)
     return stream.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import multiprocessing
 import shutil
@@ -28,6 +26,7 @@ from duoscan.phantom.plan import (
     plan_patients,
 )
 from duoscan.phantom.readme import cohort_readme
+from duoscan.rows import csv_text
 from duoscan.terms import POSITIVE, Finding, Split
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ def _truth_csv(truths: Iterable[PatientTruth]) -> str:
         ]
         for truth in truths
     )
-    return _csv(_TRUTH_COLUMNS, rows)
+    return csv_text(_TRUTH_COLUMNS, rows)
 
 
 def _slices_csv(truths: Iterable[PatientTruth]) -> str:
@@ -238,12 +237,4 @@ def _slices_csv(truths: Iterable[PatientTruth]) -> str:
         for truth in truths
         for number, one in enumerate(truth.slices)
     )
-    return _csv(["patient_id", "slice", "z_mm", "lung_mm2", "lesion_mm2", "shows_lesion"], rows)
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return stream.getvalue()
+    return csv_text(["patient_id", "slice", "z_mm", "lung_mm2", "lesion_mm2", "shows_lesion"], rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from duoscan.rows import csv_text
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -178,8 +177,5 @@ def _other_split(split: Split | None) -> Split:
 
 def faults_csv(planted: Iterable[PlantedFault]) -> str:
     """The table of planted faults."""
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow(["fault", "path", "patient_id", "original", "detail"])
-    writer.writerows([fault.fault, fault.path, fault.patient_id, fault.original, fault.detail] for fault in planted)
-    return stream.getvalue()
+    columns = ("fault", "path", "patient_id", "original", "detail")
+    return csv_text(columns, ([getattr(fault, column) for column in columns] for fault in planted))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from itertools import count
 from typing import TYPE_CHECKING
 
-from duoscan.files import safe_name
+from duoscan.files import make_folder, safe_name, write_bytes
 from duoscan.imaging.heatmap import overlay
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ class HeatmapWriter:
         self._folder = folder
         self._numbers = count(1)
         if folder:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
 
     def add(self, file: ImageFile, contract: PreprocessingContract) -> None:
         """Write the overlay of an answered image; a refused one has none."""
@@ -34,4 +35,6 @@ class HeatmapWriter:
             return
         name = safe_name(f"{file.row.patient_id or 'unknown'}-{file.path.stem}")
         picture = overlay(file.pixels, file.answer.activation, contract)
-        picture.save(self._folder / f"{next(self._numbers):04d}-{name}.png")
+        stream = io.BytesIO()
+        picture.save(stream, format="PNG")
+        write_bytes(self._folder / f"{next(self._numbers):04d}-{name}.png", stream.getvalue())

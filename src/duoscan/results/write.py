@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError, MissingExtraError
-from duoscan.files import safe_name, write_text
+from duoscan.files import make_folder, safe_name, write_bytes, write_text
 from duoscan.quiet import quiet
 from duoscan.results.shown import ShownPhase, shown_phases
 from duoscan.results.sources import StudyResult, study_results
@@ -116,7 +117,7 @@ def write_results(
         MissingExtraError: highdicom is not installed.
     """
     check_can_write()
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     written: list[Path] = []
     with quiet:  # highdicom quotes the names of patients in its warnings
         for number, result in enumerate(study_results(screening, places), start=1):
@@ -135,7 +136,6 @@ def _write_study(
     from duoscan.results.study_document import study_document
 
     folder = out / safe_name(study.result.study_uid)
-    folder.mkdir(exist_ok=True)
     written, failed = [], []
     entries = []
     for kind in ResultObject:
@@ -144,7 +144,9 @@ def _write_study(
         try:
             for number, made in enumerate(_MAKERS[kind](study), start=1):
                 path = folder / _FILES[kind].format(number)
-                made.save_as(path, enforce_file_format=True)
+                encoded = io.BytesIO()
+                made.save_as(encoded, enforce_file_format=True)
+                write_bytes(path, encoded.getvalue())
                 written.append(path)
                 entries.append(_entry(kind, path, made))
         except _UNUSABLE as error:

@@ -16,12 +16,10 @@ RUN/
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import platform
 import sys
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +30,12 @@ import torch
 import duoscan
 from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
-from duoscan.files import write_text
+from duoscan.files import make_folder, write_text
 from duoscan.imaging.preprocess import normalise
 from duoscan.inference.bundle import BUNDLE_NAME, Bundle, BundleInfo, Provenance, write_bundle
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
+from duoscan.rows import csv_text
 from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, count_by, load_set
@@ -89,7 +88,7 @@ def train(
         member = recipe.model_copy(update={"seed": recipe.seed + number})
         network, licence = build_classifier(member)
         folder = run / f"member-{number + 1}" if number else run
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         trainers.append(Trainer(network, member, training, validation, folder / "checkpoint.pt"))
         trainers[-1].resume()
         _run_epochs(trainers[-1], folder, watcher)
@@ -184,11 +183,7 @@ def environment() -> dict[str, str]:
 
 
 def _history_csv(history: list[EpochResult]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, [entry.name for entry in fields(EpochResult)])
-    writer.writeheader()
-    writer.writerows(asdict(result) for result in history)
-    return buffer.getvalue()
+    return csv_text([entry.name for entry in fields(EpochResult)], map(astuple, history))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
 import io
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from PIL import Image
 from duoscan.audit.copies.signatures import read_small
 from duoscan.errors import ImageError
 from duoscan.files import write_text
+from duoscan.rows import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,17 +38,17 @@ li { font-size: .9rem; overflow-wrap: anywhere; }
 
 def copies_csv(pairs: Iterable[CopyPair]) -> str:
     """The table ``path_a, path_b, kind, evidence``."""
-    return _csv(("path_a", "path_b", "kind", "evidence"), ((p.path_a, p.path_b, p.kind, p.evidence) for p in pairs))
+    return csv_text(("path_a", "path_b", "kind", "evidence"), ((p.path_a, p.path_b, p.kind, p.evidence) for p in pairs))
 
 
 def patients_csv(copies: Copies) -> str:
     """The table ``patient, same_as``: every id (or group) that shares an image with another one."""
-    return _csv(("patient", "same_as"), sorted(copies.merged_units.items()))
+    return csv_text(("patient", "same_as"), sorted(copies.merged_units.items()))
 
 
 def dropped_csv(dropped: Iterable[Dropped]) -> str:
     """The table ``path, reason`` of what a manifest without copies leaves out."""
-    return _csv(("path", "reason"), ((one.path, one.reason) for one in dropped))
+    return csv_text(("path", "reason"), ((one.path, one.reason) for one in dropped))
 
 
 def write_copies(copies: Copies, folder: Path, *, with_images: bool = False) -> tuple[Path, ...]:
@@ -127,11 +127,3 @@ def _thumbnail(path: Path) -> str:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=_QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode()
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return stream.getvalue()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
+import os
 import sys
 from typing import Any
 
 import click
 
 from duoscan.errors import DuoscanError
+from duoscan.interfaces.cli.tables import echo, use_what_the_terminal_can_show
 
 # name → (module, attribute, one line of help); kept here so that ``--help`` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -99,15 +102,26 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command; a deliberate error becomes one clear message and exit code 2."""
+    """Run the command; a deliberate error, or a disk that fails, becomes one clear message and exit code 2."""
+    use_what_the_terminal_can_show()
     try:
         sys.exit(cli.main(arguments, standalone_mode=False) or 0)
     except DuoscanError as error:
-        click.echo(f"duoscan: {error}", err=True)
+        # Indented, so that a line end in a file's name never begins a message of its own.
+        echo(f"duoscan: {error}".replace("\n", "\n  "), err=True)
         sys.exit(2)
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()
+        error.show(text)
+        echo(text.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("duoscan: stopped; what was written before stands", err=True)
+        echo("duoscan: stopped; what was written before stands", err=True)
         sys.exit(130)
+    except BrokenPipeError:  # who reads the table has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        echo(f"duoscan: {where}{error.strerror or error}; what was written before stands", err=True)
+        sys.exit(2)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from duoscan.cases.outputs import answers_csv, studies_csv
 from duoscan.cases.stored import write_screening
 from duoscan.files import write_text
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.policies.rule import Answer
 from duoscan.terms import NOTICE
 
@@ -28,7 +26,7 @@ class Problems:
     def add(self, message: str) -> None:
         """Tell one more."""
         self.count += 1
-        click.echo(f"duoscan: {message}", err=True)
+        echo(f"duoscan: {message}", err=True)
 
 
 def write_answers(
@@ -51,14 +49,13 @@ def exit_code(screening: Screening, problems: Problems) -> int:
 
 def show_answers(screening: Screening) -> None:
     """One row a patient, and how many there are of each answer."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("patient", "answer", "X-ray P(covid)", "CT P(covid)")
     table.add_column("why", overflow="fold")
     for case in screening:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
-        table.add_row(escape(case.patient_id), case.answer, *chances, escape(case.reason))
+        table.add_row(case.patient_id, case.answer, *chances, case.reason)
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())

@@ -23,7 +23,8 @@ from duoscan.evidence.answers import Answers, answer_by_model, answer_by_table
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console, visible_lines
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Modality
 
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 GATE_FAILED = 3
 _STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red", Level.NOT_RUN: "dim"}
-_NEW = click.Path(dir_okay=False, path_type=Path)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -62,10 +62,10 @@ class _Request:
 @click.option("--predictions", type=_FILE, help="Answers of any model on this manifest, in place of --run.")
 @click.option("--shortcuts", type=_FILE, help="What 'duoscan shortcuts' wrote about the model.")
 @click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="Rows to take.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for results, verdict and copies.")
-@click.option("--bundle-out", type=_NEW, help="Sealed copy with the verdict in it.")
+@click.option("--out", type=OUT_FOLDER, help="Folder for results, verdict and copies.")
+@click.option("--bundle-out", type=OUT_FILE, help="Sealed copy with the verdict in it.")
 @click.option("--thumbnails", is_flag=True, help="Also show copies side by side; as confidential as the images.")
-@click.option("--deduplicate", "without_copies", type=_NEW, help="Write the manifest without copies to this file.")
+@click.option("--deduplicate", "without_copies", type=OUT_FILE, help="Write the manifest without copies to this file.")
 @click.option(
     "--model-images",
     default=MOST_IMAGES,
@@ -114,7 +114,7 @@ def audit_command(
     _show(audited)
     if out is not None:
         _write(audited, copies, out, thumbnails=thumbnails)
-        click.echo(f"Written to {out}")
+        echo(f"Written to {out}")
     if run is not None and run.is_dir():
         _keep(audited, copies, run)
     if without_copies is not None:
@@ -122,7 +122,7 @@ def audit_command(
     if bundle_out is not None and bundle is not None:
         verdict = audited.verdicts[bundle.info.modality].to_json()
         write_bundle(bundle_out, bundle.info.model_copy(update={"verdict": verdict}), bundle.graph)
-        click.echo(f"Written to {bundle_out}")
+        echo(f"Written to {bundle_out}")
     if any(verdict.level is Level.FAIL for verdict in audited.verdicts.values()):
         raise click.exceptions.Exit(GATE_FAILED)
 
@@ -181,9 +181,9 @@ def _keep(audited: Audited, copies: dict[Modality, Copies], run: Path) -> None:
         with new_entry(run) as entry:
             _write(audited, copies, entry.draft, thumbnails=False)
     except OSError as error:
-        click.echo(f"not kept in {run}, which cannot be written to ({error.strerror}); keep it with --out", err=True)
+        echo(f"not kept in {run}, which cannot be written to ({error.strerror}); keep it with --out", err=True)
     else:
-        click.echo(f"Kept as {entry.path}, which 'duoscan report' and 'duoscan card' read")
+        echo(f"Kept as {entry.path}, which 'duoscan report' and 'duoscan card' read")
 
 
 def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:
@@ -194,17 +194,16 @@ def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:
     dropped = [one for _, own in parts for one in own]
     write_manifest(kept, path)
     write_text(path.with_name(f"{path.stem}-dropped.csv"), dropped_csv(dropped))
-    click.echo(f"Written to {path}: {len(kept)} rows, {len(dropped)} left out, which {path.stem}-dropped.csv names")
+    echo(f"Written to {path}: {len(kept)} rows, {len(dropped)} left out, which {path.stem}-dropped.csv names")
 
 
 @contextmanager
 def _progress() -> Iterator[Watcher]:
     """One bar an audit, on standard error, so that standard output holds the results alone."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with Progress(*columns, console=table_console(err=True)) as progress:
 
         def on_stage(name: str, images: int) -> None:
             progress.add_task(name, total=images)
@@ -213,19 +212,17 @@ def _progress() -> Iterator[Watcher]:
 
 
 def _show(audited: Audited) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     console = table_console()
     for kind, verdict in audited.verdicts.items():
         table = Table("required", "level", "reasons", title=f"{kind.spoken}: what a number needs", title_justify="left")
         for check in verdict.checks:
-            level = f"[{_STYLES[check.level]}]{check.level}[/]"
-            table.add_row(escape(check.title), level, escape("\n".join(check.reasons)))
-        with console.capture() as capture:
-            console.print(table)
-        click.echo(capture.get(), nl=False)
-        click.echo("\n".join(_verdict_lines(verdict)))
+            level = Text(check.level, style=_STYLES[check.level])
+            table.add_row(check.title, level, Text(visible_lines("\n".join(check.reasons))))
+        console.print(table)
+        echo("\n".join(_verdict_lines(verdict)))
 
 
 def _verdict_lines(verdict: Verdict) -> Iterator[str]:

@@ -9,6 +9,7 @@ import click
 from duoscan.inference.aggregation import DEFAULTS
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.shipped import shipped_path
+from duoscan.interfaces.cli.tables import echo
 from duoscan.policies.policy import parse_policy
 from duoscan.terms import Modality
 
@@ -21,10 +22,10 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
     for path in files or [shipped_path(modality) for modality in Modality]:
         info = read_bundle(path).info
         if as_json:
-            click.echo(info.model_dump_json(indent=1))
+            echo(info.model_dump_json(indent=1))
             continue
         points = ", ".join(f"{name} {value:.3f}" for name, value in info.operating_points.items())
-        click.echo(
+        echo(
             f"{path}: sound\n"
             f"  {info.name}, {info.modality.spoken}, classes {', '.join(info.classes)}\n"
             f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"

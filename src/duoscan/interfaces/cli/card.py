@@ -11,6 +11,8 @@ import click
 from duoscan.errors import MissingExtraError
 from duoscan.evaluation.outputs import check_out_dir
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
+from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo
 
 
 @click.command("card")
@@ -22,7 +24,7 @@ from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of 'duoscan audit'; left out: the newest evidence that the run holds.",
 )
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the drafts.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Folder for the drafts.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the resamples.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @ledger_options
@@ -53,7 +55,7 @@ def card_command(
     drafts = draft(subject, read_audits(audits, [run]), seed=seed)
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():
-        click.echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
+        echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
     if subject.count is not None:
-        click.echo(f"{subject.count.spoken}.")
-    click.echo(f"Written to {out}: {', '.join(drafts.files)}")
+        echo(f"{subject.count.spoken}.")
+    echo(f"Written to {out}: {', '.join(drafts.files)}")

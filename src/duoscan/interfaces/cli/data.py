@@ -9,7 +9,7 @@ import click
 
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.manifest import show_lines
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.sources import SOURCES, check_source, detect
 from duoscan.terms import Finding
 
@@ -29,7 +29,7 @@ def data_command() -> None:
 def list_command() -> None:
     """What is known of each set: counts, licence, where to get it, what to cite."""
     for source in SOURCES.values():
-        click.echo("\n".join(_lines_about(source.info)) + "\n")
+        echo("\n".join(_lines_about(source.info)) + "\n")
 
 
 @data_command.command("check")
@@ -45,13 +45,13 @@ def check_command(ctx: click.Context, folder: Path, source: str | None) -> None:
     if source is not None and source not in SOURCES:
         raise InputError(f"--source {source}: no known set; use one of {', '.join(SOURCES)}")
     check = check_source(SOURCES[source] if source else detect(folder), folder)
-    click.echo("\n".join(_lines_about(check.info)) + "\n")
+    echo("\n".join(_lines_about(check.info)) + "\n")
     _show_counts(check)
     show_lines("missing", check.imported.absent)
     show_lines("extra", check.imported.skipped)
-    click.echo(f"read it with: duoscan import {folder} --source {check.info.name} --out manifest.csv")
+    echo(f"read it with: duoscan import {folder} --source {check.info.name} --out manifest.csv")
     if not check.is_complete:
-        click.echo(f"it differs from {check.info.counted}", err=True)
+        echo(f"it differs from {check.info.counted}", err=True)
         ctx.exit(1)
 
 

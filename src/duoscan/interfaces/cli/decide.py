@@ -12,6 +12,7 @@ from duoscan.cases.find import read_need_ct
 from duoscan.cases.stored import read_maps, read_screening
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, write_answers
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.policies.policy import named_policy
 from duoscan.policies.stored import check_covers
 from duoscan.results.sources import changed_images
@@ -28,11 +29,11 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--policy", help="Policy file or kind to obey now; the stored one if left out.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1 now.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2 now.")
-@click.option("--csv", "csv_out", type=_FILE, help="Write the answers as CSV.")
-@click.option("--studies-csv", "studies_out", type=_FILE, help="Write one row for each study as CSV.")
-@click.option("--json", "json_out", type=_FILE, help="Write everything as JSON, to be decided again.")
+@click.option("--csv", "csv_out", type=OUT_FILE, help="Write the answers as CSV.")
+@click.option("--studies-csv", "studies_out", type=OUT_FILE, help="Write one row for each study as CSV.")
+@click.option("--json", "json_out", type=OUT_FILE, help="Write everything as JSON, to be decided again.")
 @click.option("--maps", type=_EXISTING, help="Activation maps of duoscan screen --maps, for pictures in results.")
-@click.option("--dicom-out", type=click.Path(file_okay=False, path_type=Path), help="As of duoscan screen.")
+@click.option("--dicom-out", type=OUT_FOLDER, help="As of duoscan screen.")
 @click.option(
     "--dicom-objects",
     default=",".join(sorted(DEFAULT_OBJECTS, reverse=True)),

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from pathlib import Path
 
 import click
 
 from duoscan.errors import InputError
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo
+from duoscan.rows import csv_text
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command("deidentify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Folder to write to.")
 @click.option("--key-file", required=True, type=_FILE, help="The secret key of the pseudonyms.")
 @click.option("--new-key", is_flag=True, help="Make the key file; it must not be there yet.")
 @click.option("--keep-interval", is_flag=True, help="Shift dates by a secret number of days per patient.")
@@ -29,7 +30,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     show_default=True,
     help="What to do with an image that has text in its pixels.",
 )
-@click.option("--mapping", type=_FILE, help="Write which file and patient became which; keep it as safe as the key.")
+@click.option("--mapping", type=OUT_FILE, help="Write which file and patient became which; keep it as safe as the key.")
 @click.option("--show-paths", is_flag=True, help="Name files in messages; a path may name a patient.")
 def deidentify_command(
     *,
@@ -61,20 +62,19 @@ def deidentify_command(
         write_new_key(key_file)
     options = Options(keep_interval=keep_interval, keep_characteristics=keep_characteristics, keep_device=keep_device)
     worker = Deidentifier(read_key(key_file), out, options=options, refuse_text=burnt_in == "refuse")
-    rows = io.StringIO()
-    table = csv.writer(rows)
-    table.writerow(("path", "patient_id", "pseudonym", "written"))
+    rows = []
     refused = 0
     for number, path in enumerate(files, start=1):
         outcome = worker.deidentify(path)
-        table.writerow((path, outcome.patient_id, outcome.pseudonym, outcome.written or ""))
+        written = "" if outcome.written is None else str(outcome.written)
+        rows.append((str(path), outcome.patient_id, outcome.pseudonym, written))
         refused += outcome.written is None
         name = str(path) if show_paths else f"file {number} of {len(files)}"
         if outcome.written is None:
-            click.echo(f"{name}: refused: {outcome.reason}", err=True)
+            echo(f"{name}: refused: {outcome.reason}", err=True)
         elif outcome.warning:
-            click.echo(f"{name}: warning: {outcome.warning}", err=True)
+            echo(f"{name}: warning: {outcome.warning}", err=True)
     if mapping is not None:
-        write_private(mapping, rows.getvalue())
-    click.echo(f"{len(files) - refused} files written, {refused} refused")
+        write_private(mapping, csv_text(("path", "patient_id", "pseudonym", "written"), rows))
+    echo(f"{len(files) - refused} files written, {refused} refused")
     sys.exit(1 if refused else 0)

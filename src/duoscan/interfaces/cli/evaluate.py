@@ -19,7 +19,8 @@ from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resa
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import Fitted, shift_prior
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality, Split
@@ -71,7 +72,7 @@ class _Asked:
 @click.command("evaluate")
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
 @click.argument("manifest", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Write numbers, tables and figures into this folder.")
+@click.option("--out", type=OUT_FOLDER, help="Write numbers, tables and figures into this folder.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="Operating point on P(covid).")
 @click.option("--split", type=click.Choice([*SPLITS, ALL_SPLITS]), help="Rows to take; test where there are several.")
 @click.option("--modality", type=click.Choice(MODALITIES), help="Rows to take.")
@@ -137,7 +138,7 @@ def evaluate_command(
         show_verdicts({"these images": judgement.verdict})
     _show(evaluation, split=asked.split)
     if asked.count is not None:
-        click.echo(f"{asked.count.spoken}.")
+        echo(f"{asked.count.spoken}.")
     if out is not None:
         from duoscan.evaluation.outputs import write_evaluation
 
@@ -153,7 +154,7 @@ def evaluate_command(
         )
         if manifest is not None:  # the answers exist nowhere else
             write_predictions(asked.rows, out / "predictions.csv")
-        click.echo(f"Written to {out}")
+        echo(f"Written to {out}")
     if judgement is None or not judgement.command:
         _say_unaudited(target, manifest, judgement)
 
@@ -198,7 +199,7 @@ def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | N
     is_model = target.is_dir() or target.suffix == BUNDLE_SUFFIX
     words = ["duoscan", "audit", str(manifest or "MANIFEST"), "--run" if is_model else "--predictions", str(target)]
     why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
-    click.echo(f"No audit backs these figures{why}; run: {shlex.join(words)}")
+    echo(f"No audit backs these figures{why}; run: {shlex.join(words)}")
 
 
 def _asked(
@@ -323,24 +324,20 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
     if len(evaluation.by_source) > 1:
         tables.append(_source_table(evaluation))
+    echo("\n".join(lines))
     console = table_console()
-    with console.capture() as capture:
-        for table in tables:
-            console.print(table)
-    click.echo("\n".join(lines))
-    click.echo(capture.get(), nl=False)
+    for table in tables:
+        console.print(table)
     if evaluation.prior_shift is not None:
         _show_shift(evaluation.prior_shift)
     for note in evaluation.notes:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
 
 
 def _show_shift(shift: PriorShift) -> None:
     values = shift.values
-    click.echo(
-        f"At the stated prevalence of {values.prevalence:g}: PPV {_interval(values.ppv)}, NPV {_interval(values.npv)}"
-    )
-    click.echo(f"Assumed: {shift.assumed}.")
+    echo(f"At the stated prevalence of {values.prevalence:g}: PPV {_interval(values.ppv)}, NPV {_interval(values.npv)}")
+    echo(f"Assumed: {shift.assumed}.")
 
 
 def _calibration_line(calibration: CalibrationResult) -> str:
@@ -354,29 +351,26 @@ def _calibration_line(calibration: CalibrationResult) -> str:
 def _table(
     names: Mapping[str, str], metrics: Mapping[str, Estimate], baseline: Mapping[str, float], title: str
 ) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for column in ("metric", "value [95 % interval]", "baseline"):
-        table.add_column(escape(column))
+        table.add_column(column)
     for name, spoken in names.items():
-        table.add_row(spoken, escape(_interval(metrics[name])), _number(baseline[name]))
+        table.add_row(spoken, _interval(metrics[name]), _number(baseline[name]))
     return table
 
 
 def _prevalence_table(values: Sequence[PredictiveValues]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("prevalence", "PPV", "NPV", title="Where covid is as common as this", title_justify="left")
     for one in values:
-        table.add_row(f"{one.prevalence:.0%}", escape(_interval(one.ppv)), escape(_interval(one.npv)))
+        table.add_row(f"{one.prevalence:.0%}", _interval(one.ppv), _interval(one.npv))
     return table
 
 
 def _source_table(evaluation: Evaluation) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
     shown: Sequence[str] = ("accuracy", "sensitivity", "specificity", "auroc")
@@ -389,8 +383,8 @@ def _source_table(evaluation: Evaluation) -> Table:
         title_justify="left",
     )
     for source, result in evaluation.by_source.items():
-        cells = [escape(_interval(result.metrics[name])) for name in shown]
-        table.add_row(escape(source), str(result.images), *cells, _number(result.baseline["accuracy"]))
+        cells = [_interval(result.metrics[name]) for name in shown]
+        table.add_row(source, str(result.images), *cells, _number(result.baseline["accuracy"]))
     return table
 
 

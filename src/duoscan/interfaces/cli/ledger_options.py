@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.audit.ledger import Book, beside
+from duoscan.interfaces.cli.paths import OUT_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ def ledger_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--new-test-set", is_flag=True, help="Lock the changed test rows as a new test set."),
         click.option(
             "--ledger",
-            type=click.Path(dir_okay=False, path_type=Path),
+            type=OUT_FILE,
             help="Where uses of the test set are counted; beside the manifest or table if left out.",
         ),
     ):

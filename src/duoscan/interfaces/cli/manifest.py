@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FILE
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import first_of
@@ -33,7 +34,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 @click.command("import")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--out", required=True, type=_FILE, help="Manifest to write, .csv or .parquet.")
+@click.option("--out", required=True, type=OUT_FILE, help="Manifest to write, .csv or .parquet.")
 @click.option(
     "--modality",
     type=click.Choice([modality.value for modality in Modality]),
@@ -92,12 +93,12 @@ def import_command(
     show_lines("not in the manifest", imported.skipped)
     show_lines("named in a table but without an image", imported.absent)
     _warn_of_crossing(manifest)
-    click.echo(f"wrote {out}")
+    echo(f"wrote {out}")
 
 
 @click.command("split")
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=_FILE, help="Manifest to write, .csv or .parquet.")
+@click.option("--out", required=True, type=OUT_FILE, help="Manifest to write, .csv or .parquet.")
 @click.option("--train", default=0.7, show_default=True, type=click.FloatRange(0, 1), help="Share to learn from.")
 @click.option("--val", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share to choose on.")
 @click.option("--test", default=0.2, show_default=True, type=click.FloatRange(0, 1), help="Share to report on.")
@@ -132,11 +133,11 @@ def split_command(
         fractions = {Split.TRAIN: train, Split.VAL: val, Split.TEST: test}
         parts = [split_by_patient(rows, fractions, seed, keep_official=not ignore_splits)]
         if parts[0] == rows:
-            click.echo("every row has a split already and keeps it; --ignore-splits makes new ones", err=True)
+            echo("every row has a split already and keeps it; --ignore-splits makes new ones", err=True)
     for place, part in zip(places, parts, strict=True):
         write_manifest(part, place)
         _show_summary(summarise(part))
-        click.echo(f"wrote {place}")
+        echo(f"wrote {place}")
 
 
 def _check_free(places: Sequence[Path], *, force: bool) -> None:
@@ -194,11 +195,9 @@ def _show_summary(summary: Summary) -> None:
         table.add_row(source, modality, label or "–", *(_short(cells.get(split)) for split in splits))
     table_console().print(table)
     total = summary.total
-    click.echo(f"images (patients), {total.images} ({total.patients}) in all")
+    echo(f"images (patients), {total.images} ({total.patients}) in all")
     if total.images_without_patient:
-        click.echo(
-            f"?: {total.images_without_patient} images without a patient id, {total.groups} groups stand for them"
-        )
+        echo(f"?: {total.images_without_patient} images without a patient id, {total.groups} groups stand for them")
 
 
 def _short(counts: Counts | None) -> str:
@@ -212,19 +211,19 @@ def show_lines(title: str, files: Sequence[SkippedFile]) -> None:
     """Tell a person which files are left out or missing, and why; says nothing where there are none."""
     if not files:
         return
-    click.echo(f"{title}: {len(files)}", err=True)
+    echo(f"{title}: {len(files)}", err=True)
     for line in first_of([f"{file.name}: {file.reason}" for file in files]):
-        click.echo(f"  {line}", err=True)
+        echo(f"  {line}", err=True)
 
 
 def _warn_of_crossing(manifest: Manifest) -> None:
     problems = crossing_problems(manifest)
     if not problems:
         return
-    click.echo(
+    echo(
         f"warning: {len(problems)} patients are in more than one split of this set, so numbers on these splits look "
         "too good; duoscan split --ignore-splits makes others",
         err=True,
     )
     for line in first_of(problems):
-        click.echo(f"  {line}", err=True)
+        echo(f"  {line}", err=True)

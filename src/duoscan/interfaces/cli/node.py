@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError, MissingExtraError
+from duoscan.interfaces.cli.tables import echo
 
 if TYPE_CHECKING:
     from duoscan.worklist.journal import Journal
@@ -96,9 +97,9 @@ def status_command(*, spool: Path) -> None:
     with closing(_journal(spool)) as journal:
         counts, failed = journal.counts(), journal.studies_in(State.FAILED)
     for state, count in counts.items():
-        click.echo(f"{state:<12}{count:>8}")
+        echo(f"{state:<12}{count:>8}")
     for study in failed:
-        click.echo(f"{study.key}: {study.reason}")
+        echo(f"{study.key}: {study.reason}")
     sys.exit(1 if failed else 0)
 
 
@@ -111,7 +112,7 @@ def retry_command(*, keys: tuple[str, ...], spool: Path) -> None:
         taken = journal.retry(keys, now=time.time())
     if missing := set(keys) - set(taken):
         raise InputError(f"not given up or not there: {', '.join(sorted(missing))}; see duoscan node status")
-    click.echo(f"{len(taken)} studies taken up again")
+    echo(f"{len(taken)} studies taken up again")
 
 
 def _journal(folder: Path) -> Journal:

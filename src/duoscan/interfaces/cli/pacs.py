@@ -14,7 +14,8 @@ from duoscan.archives.credentials import read_access
 from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console
 
 
 @click.group("pacs")
@@ -30,7 +31,7 @@ def pacs_command() -> None:
 @click.option("--patient", default="", help="PatientID; * and ? stand for any characters.")
 @click.option("--date", default="", help="StudyDate as 20200131, or a range as 20200101-20200131.")
 @click.option("--modality", default="", help="Modality in the study, e.g. CT.")
-@click.option("--json", "json_out", type=click.Path(dir_okay=False, path_type=Path), help="Write the studies as JSON.")
+@click.option("--json", "json_out", type=OUT_FILE, help="Write the studies as JSON.")
 @access_options
 def find_command(
     *,
@@ -56,7 +57,7 @@ def find_command(
         write_text(json_out, json.dumps([asdict(study) for study in found], indent=1) + "\n")
     _show(found)
     if len(found) >= NO_LIMITS_CHANGED.studies:
-        click.echo(
+        echo(
             f"duoscan: {len(found)} studies are shown, the most of one query, and others may match; "
             "narrow it by --patient, --date or --modality",
             err=True,
@@ -67,7 +68,7 @@ def find_command(
 @pacs_command.command("fetch")
 @click.argument("archive")
 @click.argument("study_uids", nargs=-1, required=True)
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Folder to write to.")
 @click.option(
     "--move-port",
     type=click.IntRange(1, 65535),
@@ -90,7 +91,7 @@ def fetch_command(
     source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
         written = source.fetch(uid, out)
-        click.echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
+        echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
 
 
 @pacs_command.command("store")
@@ -117,11 +118,10 @@ def store_command(
     if not files:
         raise InputError("no DICOM file there; name files, or folders that hold some")
     open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).store(files)
-    click.echo(f"{len(files)} files stored")
+    echo(f"{len(files)} files stored")
 
 
 def _show(found: list[FoundStudy]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("patient", "date", "modalities", "instances", "description")
@@ -129,7 +129,7 @@ def _show(found: list[FoundStudy]) -> None:
     for study in sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid)):
         count = "–" if study.instances is None else str(study.instances)
         row = (study.patient_id, study.date, "/".join(study.modalities), count, study.description, study.study_uid)
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console = table_console()
     console.print(table)
     console.print(f"{len(found)} studies")

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from typing import TYPE_CHECKING
 
 import click
 
 from duoscan.errors import InputError
+from duoscan.files import write_bytes
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo
 from duoscan.phantom.faults import Fault
 from duoscan.phantom.plan import FileFormat, PhantomOptions
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("phantom")
 @click.option("--patients", type=click.IntRange(min=1), default=100, show_default=True, help="How many patients.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Everything follows from it.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder to write the data set to.")
+@click.option("--out", type=OUT_FOLDER, help="Folder to write the data set to.")
 @click.option("--slices", type=click.IntRange(min=2), default=32, show_default=True, help="Slices of each CT.")
 @click.option("--ct-size", type=click.IntRange(min=32), default=256, show_default=True, help="Pixels of a CT slice.")
 @click.option("--xray-size", type=click.IntRange(min=32), default=512, show_default=True, help="Pixels of an X-ray.")
@@ -37,7 +44,7 @@ from duoscan.phantom.plan import FileFormat, PhantomOptions
 @click.option("--label-slices-by-lesion", is_flag=True, help="List only CT slices that show their label.")
 @click.option("--workers", type=click.IntRange(min=1), default=2, show_default=True, help="Processes.")
 @click.option("--force", is_flag=True, help="Replace a cohort that lies in the folder.")
-@click.option("--sheet", type=click.Path(dir_okay=False, path_type=Path), help="Draw a sheet of examples (PNG).")
+@click.option("--sheet", type=OUT_FILE, help="Draw a sheet of examples (PNG).")
 def phantom_command(
     *,
     patients: int,
@@ -82,9 +89,10 @@ def phantom_command(
 def _draw(path: Path, seed: int) -> None:
     from duoscan.phantom.sheet import draw_sheet
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet(seed).save(path, format="PNG", optimize=True)
-    click.echo(f"{path}: examples of every class")
+    stream = io.BytesIO()
+    draw_sheet(seed).save(stream, format="PNG", optimize=True)
+    write_bytes(path, stream.getvalue(), private=False)
+    echo(f"{path}: examples of every class")
 
 
 def _write(options: PhantomOptions, out: Path, *, workers: int, force: bool) -> None:
@@ -98,6 +106,6 @@ def _write(options: PhantomOptions, out: Path, *, workers: int, force: bool) -> 
         manifest = write_cohort(
             options, out, workers=workers, overwrite=force, on_patient=lambda: progress.advance(task)
         )
-    click.echo(f"{out}: {options.patients} synthetic patients, {len(manifest)} images listed in manifest.csv")
+    echo(f"{out}: {options.patients} synthetic patients, {len(manifest)} images listed in manifest.csv")
     for fault in options.faults:
-        click.echo(f"planted: {fault}; every file is named in faults.csv")
+        echo(f"planted: {fault}; every file is named in faults.csv")

@@ -9,6 +9,9 @@ import click
 
 from duoscan.errors import InputError
 from duoscan.evaluation.aggregation import AUTO
+from duoscan.files import make_folder
+from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.train import check_can_train, show_choice, training_progress
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import read_manifest
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 @click.command("pool")
 @click.argument("target", type=click.Path(exists=True, path_type=Path))
 @click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
+@click.option("--out", required=True, type=OUT_FOLDER, help="Folder to write to.")
 @click.option(
     "--aggregation", default=AUTO, show_default=True, help="Or max, mean, top-K, noisy-or, attention: taken as asked."
 )
@@ -56,15 +59,15 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     )
     with training_progress() as watcher:
         pooled = pool_studies(bundle, training, validation, recipe, watcher)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     pooled.write(out)
     fields = pooled.info(bundle.info, recipe) | {"policy": None, "verdict": None}
     written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph)
     show_choice(pooled.choice.to_json())
     used = table.where(modality=recipe.modality, sources=recipe.data.sources or None)
     if used.fingerprint() != bundle.info.provenance.data_fingerprint:
-        click.echo("Note: this is not the manifest the network was trained with; mind that patients may cross.")
-    click.echo(f"{written.path}: a study is positive at or above {written.info.study_threshold:.3f}")
+        echo("Note: this is not the manifest the network was trained with; mind that patients may cross.")
+    echo(f"{written.path}: a study is positive at or above {written.info.study_threshold:.3f}")
 
 
 def _recipe(bundle: Bundle, aggregation: str, seed: int | None) -> Recipe:

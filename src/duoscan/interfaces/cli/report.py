@@ -12,6 +12,8 @@ import click
 from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.paths import OUT_FILE
+from duoscan.interfaces.cli.tables import echo
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 
@@ -32,7 +34,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of 'duoscan triage', shown as policies with sliders.",
 )
-@click.option("--out", default="report.html", show_default=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--out", default="report.html", show_default=True, type=OUT_FILE)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of resamples and drawn images.")
 @click.option(
     "--with-images/--without-images",
@@ -78,8 +80,8 @@ def report_command(
     write_text(out, page)
     for subject in subjects:
         if subject.count is not None:
-            click.echo(f"{subject.name}: {subject.count.spoken}.")
-    click.echo(f"Written to {out}")
+            echo(f"{subject.name}: {subject.count.spoken}.")
+    echo(f"Written to {out}")
 
 
 def check_can_write_pages(what: str) -> None:

@@ -30,7 +30,8 @@ from duoscan.inference.shipped import load_bundle
 from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, write_answers
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.policies.policy import named_policy
 from duoscan.policies.rule import Answer
 from duoscan.predictions import Prediction, write_predictions
@@ -58,8 +59,8 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
         click.option("--patients", type=_EXISTING, help="CSV with path, patient_id and perhaps modality."),
         click.option("--patient-pattern", help="Regular expression whose one group, found in a path, is the patient."),
-        click.option("--csv", "csv_out", type=_FILE, help="Write the answers as CSV."),
-        click.option("--heatmaps", type=click.Path(file_okay=False, path_type=Path), help="Write overlays here."),
+        click.option("--csv", "csv_out", type=OUT_FILE, help="Write the answers as CSV."),
+        click.option("--heatmaps", type=OUT_FOLDER, help="Write overlays here."),
         click.option("--quiet", is_flag=True, help="No table on the screen."),
         click.option(
             "--no-quality-check",
@@ -88,12 +89,12 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
-@click.option("--studies-csv", "studies_out", type=_FILE, help="Write one row for each study as CSV.")
-@click.option("--json", "json_out", type=_FILE, help="Write everything, image by image, as JSON.")
-@click.option("--maps", "maps_out", type=_FILE, help="Write the activation maps of all answered images (.npz).")
+@click.option("--studies-csv", "studies_out", type=OUT_FILE, help="Write one row for each study as CSV.")
+@click.option("--json", "json_out", type=OUT_FILE, help="Write everything, image by image, as JSON.")
+@click.option("--maps", "maps_out", type=OUT_FILE, help="Write the activation maps of all answered images (.npz).")
 @click.option(
     "--dicom-out",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OUT_FOLDER,
     help="Write structured report, heatmaps, JSON and FHIR resource of each DICOM study here.",
 )
 @click.option(
@@ -294,11 +295,10 @@ def _show_outcome(answers: Screening, labels: dict[str, Finding], counts: list[s
             interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
             console.print(f"{name}: {estimate.value:.3f} [{interval}], {estimate.units} patients", highlight=False)
     for line in counts:
-        click.echo(f"{line}.")
+        echo(f"{line}.")
 
 
 def _show_rows(rows: list[Prediction]) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("image", "patient", "P(covid)", "decision")
@@ -306,11 +306,11 @@ def _show_rows(rows: list[Prediction]) -> None:
     for row in rows:
         chance = "–" if row.probability is None else f"{row.probability:.3f}"
         table.add_row(
-            escape(row.path),
-            escape(row.patient_id or "–"),
+            row.path,
+            row.patient_id or "–",
             chance,
             str(row.decision),
-            escape(row.reason.spoken if row.reason else ""),
+            row.reason.spoken if row.reason else "",
         )
     console = table_console()
     console.print(table)

@@ -10,7 +10,8 @@ import click
 
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.train import resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Split
@@ -26,7 +27,7 @@ RESULT_NAME = "shortcuts.json"
 @click.command("shortcuts")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
-@click.option("--run", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder.")
+@click.option("--run", "folder", required=True, type=OUT_FOLDER, help="Folder.")
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
 @click.option("--sources", multiple=True, help="Only these sources; repeatable.")
 @click.option("--backbone", help="Hub id or folder of the weights.")
@@ -64,7 +65,7 @@ def shortcuts_command(
     if len(tested):
         kind = ", ".join([resolved.modality, *sorted(sources)])
         book = book_beside(manifest, ledger, replaces=new_test_set)
-        click.echo(f"{book.count_images(tested, '', kind).spoken}.")
+        echo(f"{book.count_images(tested, '', kind).spoken}.")
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
     write_shortcuts(Shortcuts(resolved.modality, result, rows_fingerprint(table)), folder / RESULT_NAME)
@@ -73,8 +74,8 @@ def shortcuts_command(
         console.print(_shown(one))
     console.print(f"{result.title}: {result.level}")
     for reason in result.reasons:
-        console.print(f"- {reason}", markup=False)
-    console.print(f"Written to {folder / RESULT_NAME}; give it to duoscan audit with --shortcuts", markup=False)
+        console.print(f"- {reason}")
+    console.print(f"Written to {folder / RESULT_NAME}; give it to duoscan audit with --shortcuts")
 
 
 def _quick(table: Manifest, recipe: Recipe, folder: Path, seed: int) -> AuditResult:

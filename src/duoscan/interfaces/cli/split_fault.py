@@ -10,6 +10,7 @@ import click
 
 from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
+from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import table_console
 from duoscan.interfaces.cli.train import count_recipe, resolve_recipe, training_progress
 from duoscan.manifest.table import read_manifest
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("split-fault")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
-@click.option("--run", "folder", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option("--run", "folder", required=True, type=OUT_FOLDER, help="Run folder.")
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")

@@ -14,7 +14,8 @@ import click
 
 from duoscan.errors import InputError, MissingExtraError
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Modality, Split
 
@@ -35,7 +36,7 @@ DEFAULT_RECIPE = "compact"
 @click.option(
     "--recipe", default=DEFAULT_RECIPE, show_default=True, help="A TOML file, or a built-in: compact, seed1, seed2."
 )
-@click.option("--run", "run_dir", required=True, type=click.Path(file_okay=False, path_type=Path), help="Run folder.")
+@click.option("--run", "run_dir", required=True, type=OUT_FOLDER, help="Run folder.")
 @click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="If the manifest holds both.")
 @click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
@@ -72,10 +73,10 @@ def train_command(
     with training_progress() as watcher:
         if folds:
             path = cross_validate(table, resolved, run_dir, folds, watcher)
-            click.echo(f"{path}: predictions on every fold's test part; see 'duoscan evaluate {path}'")
+            echo(f"{path}: predictions on every fold's test part; see 'duoscan evaluate {path}'")
             return
         bundle = train(table, resolved, run_dir, watcher)
-    click.echo(
+    echo(
         f"{bundle.path}: {bundle.info.name}, P(covid) at or above {bundle.info.threshold:.3f} is positive "
         f"({bundle.info.default_point}, chosen on validation); parity with torch {bundle.info.provenance.parity:.1e}"
     )
@@ -111,7 +112,7 @@ def count_recipe(manifest: Manifest, recipe: Recipe, book: Book) -> None:
     tested = manifest.where(split=Split.TEST, modality=recipe.modality, sources=sources or None)
     if len(tested):
         digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
-        click.echo(f"{book.count_images(tested, digest, ', '.join([recipe.modality, *sources])).spoken}.")
+        echo(f"{book.count_images(tested, digest, ', '.join([recipe.modality, *sources])).spoken}.")
 
 
 def check_can_train() -> None:
@@ -129,19 +130,18 @@ def check_can_train() -> None:
 
 def show_choice(document: dict[str, Any]) -> None:
     """What ``aggregation.json`` says, as a table of candidates and two sentences."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table("images joined by", "log loss", "added to the best", "Brier score", "AUROC", title_justify="left")
     table.title = "Validation patients, the study's probability calibrated on others of them"
     for one in document["candidates"]:
-        cells = [escape(_spoken(one[name])) for name in ("log_loss", "added_loss", "brier_score", "auroc")]
+        cells = [_spoken(one[name]) for name in ("log_loss", "added_loss", "brier_score", "auroc")]
         table.add_row(one["name"] + (" ← chosen" if one["name"] == document["chosen"] else ""), *cells)
     console = table_console()
     if document["candidates"]:
         console.print(table)
-    click.echo(f"Images of a study are joined by {document['chosen'] or 'the default'}: {document['reason']}")
-    click.echo(f"Calibration of the study: {document['calibrator']['reason']}")
+    echo(f"Images of a study are joined by {document['chosen'] or 'the default'}: {document['reason']}")
+    echo(f"Calibration of the study: {document['calibrator']['reason']}")
 
 
 def _spoken(estimate: dict[str, Any]) -> str:

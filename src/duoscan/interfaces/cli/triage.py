@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +30,9 @@ from duoscan.evidence.phases import (
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.report import check_can_write_pages
+from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
 from duoscan.policies.certify import Method, Models, Promise, Scope
@@ -40,6 +40,7 @@ from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.stored import store_policy
 from duoscan.predictions import write_predictions
+from duoscan.rows import csv_text
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ _CHOSEN_HERE = (
     help="Largest share of each class whose prediction set lacks it.",
 )
 @click.option("--audit", "audits", multiple=True, type=_FOLDER, help="Folder of 'duoscan audit', once a modality.")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
+@click.option("--out", type=OUT_FOLDER, required=True, help="Folder to write to.")
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
 @ledger_options
@@ -178,8 +179,8 @@ def triage_command(
     _draw(out, offers, choice)
     show_triage(offers, choice, document)
     for phase in phases:
-        click.echo(f"{phase.modality.spoken}: {phase.count.spoken}")
-    click.echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+        echo(f"{phase.modality.spoken}: {phase.count.spoken}")
+    echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, PolicyDraft | None]:
@@ -209,7 +210,7 @@ def _write(
     from duoscan.report.triage_page import build_triage_page
 
     policy = choice.offer.policy
-    write_text(out / "policy.toml", policy_toml(policy))
+    write_text(out / "policy.toml", policy_toml(policy), private=False)
     for key, phase in zip(Modality, phases, strict=True):
         write_predictions(phase.rows, out / f"{key}-predictions.csv")
         if phase.bundle:
@@ -221,13 +222,12 @@ def _write(
 
 def _referred_csv(abstaining: Mapping[str, Abstention], sources: Mapping[str, str]) -> str:
     """One row a test patient and phase that a person should answer."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["patient_id", "phase", "set", "probability", "source"])
-    for phase, each in abstaining.items():
-        for name, probability, kind in each.referred():
-            writer.writerow([name, phase, kind, f"{probability:.6f}", sources.get(name, "")])
-    return buffer.getvalue()
+    rows = (
+        (name, phase, kind, f"{probability:.6f}", sources.get(name, ""))
+        for phase, each in abstaining.items()
+        for name, probability, kind in each.referred()
+    )
+    return csv_text(("patient_id", "phase", "set", "probability", "source"), rows)
 
 
 def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from duoscan.audit.gate import Verdict
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures
 from duoscan.evaluation.policies.worth import PREVALENCES
-from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 
 if TYPE_CHECKING:
@@ -28,18 +26,18 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     """Print everything that is to be read before a policy is obeyed; what the gate says stands above the numbers."""
     show_verdicts({_PHASES[phase]: Verdict.from_json(one) for phase, one in document["verdicts"].items()})
     _show_policies(offers, choice, document)
-    click.echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
+    echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
-        click.echo(f"Promise: {choice.offer.policy.certificate.promise}")
+        echo(f"Promise: {choice.offer.policy.certificate.promise}")
     for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
-        click.echo(f"Not certified: {refusal}")
+        echo(f"Not certified: {refusal}")
     names = [offer.policy.name for offer in offers]
     _show_worth(document["worth"], names)
     _show_waiting(document["waiting"], names)
     _show_comparison(document["comparison"])
     _show_abstention(document["abstention"])
     for note in document["notes"]:
-        click.echo(f"Note: {note}")
+        echo(f"Note: {note}")
 
 
 def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, Any]) -> None:
@@ -57,7 +55,7 @@ def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, 
 
 def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
     if "refusal" in worth:
-        click.echo(f"No worth: {worth['refusal']}")
+        echo(f"No worth: {worth['refusal']}")
         if "bounds" in worth:
             _show_bounds(worth["bounds"], names)
         return
@@ -70,14 +68,14 @@ def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:
         rows = [[*row, _spoken(each)] for row, each in zip(rows, cost["at"], strict=True)]
     _print("Worth at the same prevalence; over threshold probability and prevalence in the page", head, rows)
     if not has_costs:
-        click.echo(f"No cost: {cost['refusal']}")
+        echo(f"No cost: {cost['refusal']}")
         return
     wish = f"a sensitivity of at least {worth['target_sensitivity']:g} on the calibration patients"
     if cost["cheapest"] is None:
-        click.echo(f"Cheapest: no policy has {wish}")
+        echo(f"Cheapest: no policy has {wish}")
         return
-    click.echo(f"Cheapest with {wish}: {names[cost['cheapest']]}, {_spoken(cost['at'][cost['cheapest']])} a patient")
-    click.echo(f"Cheapest over prevalence: {_stretches(cost['cheapest_over_prevalence'], names)}")
+    echo(f"Cheapest with {wish}: {names[cost['cheapest']]}, {_spoken(cost['at'][cost['cheapest']])} a patient")
+    echo(f"Cheapest over prevalence: {_stretches(cost['cheapest_over_prevalence'], names)}")
 
 
 def _show_bounds(bounds: dict[str, Any], names: Sequence[str]) -> None:
@@ -104,7 +102,7 @@ def _stretches(places: Sequence[int | None], names: Sequence[str]) -> str:
 
 def _show_waiting(waiting: dict[str, Any], names: Sequence[str]) -> None:
     if "refusal" in waiting:
-        click.echo(f"No waiting time: {waiting['refusal']}")
+        echo(f"No waiting time: {waiting['refusal']}")
         return
     shown = {"sick median": "Sick, median", "sick p95": "Sick, 95 %", "others p95": "Others, 95 %"}
     orders = {"first_come": "first come", "sick_first": "sick first"}
@@ -122,7 +120,7 @@ def _show_waiting(waiting: dict[str, Any], names: Sequence[str]) -> None:
     )
     for name, row in zip(names, waiting["policies"], strict=True):
         if "refusal" in row:
-            click.echo(f"No waiting time of {name}: {row['refusal']}")
+            echo(f"No waiting time of {name}: {row['refusal']}")
 
 
 def _show_comparison(comparison: dict[str, Any]) -> None:
@@ -132,13 +130,13 @@ def _show_comparison(comparison: dict[str, Any]) -> None:
     ]
     title = f"X-ray against CT, {comparison['sick_each']} sick and {comparison['well_each']} well each"
     _print(title, ("", "X-ray", "CT", "CT − X-ray"), rows)
-    click.echo(comparison["note"])
+    echo(comparison["note"])
     doses = [row for row in comparison["benefits"] if "ose" in row["aspect"]]
     for row in doses:
         if row["xray"] == "not given":
-            click.echo("Radiation dose: not given and none is assumed; give it with --dose-msv XRAY CT")
+            echo("Radiation dose: not given and none is assumed; give it with --dose-msv XRAY CT")
         else:
-            click.echo(f"{row['aspect']}: X-ray {row['xray']}, CT {row['ct']}")
+            echo(f"{row['aspect']}: X-ray {row['xray']}, CT {row['ct']}")
 
 
 def _show_abstention(abstention: dict[str, Any]) -> None:
@@ -163,7 +161,7 @@ def _show_abstention(abstention: dict[str, Any]) -> None:
         sources = abstention[phase]["referred_by_source"]
         if len(sources) > 1:
             said = "; ".join(f"{name} {row['referred']} of {row['patients']}" for name, row in sources.items())
-            click.echo(f"Referred by source, {title}: {said}")
+            echo(f"Referred by source, {title}: {said}")
 
 
 def _print(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -171,11 +169,8 @@ def _print(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> No
 
     table = Table(*head, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    console = table_console()
-    with console.capture() as capture:
-        console.print(table)
-    click.echo(capture.get(), nl=False)
+        table.add_row(*row)
+    table_console().print(table)
 
 
 def _cell(offer: Offer, name: str) -> str:

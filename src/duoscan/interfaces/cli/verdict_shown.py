@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
+from duoscan.interfaces.cli.tables import echo
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +20,6 @@ def show_verdicts(verdicts: Mapping[str, Verdict]) -> None:
     """
     for what, one in verdicts.items():
         not_run = (f"not run: {', '.join(one.not_run)}",) if one.not_run else ()
-        click.echo(f"Verdict on {what}: {'; '.join((one.level, *one.reasons, *not_run))}")
+        echo(f"Verdict on {what}: {'; '.join((one.level, *one.reasons, *not_run))}")
     if not all(one.may_headline for one in verdicts.values()):
-        click.echo("Measured, not to be quoted without these reasons:")
+        echo("Measured, not to be quoted without these reasons:")

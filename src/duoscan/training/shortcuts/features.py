@@ -145,7 +145,6 @@ def _pooled(greys: Sequence[FloatArray], contract: PreprocessingContract, backbo
 def _save(path: Path, by_probe: dict[str, FloatArray]) -> None:
     import io
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     stream = io.BytesIO()
     np.savez(stream, **by_probe)  # type: ignore[arg-type]
     write_bytes(path, stream.getvalue())
