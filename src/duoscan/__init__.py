@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from duoscan.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from duoscan.cases.screening import CaseAnswer as CaseAnswer
     from duoscan.cases.screening import Screener as Screener
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
     from duoscan.inference.predictor import Predictor as Predictor
     from duoscan.inference.predictor import predict_manifest as predict_manifest
     from duoscan.manifest.table import read_manifest as read_manifest
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Bundle": "duoscan.inference.bundle",

@@ -11,7 +11,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from duoscan import __version__
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
@@ -29,6 +28,7 @@ from duoscan.policies.rule import PhaseState
 from duoscan.policies.stored import policy_in_force
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from duoscan.inference.bundle import Bundle

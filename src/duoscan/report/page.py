@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import duoscan
 from duoscan.audit.evidence import read_audits
 from duoscan.evaluation.curves import roc_band
 from duoscan.evaluation.evaluate import Evaluation, evaluate
@@ -45,6 +44,7 @@ from duoscan.report.wording import (
     tested_part,
 )
 from duoscan.terms import POSITIVE
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ def page_of(request: Request, subjects: Sequence[Subject]) -> str:
         triage=None if request.triage is None else _triage(request.triage, chapters),
         graphs={part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts},
         request=request,
-        version=duoscan.__version__,
+        version=__version__,
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import duoscan
 from duoscan.report.page import environment
 from duoscan.report.triage_section import triage_section
+from duoscan.version import __version__
 
 
 def build_triage_page(document: dict[str, Any]) -> str:
@@ -18,4 +18,4 @@ def build_triage_page(document: dict[str, Any]) -> str:
         document: Of ``triage.json``.
     """
     page = environment().get_template("triage_page.html")
-    return page.render(triage=triage_section(document), version=duoscan.__version__)
+    return page.render(triage=triage_section(document), version=__version__)

@@ -6,12 +6,12 @@ import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from duoscan import __version__
 from duoscan.policies.rule import PhaseState
 from duoscan.results.codes import COVID_19, NEGATIVE, POSITIVE, PROCEDURES, of_decision
 from duoscan.results.maker import MANUFACTURER
 from duoscan.results.structured_report import report_uid
 from duoscan.terms import NOTICE
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from duoscan import __version__
 from duoscan.results.codes import PRIVATE_SCHEME
 from duoscan.terms import Modality
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from duoscan.cases.case import ModelUsed, Screening

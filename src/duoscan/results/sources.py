@@ -17,7 +17,7 @@ from duoscan.formats.reader import is_dicom
 from duoscan.terms import ANSWERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from pydicom import Dataset
@@ -135,18 +135,24 @@ class ActivationKeeper:
             self.maps[file.row.path] = np.array(file.answer.activation, np.float32)
 
 
-def study_results(screening: Screening, places: Places) -> list[StudyResult]:
+def study_results(
+    screening: Screening, places: Places, on_problem: Callable[[str], None] = lambda _message: None
+) -> list[StudyResult]:
     """The DICOM studies in which at least one image was answered; raster files have no place in a PACS.
 
     Args:
         screening: As stored.
         places: Name of a file in answers → where it lies; a name that is not there is a path itself.
+        on_problem: Called with a line for each study that cannot have results; it names no patient.
     """
     found = []
     for case in screening.cases:
         parts: dict[str, list[StudyPhase]] = {}
         for study in case.studies:
-            if instances := _instances(study, places):
+            instances, lacking = _instances(study, places)
+            if lacking:
+                on_problem(f"a {study.modality.spoken} study has no results: its files name no {lacking}")
+            if instances:
                 uid = str(instances[0].header.StudyInstanceUID)
                 parts.setdefault(uid, []).append(StudyPhase(study.modality, study, instances))
         found += [StudyResult(uid, case, tuple(phases)) for uid, phases in parts.items()]
@@ -174,10 +180,13 @@ def changed_images(screening: Screening) -> list[str]:
     return changed
 
 
-def _instances(study: StudyAnswer, places: Places) -> tuple[Instance, ...]:
+def _instances(study: StudyAnswer, places: Places) -> tuple[tuple[Instance, ...], str]:
+    """The answered DICOM images that can be referred to; where there are only others, what these lack."""
     answered = [(row, place_of(row.path, places)) for row in study.images if row.decision in ANSWERS]
     found = [Instance(row, _header(path), path) for row, path in answered if is_dicom(split_frame(path)[0])]
-    return tuple(one for one in found if all(one.header.get(keyword) for keyword in _LINKS))
+    linked = tuple(one for one in found if all(one.header.get(keyword) for keyword in _LINKS))
+    lacking = [keyword for keyword in _LINKS if not linked and any(not one.header.get(keyword) for one in found)]
+    return linked, " and ".join(lacking)
 
 
 def _header(path: Path) -> Dataset:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duoscan import __version__
 from duoscan.policies.policy import DESCRIPTIONS
 from duoscan.results.codes import (
     CALIBRATED,
@@ -28,6 +27,7 @@ from duoscan.results.maker import (
     result_uid,
 )
 from duoscan.terms import NOTICE, Modality
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from duoscan import __version__
 from duoscan.policies.policy import DESCRIPTIONS
 from duoscan.terms import NOTICE
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

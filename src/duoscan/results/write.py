@@ -120,7 +120,7 @@ def write_results(
     make_folder(out)
     written: list[Path] = []
     with quiet:  # highdicom quotes the names of patients in its warnings
-        for number, result in enumerate(study_results(screening, places), start=1):
+        for number, result in enumerate(study_results(screening, places, on_problem), start=1):
             study = _Study(result, screening, shown_phases(result, screening, maps))
             paths, failed = _write_study(study, out, objects)
             written += paths

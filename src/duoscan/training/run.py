@@ -27,7 +27,6 @@ import numpy as np
 import tomli_w
 import torch
 
-import duoscan
 from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
 from duoscan.files import make_folder, write_text
@@ -43,6 +42,7 @@ from duoscan.training.export import export_graph
 from duoscan.training.loop import EpochResult, Trainer
 from duoscan.training.studies import pool_studies
 from duoscan.training.watcher import Watcher
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def train(
     images = np.stack([normalise(image, contract) for image in grey])
     graph, parity = export_graph([trainer.judged for trainer in trainers], images)
     provenance = Provenance(
-        duoscan_version=duoscan.__version__,
+        duoscan_version=__version__,
         recipe=recipe.model_dump(mode="json"),
         data_fingerprint=used.fingerprint(),
         data_summary=count_by(training.records),

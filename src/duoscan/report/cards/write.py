@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-import duoscan
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evidence.verdicts import Judgement, judge_subject
 from duoscan.files import write_text
 from duoscan.report.cards import claim, tripod
 from duoscan.report.cards.facts import counted, gather
 from duoscan.report.cards.item import OPEN, Item, Status, answer, tally
+from duoscan.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -122,7 +122,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = _plain
-    environment.globals |= {"OPEN": OPEN, "Status": Status, "version": duoscan.__version__, "Item": Item}
+    environment.globals |= {"OPEN": OPEN, "Status": Status, "version": __version__, "Item": Item}
     return environment
 
 
