@@ -169,6 +169,7 @@ def _screener(models: ModelsSection) -> Screener:
         ct_threshold=models.ct_threshold,
         policy=named_policy(models.policy) if models.policy else None,
         check_quality=models.check_quality,
+        keep_pixels=False,
     )
 
 

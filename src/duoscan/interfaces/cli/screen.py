@@ -161,6 +161,7 @@ def screen_command(
         ct_threshold=ct_threshold,
         policy=named_policy(policy) if policy else None,
         check_quality=not no_quality_check,
+        keep_pixels=heatmaps is not None,
     )
     found, labels, tested = _found(paths, _rules(patients, patient_pattern), manifest, split)
     counts = _count(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else []
