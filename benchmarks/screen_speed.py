@@ -4,9 +4,9 @@
     python benchmarks/screen_speed.py --images FOLDER [--most 500] [--runs 5] [--against OTHER_CHECKOUT/src]
 
 Without ``--images`` one CT study is screened, a phantom written as one DICOM file a slice. Everything is counted:
-start of the interpreter, reading,
-sorting, selection, answer, output. Wall time depends on what else the machine does, so its load is printed, and
-processor time, which depends on it less, stands beside it; on C idle cores a run takes at least processor time / C.
+start of the interpreter, reading, sorting, selection, answer, output. Wall time depends on what else the machine does,
+so its load is printed, and processor time, which depends on it less, stands beside it; on C idle cores a run takes at
+least processor time / C.
 ``--against`` runs another version's sources in turn with these.
 """
 
