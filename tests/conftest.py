@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from duoscan.audit.ledger import OWN_LEDGER
 from duoscan.terms import Modality
 from stand_ins import write_brightness_bundles
 
-pytest_plugins = ["written_dicom"]
+pytest_plugins = ["written_dicom", "written_runs"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,6 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("data"):
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_ledger_of_the_user() -> Iterator[None]:
+    """Tests count nothing in the ledger of whoever runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(OWN_LEDGER, "")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -7,8 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,6 +15,7 @@ from click.testing import CliRunner, Result
 from duoscan.errors import InputError, PredictionsError
 from duoscan.interfaces.cli.evaluate import evaluate_command
 from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Finding, Modality, Split
 
@@ -126,55 +126,32 @@ def test_sources_stand_one_below_the_other(tmp_path: Path, rows: list[Prediction
 
 @pytest.mark.usefixtures("no_figures")
 @pytest.mark.parametrize("as_run", [True, False])
-def test_a_model_answers_a_manifest(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: list[Prediction], *, as_run: bool
-) -> None:
-    """The model is a stand-in: it answers each record of its modality and of the split with the fixture's rows."""
-    from duoscan.inference import bundle, predictor
-    from duoscan.manifest import table as manifest_table
-
-    records = tuple(
-        ImageRecord(
-            path=row.path, modality=Modality.CT, label=row.label, split=Split.TEST if place < 50 else Split.TRAIN
-        )
-        for place, row in enumerate(rows)
-    )
-    manifest = Manifest(tmp_path, (*records, ImageRecord(path="x.png", modality=Modality.CXR, label=Finding.COVID)))
-    info = SimpleNamespace(modality=Modality.CT, threshold=0.25, study_threshold=0.5)
-    asked: dict[str, Any] = {}
-
-    def read_bundle(path: Path) -> Any:
-        asked["bundle"] = path
-        return SimpleNamespace(info=info, digest="d" * 64)
-
-    def predict_manifest(model: Any, table: Manifest, *, threshold: float | None, on_image: Any) -> list[Prediction]:
-        asked["threshold"] = threshold
-        by_path = {row.path: row for row in rows}
-        for _ in table:
-            on_image()
-        return [by_path[record.path] for record in table]
-
-    monkeypatch.setattr(bundle, "read_bundle", read_bundle)
-    monkeypatch.setattr(predictor, "predict_manifest", predict_manifest)
-    monkeypatch.setattr(manifest_table, "read_manifest", lambda path: manifest)
-    file = tmp_path / "run" / "model.duoscan"
-    file.parent.mkdir()
-    file.touch()
-    (tmp_path / "m.csv").touch()
-    target = file.parent if as_run else file
-    result = run(target, tmp_path / "m.csv", "--out", tmp_path / "out")
+def test_a_model_answers_a_manifest(tmp_path: Path, runs: dict[Modality, Path], *, as_run: bool) -> None:
+    """Of its modality and of the test part, at its own operating point unless another is given."""
+    run_folder, manifest = runs[Modality.CXR], tmp_path / "m.csv"
+    table = read_manifest(run_folder / "manifest.csv")
+    other = read_manifest(runs[Modality.CT] / "manifest.csv").records[-1]
+    write_manifest(Manifest(table.root.parent, (*_beside(table), *_beside(table.replace([other])))), manifest)
+    target = run_folder if as_run else run_folder / "model.duoscan"
+    result = run(target, manifest, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
-    assert asked == {"bundle": target, "threshold": None}
-    assert "50 images" in result.output
-    assert "P(covid) ≥ 0.25 (bundle)" in result.output
-    assert read_predictions(tmp_path / "out" / "predictions.csv") == rows[:50]
+    assert "27 images of 27 patients (9 covid, 9 normal, 9 pneumonia); split: test" in result.output
+    assert "P(covid) ≥ 0.5 (bundle)" in result.output
+    tested = read_manifest(manifest).where(split=Split.TEST, modality=Modality.CXR)
+    assert [row.path for row in read_predictions(tmp_path / "out" / "predictions.csv")] == [one.path for one in tested]
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert document["data_fingerprint"] == manifest.where(split=Split.TEST).fingerprint()
-    assert document["test_uses"] | {"test_set": ""} == {"use": 1, "models": 1, "before": 0, "test_set": "", "note": ""}
-    again = run(target, tmp_path / "m.csv", "--threshold", 0.7).output
+    assert document["data_fingerprint"] == tested.fingerprint()
+    uses = {"use": 1, "models": 1, "before": 0, "test_set": "", "changed": 0, "note": ""}
+    assert document["test_uses"] | {"test_set": ""} == uses
+    again = run(target, manifest, "--threshold", 0.7).output
     assert "P(covid) ≥ 0.7 (given)" in again
     assert "Use 2 of this test set, by 1 model so far." in again
-    assert asked["threshold"] == 0.7
+    assert "split: all" in run(target, manifest, "--split", "all").output
+
+
+def _beside(table: Manifest) -> list[ImageRecord]:
+    """The records as seen from the folder above."""
+    return [one.model_copy(update={"path": f"{table.root.name}/{one.path}"}) for one in table]
 
 
 def test_a_model_needs_a_manifest_and_a_table_none(table: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from duoscan.errors import InputError
-from duoscan.evidence.subject import Subject, read_subjects
+from duoscan.evidence.subject import Ask, Subject, read_subject, read_subjects
 from duoscan.manifest.records import Manifest
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.predictions import Prediction, write_predictions
@@ -18,8 +18,10 @@ from duoscan.terms import Finding, Modality, Split
 
 
 def read(target: Path, manifest: Path | None = None) -> Subject:
-    (subject,) = read_subjects([target], manifest, seed=0)
-    return subject
+    if manifest is None:
+        return read_subject(target)
+    images = read_manifest(manifest, check_files=False, check_patients=False)
+    return read_subject(target, Ask(images, manifest))
 
 
 def rows(splits: str = "eee") -> list[Prediction]:
@@ -35,11 +37,14 @@ def rows(splits: str = "eee") -> list[Prediction]:
 
 def test_a_run_answers_its_test_images(runs: dict[Modality, Path]) -> None:
     run = runs[Modality.CT]
-    seen: list[int] = []
-    (subject,) = read_subjects([run], None, 3, seen.append)
+    stages: list[tuple[str, int]] = []
+    seen: list[None] = []
+    ask = Ask(seed=3, on_stage=lambda *stage: stages.append(stage), on_image=lambda: seen.append(None))
+    subject = read_subject(run, ask)
     tested = read_manifest(run / "manifest.csv").where(split=Split.TEST)
     assert [row.path for row in subject.predictions] == [record.path for record in tested]
-    assert seen == [54] * 54  # 27 test patients with two slices each
+    assert stages == [("answering chest CT, test", 54)]  # 27 test patients with two slices each
+    assert len(seen) == 54
     assert subject.files == tuple(tested.file(record) for record in tested)
     assert all(file and file.is_file() for file in subject.files)
     assert subject.fingerprint == tested.fingerprint()
@@ -97,7 +102,7 @@ def test_another_manifest_is_answered_in_place_of_the_own_images(runs: dict[Moda
     assert len(subject.predictions) == 4
     assert subject.is_external
     assert subject.split is None
-    assert subject.faults == ("2 of the tested patient ids are also in the run's training or validation part.",)
+    assert subject.faults == ("2 of the tested patient ids took part in training or validation.",)
     assert subject.command == f"duoscan evaluate {run} {tmp_path / 'other.csv'} --seed 0"
     assert subject.records is not None
     assert len(subject.records) == 54
@@ -137,7 +142,7 @@ def test_a_table_of_both_modalities_has_none(tmp_path: Path) -> None:
     ("splits", "patients", "faults"),
     [
         ("vvv", None, ["validation part, on which"]),
-        ("tee", "aab", ["1 patients are in more than one part of the table"]),
+        ("tee", "aab", ["1 patients are in more than one part, e.g. patient or group"]),
         ("tee", "abc", []),
         ("---", "aaa", []),
     ],
@@ -194,7 +199,7 @@ def test_equal_names_are_told_apart_by_their_paths(tmp_path: Path) -> None:
     tables = [tmp_path / folder / "t.csv" for folder in "ab"]
     for table in tables:
         write_predictions(rows(), table)
-    assert [subject.name for subject in read_subjects(tables, None, 0)] == [str(table) for table in tables]
+    assert [subject.name for subject in read_subjects(tables)] == [str(table) for table in tables]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +209,10 @@ def test_equal_names_are_told_apart_by_their_paths(tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "holds neither model.duoscan nor predictions-test.csv"),
         (lambda path: write_predictions([], path / "run.json"), "the run is not finished"),
         (lambda path: write_predictions([], path / "predictions-test.csv"), "no finished fold is there"),
-        (lambda path: write_predictions(rows("tv"), path), r"no row is of the test part \(found: train, val\)"),
+        (
+            lambda path: write_predictions(rows("tv"), path),
+            r"no row is of the split 'test' \(splits found: train, val\)",
+        ),
     ],
 )
 def test_what_cannot_be_reported_on_is_refused(tmp_path: Path, make: object, message: str) -> None:

@@ -15,6 +15,7 @@ from duoscan.audit.result import AuditResult, Level
 from duoscan.audit.storage import Audited
 from duoscan.evaluation.evaluate import evaluate
 from duoscan.evidence.subject import Subject, read_subjects
+from duoscan.evidence.verdicts import measure
 from duoscan.interfaces.cli.card import card_command
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import Prediction, write_predictions
@@ -26,13 +27,13 @@ from duoscan.terms import Finding, Modality, Split
 
 @pytest.fixture(scope="module")
 def subject(runs: dict[Modality, Path]) -> Subject:
-    (found,) = read_subjects([runs[Modality.CXR]], None, 0)
+    (found,) = read_subjects([runs[Modality.CXR]])
     return found
 
 
 @pytest.fixture(scope="module")
 def drafts(subject: Subject) -> Drafts:
-    return draft(subject)
+    return draft(measure(subject))
 
 
 def line_of(drafts: Drafts, name: str, number: int) -> str:
@@ -70,7 +71,7 @@ def test_filled_items_hold_what_the_run_holds(subject: Subject, drafts: Drafts) 
 
 def test_another_run_gives_other_text(subject: Subject, drafts: Drafts) -> None:
     """The same draft on half the rows must not say the same: nothing is written in."""
-    other = draft(replace(subject, predictions=subject.predictions[:15], files=subject.files[:15]))
+    other = draft(measure(replace(subject, predictions=subject.predictions[:15], files=subject.files[:15])))
     for number in (21, 37, 38, 39):
         assert line_of(other, "claim-2024.md", number) != line_of(drafts, "claim-2024.md", number)
 
@@ -85,7 +86,7 @@ def test_audits_fill_what_was_open(subject: Subject, runs: dict[Modality, Path],
     results = tuple(AuditResult(name, name, Level.PASS, (f"the {name} reason",)) for name in ("patients", "copies"))
     manifest = read_manifest(runs[Modality.CXR] / "manifest.csv")
     audited = Audited({Modality.CXR: results}, {Modality.CXR: judge(results)}, manifest, "duoscan audit")
-    line = line_of(draft(subject, [audited]), "claim-2024.md", 20)
+    line = line_of(draft(measure(subject), [audited]), "claim-2024.md", 20)
     assert OPEN not in line
     assert "the patients reason" in line
     assert "the copies reason" in line
@@ -115,8 +116,8 @@ def test_the_front_matter_is_yaml_and_a_failing_number_is_not_in_it(drafts: Draf
         for n in range(240)
     ]  # fmt: skip
     write_predictions(rows, tmp_path / "theirs.csv")
-    (sound,) = read_subjects([tmp_path / "theirs.csv"], None, 0)
-    front = yaml.safe_load(draft(sound).files["model-card.md"].split("---")[1])
+    (sound,) = read_subjects([tmp_path / "theirs.csv"])
+    front = yaml.safe_load(draft(measure(sound)).files["model-card.md"].split("---")[1])
     (result,) = front["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == evaluate(rows).metrics["auroc"].value
     assert yaml.safe_load(drafts.files["dataset-card.md"].split("---")[1])["size_categories"] == ["n<1K"]

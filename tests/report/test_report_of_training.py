@@ -12,7 +12,7 @@ from duoscan.evidence.subject import read_subjects
 
 @pytest.mark.slow
 def test_a_trained_run_is_reported_on(trained_run: Path, page_of: Callable[..., str]) -> None:
-    (subject,) = read_subjects([trained_run], None, 0)
+    (subject,) = read_subjects([trained_run])
     assert subject.making is not None
     (part,) = subject.making.parts
     assert [len(learning.history) for learning in part.learnings] == [2]

@@ -22,7 +22,7 @@ CAPTION = re.compile(r"N=(\d+) \| P=(covid|not covid) \| GT=(covid|normal|pneumo
 
 
 def read(run: Path) -> tuple[Subject, Evaluation]:
-    (subject,) = read_subjects([run], None, 0)
+    (subject,) = read_subjects([run])
     return subject, evaluate(subject.predictions, threshold=subject.threshold, resamples=100)
 
 

@@ -175,10 +175,10 @@ def test_how_images_are_joined_is_said_of_every_fold() -> None:
 
 def test_patients_are_evaluated_only_where_that_is_another_number() -> None:
     table = rows(Modality.CT, 5, 5, images=2)
-    by_patient = evaluate_patients(evaluate(table, threshold=0.5, resamples=100), table, Modality.CT)
+    by_patient = evaluate_patients(*measured(table))
     assert by_patient is not None
     assert by_patient.overall.images == 10
     assert (by_patient.threshold, by_patient.resamples) == (0.5, 100)
-    single = rows(Modality.CT, 5, 5)
-    assert evaluate_patients(evaluate(single, threshold=0.5, resamples=100), single, Modality.CT) is None
-    assert evaluate_patients(evaluate(table, threshold=0.5, resamples=100), table, None) is None
+    assert evaluate_patients(*measured(rows(Modality.CT, 5, 5))) is None
+    subject, evaluation = measured(table)
+    assert evaluate_patients(replace(subject, modality=None), evaluation) is None

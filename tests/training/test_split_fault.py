@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,14 +75,16 @@ def test_a_crossing_manifest_has_no_honest_side(manifest: Manifest, tmp_path: Pa
 
 
 @pytest.mark.parametrize("command", ["split-fault", "train"])
-def test_measuring_on_the_test_part_is_counted_before_anything_is_trained(
+def test_measuring_on_the_test_part_is_a_use_once_it_is_measured(
     manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     trained = []
 
-    def train(*arguments: object) -> None:
+    def train(*arguments: object) -> SimpleNamespace:
         trained.append(arguments)
-        raise InputError("stop here")
+        if len(trained) == 1:
+            raise InputError("stop here")
+        return SimpleNamespace(added={}, shared_units=0, to_json=dict)
 
     monkeypatch.setattr("duoscan.training.split_fault.show_split_fault", train)
     monkeypatch.setattr("duoscan.training.crossval.cross_validate", train)
@@ -89,6 +92,8 @@ def test_measuring_on_the_test_part_is_counted_before_anything_is_trained(
     write_manifest(manifest, table)
     asked = [str(table), "--recipe", "compact", "--run", str(tmp_path / "run")]
     called, folds = (train_command, ["--folds", "3"]) if command == "train" else (split_fault_command, [])
+    assert "stop here" in str(CliRunner().invoke(called, [*asked, *folds]).exception)
+    assert read_uses(beside(table)) == []
     for seed, said in (("1", "Use 1 of this test set, by 1 model"), ("2", "Use 2 of this test set, by 2 models")):
         result = CliRunner().invoke(called, [*asked, *folds, "--set", f"seed={seed}"])
         assert said in result.output, result.output
@@ -97,5 +102,5 @@ def test_measuring_on_the_test_part_is_counted_before_anything_is_trained(
     test_rows = manifest.where(split=Split.TEST).records
     write_manifest(manifest.replace([one for one in manifest if one is not test_rows[0]]), table)
     locked = CliRunner().invoke(called, [*asked, *folds])
-    assert "is locked" in str(locked.exception)
-    assert len(trained) == 2
+    assert "is locked" in str(locked.exception), "before hours are spent"
+    assert len(trained) == 3

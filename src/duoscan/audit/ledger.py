@@ -1,8 +1,13 @@
-"""The ledger of a test set: it is locked by the hash of its rows and images, and each use of it is counted.
+"""The ledger of a test set: it is locked by its rows and images, and each use of it is counted.
 
 Each look at a test set lets the next model be chosen by it (Dwork et al., Science 2015). A ledger is a file of
-JSON lines that is only ever appended to, by default beside the manifest, e.g. ``cxr.csv.uses.jsonl``. It counts
-what duoscan is told of; whoever wants to cheat can delete it.
+JSON lines that is only ever appended to, by default beside the manifest, e.g. ``cxr.csv.uses.jsonl``, where it goes
+with the data. The same lines are kept for each user in one file, so that a copy of a table, the manifest that a run
+holds and a changed test set are known again wherever they lie. It counts what duoscan is told of; whoever wants to
+cheat can delete it.
+
+A row of a test set is its image's bytes, label and modality; in a table, which holds no images, its file name,
+patient, label and modality. For the count, two test sets are one where they share half the rows of the smaller.
 """
 
 from __future__ import annotations
@@ -10,25 +15,32 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes
+from duoscan.predictions import ROW_NAME
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from duoscan.manifest.records import ImageRecord, Manifest
     from duoscan.predictions import Prediction
 
 SUFFIX = ".uses.jsonl"
+OWN_LEDGER = "DUOSCAN_USES"
+"""Variable that names the user's own ledger; set to nothing, none is kept."""
+
 _KEYS = {"test_set", "kind", "rows", "at", "command", "model"}
-_MISSING = "missing"
+_IDS = {"images", "names"}
+_ID_DIGITS = 12
+_SHARED = 1 / 2
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,15 @@ class Use:
     """One look at a test set.
 
     Attributes:
-        test_set: SHA-256 over its rows and the bytes of its images.
+        test_set: SHA-256 over its rows.
         kind: Which test set of this ledger it is, e.g. ``cxr``; one of each kind is locked at a time.
         rows: How many rows it has.
         at: When, UTC, ISO 8601.
         command: What was typed.
         model: SHA-256 of the graph, of the predictions table, or of the recipe where models are yet to be trained;
             empty for probes, which are no model to choose.
+        images: One name a row, made of its image's bytes, label and modality; empty where images are not at hand.
+        names: One name a row, made of what a table says of it; old lines have neither.
     """
 
     test_set: str
@@ -51,6 +65,16 @@ class Use:
     at: str
     command: str
     model: str
+    images: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+    def shared(self, other: Use) -> float | None:
+        """Share of the smaller test set that is in the other too; ``None`` where an old line names no rows."""
+        has_images = bool(self.images and other.images)
+        own, theirs = (set(one.images if has_images else one.names) for one in (self, other))
+        if not own or not theirs:
+            return None
+        return len(own & theirs) / min(len(own), len(theirs))
 
 
 @dataclass(frozen=True)
@@ -60,8 +84,9 @@ class Count:
     Attributes:
         use: The number of this use.
         models: Different models so far.
-        before: Test sets of this kind that it replaced.
+        before: Test sets of this kind that it replaced in its ledger.
         test_set: SHA-256 of it.
+        changed: Uses before some of its rows were changed, added or left out; they count as well.
         note: Why this use could not be written down; empty where it was.
     """
 
@@ -69,12 +94,15 @@ class Count:
     models: int
     before: int
     test_set: str
+    changed: int = 0
     note: str = ""
 
     @property
     def spoken(self) -> str:
         """For a person."""
         text = f"Use {self.use} of this test set, by {self.models} model{'' if self.models == 1 else 's'} so far"
+        if self.changed:
+            text += f", {self.changed} of them before rows were changed"
         if self.before:
             text += f"; it replaces {self.before} earlier test set{'' if self.before == 1 else 's'} of this manifest"
         return f"{text} ({self.note})" if self.note else text
@@ -89,19 +117,15 @@ def beside(path: Path) -> Path:
     return path.with_name(path.name + SUFFIX)
 
 
-def digest_of_images(manifest: Manifest) -> str:
-    """SHA-256 over what decides a measurement of these rows, and over the bytes of their images.
-
-    Order, folder and remarks do not count; a changed label, patient, path or image does.
-    """
-    with ThreadPoolExecutor(2) as pool:
-        files = list(pool.map(lambda record: _image_hash(manifest.file(record)), manifest))
-    return _digest([*_identity(record), held] for record, held in zip(manifest, files, strict=True))
-
-
-def digest_of_rows(rows: Iterable[Prediction]) -> str:
-    """The same for rows of a predictions table, which names images and does not hold them."""
-    return _digest([row.path, row.unit, row.label or "", row.modality or "", row.source or ""] for row in rows)
+def own_ledger() -> Path | None:
+    """Where every use of this user is kept; ``None`` where none is to be kept."""
+    if (stated := os.environ.get(OWN_LEDGER)) is not None:
+        return Path(stated) if stated else None
+    try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:  # nobody's home
+        return None
+    return Path(state) / "duoscan" / "uses.jsonl"
 
 
 @dataclass(frozen=True)
@@ -118,45 +142,100 @@ class Book:
     command: str
     replaces: bool = False
 
-    def count_images(self, tested: Manifest, model: str, kind: str) -> Count:
-        """Write down that a model answers these rows of a manifest; see :func:`record_use`."""
-        return self._count(Use(digest_of_images(tested), kind, len(tested), "", self.command, model))
+    def look_at_images(self, tested: Manifest, model: str, kind: str, *, locks: bool = True) -> Look:
+        """A model is to be measured on these rows of a manifest; the look counts once it was.
 
-    def count_rows(self, tested: Sequence[Prediction], model: str, kind: str) -> Count:
-        """Write down that a predictions table is measured on these rows; see :func:`record_use`."""
-        return self._count(Use(digest_of_rows(tested), kind, len(tested), "", self.command, model))
+        Args:
+            tested: The rows.
+            model: As in :class:`Use`.
+            kind: As in :class:`Use`.
+            locks: Whether other rows of this kind are refused.
 
-    def _count(self, use: Use) -> Count:
-        return record_use(self.path, use, replaces=self.replaces)
+        Raises:
+            InputError: The locked test set is another one: rows or images were changed; or the ledger is damaged.
+        """
+        with ThreadPoolExecutor(2) as pool:
+            files = list(pool.map(lambda record: _image_hash(tested.file(record)), tested))
+        pairs = zip(tested, files, strict=True)
+        images = _ids([held or one.path, one.label, one.modality] for one, held in pairs)
+        names = _ids(_named(record, record.patient_id or record.group) for record in tested)
+        return self._look(Use(_digest(images), kind, len(tested), "", self.command, model, images, names), locks)
+
+    def look_at_rows(self, tested: Sequence[Prediction], model: str, kind: str, *, locks: bool = True) -> Look:
+        """The same for rows of a predictions table."""
+        names = _ids(
+            _named(row, row.patient_id)
+            if row.patient_id or not ROW_NAME.fullmatch(row.path)
+            else [
+                row.path,
+                row.label,
+                row.modality,
+                repr(row.probability),
+            ]  # rows without a name are alike in all tables
+            for row in tested
+        )
+        return self._look(Use(_digest(names), kind, len(tested), "", self.command, model, (), names), locks)
+
+    def _look(self, use: Use, locks: bool) -> Look:
+        look = Look(self.path, use, replaces=self.replaces or not locks)
+        look.check(read_uses(self.path))
+        return look
 
 
-def record_use(path: Path, use: Use, *, replaces: bool = False) -> Count:
-    """Write one use down and count it; safe with several processes.
+@dataclass(frozen=True)
+class Look:
+    """A use of a test set that counts once its rows are measured; one that ends with an error before is none.
 
-    Args:
-        path: The ledger; made where it is missing.
-        use: What to write; ``at`` is filled in where it is empty.
-        replaces: Whether another test set of this kind may take the place of the locked one.
-
-    Returns:
-        The count. Where the ledger cannot be written, it is counted with a note that it was not written down.
-
-    Raises:
-        InputError: The locked test set is another one: rows or images were changed; or the ledger is damaged.
+    Attributes:
+        path: The ledger.
+        use: What will be written; ``at`` is filled in then.
+        replaces: Whether the test set may take the place of a locked one.
     """
-    use = replace(use, at=use.at or datetime.now(UTC).isoformat(timespec="seconds"))
-    try:
-        with _locked(path) as descriptor:
-            uses = _parse(_read_all(descriptor), path)
-            _check_lock(path, uses, use, replaces=replaces)
-            line = json.dumps(asdict(use), ensure_ascii=False) + "\n"
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-    except OSError as error:
-        uses = read_uses(path)
-        _check_lock(path, uses, use, replaces=replaces)
-        return _count([*uses, use], use, note=f"not written down: {path} cannot be written, {error.strerror}")
-    return _count([*uses, use], use)
+
+    path: Path
+    use: Use
+    replaces: bool = False
+
+    def check(self, uses: Sequence[Use]) -> None:
+        """Refuse other rows than those that are locked.
+
+        Raises:
+            InputError: The locked test set is another one.
+        """
+        locked = next((one for one in reversed(uses) if one.kind == self.use.kind and one.names), None)
+        if locked is None or self.replaces or locked.test_set == self.use.test_set:
+            return
+        raise InputError(
+            f"{self.path}: the test set '{self.use.kind}' is locked as {locked.test_set[:12]} ({locked.rows} rows, "
+            f"{locked.at}), but its rows or images now give {self.use.test_set[:12]} ({self.use.rows} rows); put back "
+            "what was changed, or begin a new test set with --new-test-set, which is counted as well"
+        )
+
+    def count(self) -> Count:
+        """Write the use down and count it; safe with several processes.
+
+        Returns:
+            The count over this ledger and the user's own. Where neither can be written, it is counted with a note
+            that it was not written down.
+
+        Raises:
+            InputError: The locked test set is another one by now, or a ledger is damaged.
+        """
+        use, own, note = replace(self.use, at=datetime.now(UTC).isoformat()), own_ledger(), ""
+        try:
+            uses = _append(self.path, use, self.check)
+        except OSError as error:
+            uses = read_uses(self.path)
+            self.check(uses)
+            note = f"not written down: {self.path} cannot be written, {error.strerror}"
+        replaced = {one.test_set for one in uses if one.kind == use.kind} - {use.test_set}
+        if own is not None and own.absolute() != self.path.absolute():
+            try:
+                own.parent.mkdir(parents=True, exist_ok=True)
+                uses, note = [*uses, *_append(own, use)], ""
+            except OSError:
+                uses += read_uses(own)
+        return _count([*uses, use], use, len(replaced), note)
 
 
 def read_uses(path: Path) -> list[Use]:
@@ -172,36 +251,58 @@ def read_uses(path: Path) -> list[Use]:
     return _parse(content, path)
 
 
-def _check_lock(path: Path, uses: list[Use], use: Use, *, replaces: bool) -> None:
-    own = [one for one in uses if one.kind == use.kind]
-    if not own or replaces or own[-1].test_set == use.test_set:
-        return
-    locked = own[-1]
-    raise InputError(
-        f"{path}: the test set '{use.kind}' is locked as {locked.test_set[:12]} ({locked.rows} rows, {locked.at}), "
-        f"but its rows or images now give {use.test_set[:12]} ({use.rows} rows); put back what was changed, or begin "
-        "a new test set with --new-test-set, which is counted as well"
-    )
+def _append(path: Path, use: Use, check: Callable[[Sequence[Use]], None] = lambda _: None) -> list[Use]:
+    """Write one line if nothing speaks against it; the rows of a test set stand in its first one alone."""
+    with _locked(path) as descriptor:
+        uses = _parse(_read_all(descriptor), path)
+        check(uses)
+        is_known = any(one.test_set == use.test_set and one.names for one in uses)
+        stated = {key: value for key, value in asdict(use).items() if not (is_known and key in _IDS)}
+        os.write(descriptor, (json.dumps(stated, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape"))
+        os.fsync(descriptor)
+    return uses
 
 
-def _count(uses: list[Use], use: Use, note: str = "") -> Count:
-    own = [one for one in uses if one.kind == use.kind]
-    same = [one for one in own if one.test_set == use.test_set]
-    others = {one.test_set for one in own} - {use.test_set}
-    return Count(len(same), len({one.model for one in same} - {""}), len(others), use.test_set, note)
+def _count(uses: Iterable[Use], use: Use, replaced: int, note: str) -> Count:
+    once = {(one.at, one.command, one.model, one.test_set): one for one in uses}.values()
+    shares = {key: one.shared(use) for key, one in {(one.test_set, one.kind): one for one in once}.items()}
+    same = [one for one in once if _is_same(one, use, shares[one.test_set, one.kind])]
+    # Digests of images and of names are never equal, and an old line's is of another kind.
+    alike = [one for one in same if one.names and bool(one.images) == bool(use.images)]
+    changed = sum(one.test_set != use.test_set for one in alike)
+    return Count(len(same), len({one.model for one in same} - {""}), replaced, use.test_set, changed, note)
+
+
+def _is_same(one: Use, use: Use, share: float | None) -> bool:
+    return one.kind == use.kind if share is None else share >= _SHARED
 
 
 def _parse(content: bytes, path: Path) -> list[Use]:
-    uses = []
+    uses: list[Use] = []
+    rows: dict[str, dict[str, tuple[str, ...]]] = {}
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
         try:
             stated = parse_json(line)
         except ValueError:
             stated = None
-        if not isinstance(stated, Mapping) or set(stated) != _KEYS:
+        if not _is_use(stated):
             raise InputError(f"{path}: line {number} is no use of a test set; put the file back as it was")
-        uses.append(Use(**stated))
+        if set(stated) >= _IDS:
+            rows[stated["test_set"]] = {key: tuple(stated[key]) for key in _IDS}
+        uses.append(Use(**stated | rows.get(stated["test_set"], {})))
     return uses
+
+
+def _is_use(stated: Any) -> bool:
+    if not isinstance(stated, dict) or set(stated) not in (_KEYS, _KEYS | _IDS):
+        return False
+    ids = [stated.get(key, []) for key in _IDS]
+    texts = [stated[key] for key in _KEYS - {"rows"}]
+    return (
+        isinstance(stated["rows"], int)
+        and all(isinstance(one, list) for one in ids)
+        and all(isinstance(one, str) for one in [*texts, *chain(*ids)])
+    )
 
 
 @contextmanager
@@ -231,21 +332,24 @@ def _read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
-def _identity(record: ImageRecord) -> list[str]:
-    return [record.path, record.unit, record.label or "", record.modality, record.source]
+def _named(row: ImageRecord | Prediction, patient: str | None) -> list[str | None]:
+    """What a table says of a row; folders may differ between two places."""
+    return [row.path.replace("\\", "/").rpartition("/")[2], patient, row.label, row.modality]
 
 
 def _image_hash(path: Path) -> str:
+    """SHA-256 of a file; empty where it cannot be read."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError:
-        return _MISSING
+        return ""
 
 
-def _digest(rows: Iterable[list[str]]) -> str:
-    digest = hashlib.sha256()
-    for line in sorted(json.dumps(row) for row in rows):
-        digest.update(line.encode())
-        digest.update(b"\n")
-    return digest.hexdigest()
+def _ids(rows: Iterable[list[str | None]]) -> tuple[str, ...]:
+    """One short name a row, sorted: order does not count."""
+    return tuple(sorted(hashlib.sha256(json.dumps(row).encode()).hexdigest()[:_ID_DIGITS] for row in rows))
+
+
+def _digest(ids: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()

@@ -6,12 +6,18 @@ other images than the audit did; audits of other data say nothing about it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from duoscan.audit.gate import Measured, Verdict, judge
-from duoscan.audit.measured import measured_of
-from duoscan.terms import Split
+from duoscan.audit.gate import Measured as Facts
+from duoscan.audit.gate import Verdict, judge
+from duoscan.errors import PredictionsError
+from duoscan.evaluation.evaluate import UNKNOWN, evaluate
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES
+from duoscan.evaluation.sample import measurable
+from duoscan.inference.aggregate import per_patient
+from duoscan.terms import POSITIVE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +25,15 @@ if TYPE_CHECKING:
     from duoscan.audit.result import AuditResult
     from duoscan.audit.storage import Audited
     from duoscan.evaluation.evaluate import Evaluation
+    from duoscan.evaluation.intervals import Estimate
     from duoscan.evidence.subject import Subject
 
+Measured = tuple["Subject", "Evaluation"]
+"""A subject with its count, and the evaluation of its rows."""
+
 _OF_THE_MODEL = frozenset({"calibration", "shortcuts", "perturbation", "attention"})
+_NOT_CHOSEN_HERE = ("bundle", "default")
+"""How origins of thresholds begin that were fixed before the test rows were seen."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,53 @@ class Judgement:
     command: str = ""
 
 
+def measure(subject: Subject, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> Measured:
+    """Evaluate a subject, and then count that its rows were looked at.
+
+    Args:
+        subject: As read.
+        resamples: Of patients, for each interval.
+        seed: Of the resamples.
+
+    Returns:
+        The subject with its count, and the evaluation.
+
+    Raises:
+        PredictionsError: No row can be measured; nothing is counted then.
+        InputError: The test set is not the one that is locked.
+    """
+    evaluation = evaluate(
+        subject.predictions,
+        threshold=subject.threshold,
+        threshold_origin=subject.threshold_origin or "given",
+        resamples=resamples,
+        seed=seed,
+    )
+    return (subject if subject.look is None else replace(subject, look=None, count=subject.look.count())), evaluation
+
+
+def joined(subject: Subject) -> Subject:
+    """The same with one answer a patient, at the operating point for studies where one is known.
+
+    Raises:
+        PredictionsError: No modality says how images are joined.
+    """
+    if subject.modality is None:
+        msg = "--per-patient needs rows of one stated modality, which says how images are joined; give --modality"
+        raise PredictionsError(msg)
+    rows = per_patient(subject.predictions, subject.modality)
+    if subject.bundle is not None:
+        info = subject.bundle.info
+        rows = [replace(row, calibrated=info.calibrated_study(row.probability or 0.0)) for row in rows]
+    return replace(
+        subject,
+        predictions=tuple(rows),
+        files=(None,) * len(rows),
+        threshold=subject.threshold if subject.study_threshold is None else subject.study_threshold,
+        fitted=subject.fitted and subject.fitted.per_patient(),
+    )
+
+
 def judge_subject(subject: Subject, evaluation: Evaluation, audits: Sequence[Audited]) -> Judgement:
     """Judge the number of one subject.
 
@@ -49,7 +108,7 @@ def judge_subject(subject: Subject, evaluation: Evaluation, audits: Sequence[Aud
         evaluation: The number.
         audits: Folders of ``duoscan audit``; the first that holds the subject's images counts.
     """
-    measured = _measured(subject, evaluation)
+    measured = facts_of(subject, evaluation)
     unused = []
     for audited in audits:
         found = audited.results.get(subject.modality, ()) if subject.modality else ()
@@ -67,28 +126,39 @@ def judge_subject(subject: Subject, evaluation: Evaluation, audits: Sequence[Aud
     return Judgement(judge((), measured), (), tuple(unused))
 
 
-def _measured(subject: Subject, evaluation: Evaluation) -> Measured:
-    made_with = {Split.TRAIN, Split.VAL}
-    sources = {record.source for record in subject.records or () if record.split in made_with}
-    return measured_of(
-        evaluation,
-        subject.predictions,
-        name=subject.name,
-        trained_sources=sources or None,
-        model=_model_of(subject),
+def facts_of(subject: Subject, evaluation: Evaluation) -> Facts:
+    """The facts of a subject's evaluation that the gate asks for."""
+    rows = measurable(subject.predictions)
+    covid = {row.unit for row in rows if row.label is POSITIVE}
+    splits = evaluation.counts.splits
+    trained = subject.trained_sources
+    return Facts(
+        name=subject.called,
+        images=evaluation.overall.images,
+        covid_patients=len(covid),
+        other_patients=len({row.unit for row in rows} - covid),
+        auroc=_ends(evaluation.metrics["auroc"]),
+        accuracy=_ends(evaluation.metrics["accuracy"]),
+        majority=evaluation.baseline["accuracy"],
+        split=next(iter(splits)) if len(splits) == 1 and UNKNOWN not in splits else None,
+        threshold_is_from_test=False if evaluation.threshold_origin.startswith(_NOT_CHOSEN_HERE) else None,
+        external_sources=None
+        if trained is None
+        else tuple(sorted(set(evaluation.counts.sources) - trained - {UNKNOWN})),
+        test_uses=None if subject.count is None else subject.count.use,
+        models_tried=None if subject.count is None else subject.count.models,
+        model=subject.model,
         data=subject.fingerprint,
-        count=subject.count,
         faults=subject.faults,
     )
 
 
-def _model_of(subject: Subject) -> str:
-    """SHA-256 of the graph; of a table, the file's own."""
-    return subject.making.info.graph_sha256 if subject.making else subject.fingerprint
+def _ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
+    return None if math.isnan(estimate.value) else estimate.value, estimate.low, estimate.high
 
 
 def _of_this_model(
-    found: Sequence[AuditResult], audited: Audited, subject: Subject, measured: Measured
+    found: Sequence[AuditResult], audited: Audited, subject: Subject, measured: Facts
 ) -> tuple[tuple[AuditResult, ...], tuple[str, ...]]:
     """Audits of the data hold for every model; those of a model only where it is this one."""
     verdict = audited.verdicts.get(subject.modality) if subject.modality else None
@@ -101,7 +171,7 @@ def _of_this_model(
     return kept, why
 
 
-def _with_uses(measured: Measured, audited: Audited, subject: Subject) -> Measured:
+def _with_uses(measured: Facts, audited: Audited, subject: Subject) -> Facts:
     """Uses of the test set as the audit counted them, where it knows of more; it answered the same images."""
     verdict = audited.verdicts.get(subject.modality) if subject.modality else None
     theirs = verdict.measured if verdict else None

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 
     from duoscan.errors import ManifestError
     from duoscan.manifest.records import ImageRecord, Manifest
+    from duoscan.predictions import Prediction
 
 
-def splits_of_units(records: Iterable[ImageRecord]) -> dict[str, set[Split]]:
+def splits_of_units(records: Iterable[ImageRecord | Prediction]) -> dict[str, set[Split]]:
     """The splits each unit (patient, or what stands for one) has rows in; rows without one are left out."""
     found: dict[str, set[Split]] = {}
     for record in records:
@@ -24,7 +25,7 @@ def splits_of_units(records: Iterable[ImageRecord]) -> dict[str, set[Split]]:
     return found
 
 
-def crossing_problems(records: Iterable[ImageRecord]) -> list[str]:
+def crossing_problems(records: Iterable[ImageRecord | Prediction]) -> list[str]:
     """One line for each unit in two or more splits, sorted by unit."""
     return [
         f"patient or group '{unit}' is in {' and '.join(split for split in Split if split in splits)}"

@@ -9,13 +9,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from duoscan.audit.evidence import read_audits
 from duoscan.evaluation.curves import roc_band
-from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.figures import draw_figures
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import read_triage
 from duoscan.evaluation.sample import sample_of
-from duoscan.evidence.subject import OnImage, Subject, read_subjects, records_by_patient
-from duoscan.evidence.verdicts import Judgement, judge_subject
+from duoscan.evidence.subject import Ask, Subject, read_subjects, records_by_patient
+from duoscan.evidence.verdicts import Judgement, Measured, judge_subject, measure
+from duoscan.manifest.table import read_manifest
 from duoscan.policies.policy import DESCRIPTIONS
 from duoscan.policies.rule import Answer
 from duoscan.report.charts import (
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from duoscan.audit.storage import Audited
+    from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.intervals import Estimate
 
 MOST_ROWS = 40
@@ -113,38 +114,53 @@ class Chapter:
     judgement: Judgement
 
 
-def build_report(request: Request, on_image: OnImage = lambda _total: None) -> str:
+def build_report(request: Request) -> str:
     """Read and measure everything a report is asked for and write it as HTML; nothing is counted in a ledger.
 
     Equal requests over equal files give equal text: nothing in it depends on time or machine.
 
     Args:
         request: What it shall hold.
-        on_image: Called after each image that a run answers, with how many there are.
 
     Raises:
         InputError: A target or the screening answers cannot be used; the text says why.
         PredictionsError: A table has no row that can be measured.
     """
-    return page_of(request, read_subjects(request.targets, request.manifest, request.seed, on_image))
+    return page_of(request, measure_all(read_subjects(request.targets, ask_of(request)), request.seed))
 
 
-def page_of(request: Request, subjects: Sequence[Subject]) -> str:
-    """The same from subjects that are read already, with ``request.targets`` in their order.
+def ask_of(request: Request) -> Ask:
+    """What the request asks of its targets; nothing is counted.
+
+    Raises:
+        InputError: The manifest cannot be read.
+    """
+    if request.manifest is None:
+        return Ask(seed=request.seed)
+    images = read_manifest(request.manifest, check_files=False, check_patients=False)
+    return Ask(images, request.manifest, seed=request.seed)
+
+
+def measure_all(subjects: Sequence[Subject], seed: int) -> list[Measured]:
+    """Every subject measured and counted."""
+    return [measure(subject, seed=seed) for subject in subjects]
+
+
+def page_of(request: Request, measured: Sequence[Measured]) -> str:
+    """The same from subjects that are measured already, with ``request.targets`` in their order.
 
     Raises:
         InputError: The screening answers cannot be used; the text says why.
-        PredictionsError: A table has no row that can be measured.
     """
     audits = read_audits(request.audits, request.targets)
-    chapters = [_chapter(subject, f"model-{place}", request, audits) for place, subject in enumerate(subjects, start=1)]
+    chapters = [_chapter(one, f"model-{place}", request, audits) for place, one in enumerate(measured, start=1)]
     flow = None
     if request.screening is not None:
-        flow = read_flow(request.screening, records_by_patient(subjects), request.seed)
+        flow = read_flow(request.screening, records_by_patient(subject for subject, _ in measured), request.seed)
     page = environment().get_template("page.html")
     return page.render(
         chapters=chapters,
-        versuses=compare_all([(one.subject, one.evaluation) for one in chapters], request.seed),
+        versuses=compare_all(measured, request.seed),
         flow=flow,
         triage=None if request.triage is None else _triage(request.triage, chapters),
         graphs={part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts},
@@ -153,19 +169,14 @@ def page_of(request: Request, subjects: Sequence[Subject]) -> str:
     )
 
 
-def _chapter(subject: Subject, anchor: str, request: Request, audits: Sequence[Audited]) -> Chapter:
-    evaluation = evaluate(
-        subject.predictions,
-        threshold=subject.threshold,
-        threshold_origin=subject.threshold_origin or "given",
-        seed=request.seed,
-    )
+def _chapter(measured: Measured, anchor: str, request: Request, audits: Sequence[Audited]) -> Chapter:
+    subject, evaluation = measured
     counts = class_counts(subject.records or ())
     return Chapter(
         anchor=anchor,
         subject=subject,
         evaluation=evaluation,
-        by_patient=evaluate_patients(evaluation, subject.predictions, subject.modality, subject.study_threshold),
+        by_patient=evaluate_patients(subject, evaluation),
         shares=class_shares(subject.predictions, evaluation),
         counts=counts,
         figures=_figures(subject, evaluation, counts, anchor),

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
-from duoscan.inference.aggregate import aggregation_of, per_patient
+from duoscan.evidence.verdicts import joined
+from duoscan.inference.aggregate import aggregation_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duoscan.evidence.subject import Subject
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
 
@@ -22,18 +24,16 @@ def how(rows: Sequence[Prediction], modality: Modality) -> str:
     return f"{' or '.join(ways) or 'nothing'} answers for the patient{several}"
 
 
-def evaluate_patients(
-    evaluation: Evaluation, rows: Sequence[Prediction], modality: Modality | None, study_threshold: float | None = None
-) -> Evaluation | None:
+def evaluate_patients(subject: Subject, evaluation: Evaluation) -> Evaluation | None:
     """The same evaluation with one answer a patient, at the operating point for studies where one is known.
 
     ``None`` where every patient has one image, where no modality says how to join images, or where the rows bring
     their own decisions, since no threshold is known then.
     """
     one_each = evaluation.overall.patients == evaluation.overall.images
-    if modality is None or evaluation.threshold is None or one_each:
+    if subject.modality is None or evaluation.threshold is None or one_each:
         return None
-    return again(evaluation, per_patient(rows, modality), study_threshold)
+    return again(evaluation, joined(subject).predictions, subject.study_threshold)
 
 
 def again(evaluation: Evaluation, rows: Sequence[Prediction], threshold: float | None = None) -> Evaluation:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.evaluation.comparison import Comparison, Side, compare
-from duoscan.evaluation.evaluate import FEW_PATIENTS, Evaluation
+from duoscan.evaluation.evaluate import FEW_PATIENTS
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import measurable
 from duoscan.inference.aggregate import per_patient
@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.comparison import ComparisonRow
-    from duoscan.evidence.subject import Subject
+    from duoscan.evidence.verdicts import Measured
     from duoscan.predictions import Prediction
 
 _WEIGHED = ("sensitivity", "specificity", "auroc")
-
-Measured = tuple["Subject", Evaluation]
 
 
 @dataclass(frozen=True)

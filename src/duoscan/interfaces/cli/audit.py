@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,18 +18,21 @@ from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
 from duoscan.audit.storage import Audited, Shortcuts, read_shortcuts, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
-from duoscan.evidence.answers import Answers, answer_by_model, answer_by_table
+from duoscan.evidence.subject import Ask, Subject, read_subject
+from duoscan.evidence.verdicts import facts_of, measure
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo, table_console, visible_lines
 from duoscan.manifest.table import read_manifest, write_manifest
-from duoscan.terms import Modality
+from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from duoscan.audit.gate import Measured
     from duoscan.audit.ledger import Book
     from duoscan.audit.result import AuditResult
     from duoscan.manifest.records import Manifest
@@ -44,6 +46,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 class _Request:
     """What is to be audited and how."""
 
+    path: Path
     table: Manifest
     run: Path | None
     predictions: Path | None
@@ -110,7 +113,9 @@ def audit_command(
         check_out_dir(out, force=force)
     table = read_manifest(manifest, check_patients=False).where(modality=Modality(modality) if modality else None)
     book = book_beside(manifest, ledger, replaces=new_test_set)
-    audited, copies, bundle = _audit(_Request(table, run, predictions, shortcuts, book, model_images, workers, seed))
+    audited, copies, bundle = _audit(
+        _Request(manifest, table, run, predictions, shortcuts, book, model_images, workers, seed)
+    )
     _show(audited)
     if out is not None:
         _write(audited, copies, out, thumbnails=thumbnails)
@@ -129,9 +134,11 @@ def audit_command(
 
 def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle | None]:
     shortcuts = _shortcuts(request)
-    with _progress() as watcher:
-        answers = _answers(request, watcher)
-        kinds = [answers.modality] if answers else sorted({record.modality for record in request.table})
+    with stages() as bar:
+        watcher = Watcher(bar.on_stage, bar.on_image)
+        answers, measured = _answers(request, watcher)
+        kinds = sorted({record.modality for record in request.table})
+        kinds = [answers.modality] if answers and answers.modality else kinds
         if not kinds:
             raise InputError("the manifest holds no image to audit; correct it, or leave --modality out")
         results: dict[Modality, tuple[AuditResult, ...]] = {}
@@ -147,17 +154,32 @@ def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle |
                 )
             results[kind] = tuple(found)
             copies |= {kind: pairs} if pairs is not None else {}
-    verdicts = {kind: judge(found, answers.measured if answers else None) for kind, found in results.items()}
+    verdicts = {kind: judge(found, measured) for kind, found in results.items()}
     rows = request.table.replace([record for record in request.table if record.modality in results])
     return Audited(results, verdicts, rows, request.book.command), copies, answers.bundle if answers else None
 
 
-def _answers(request: _Request, watcher: Watcher) -> Answers | None:
-    if request.run is not None:
-        return answer_by_model(request.table, request.run, request.book, watcher, seed=request.seed)
-    if request.predictions is not None:
-        return answer_by_table(request.table, request.predictions, request.book, seed=request.seed)
-    return None
+def _answers(request: _Request, watcher: Watcher) -> tuple[Subject | None, Measured | None]:
+    """A model's answers, or a table's, and what the gate asks of their number; the manifest says what made them."""
+    target = request.run or request.predictions
+    if target is None:
+        return None, None
+    kinds = sorted({record.modality for record in request.table})
+    if request.predictions is not None and len(kinds) != 1:
+        raise InputError(f"the manifest holds {' and '.join(kinds) or 'no image'}; say which with --modality")
+    ask = Ask(
+        images=request.table if request.run else None,
+        path=request.path,
+        beside=request.table.where(split=Split.VAL),
+        trained=request.table,
+        modality=kinds[0] if request.predictions else None,
+        seed=request.seed,
+        book_at=lambda _: request.book,
+        on_stage=watcher.on_stage,
+        on_image=watcher.on_image,
+    )
+    subject, evaluation = measure(read_subject(target, ask), seed=request.seed)
+    return subject, facts_of(subject, evaluation)
 
 
 def _shortcuts(request: _Request) -> Shortcuts | None:
@@ -195,20 +217,6 @@ def _write_without_copies(copies: dict[Modality, Copies], path: Path) -> None:
     write_manifest(kept, path)
     write_text(path.with_name(f"{path.stem}-dropped.csv"), dropped_csv(dropped))
     echo(f"Written to {path}: {len(kept)} rows, {len(dropped)} left out, which {path.stem}-dropped.csv names")
-
-
-@contextmanager
-def _progress() -> Iterator[Watcher]:
-    """One bar an audit, on standard error, so that standard output holds the results alone."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=table_console(err=True)) as progress:
-
-        def on_stage(name: str, images: int) -> None:
-            progress.add_task(name, total=images)
-
-        yield Watcher(on_stage, lambda: progress.advance(progress.task_ids[-1]))
 
 
 def _show(audited: Audited) -> None:

@@ -12,6 +12,7 @@ from duoscan.errors import MissingExtraError
 from duoscan.evaluation.outputs import check_out_dir
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo
 
 
@@ -46,13 +47,16 @@ def card_command(
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
     from duoscan.audit.evidence import read_audits
-    from duoscan.evidence.subject import read_subjects
+    from duoscan.evidence.subject import Ask, read_subject
+    from duoscan.evidence.verdicts import measure
     from duoscan.report.cards.write import draft, write_drafts
 
     check_out_dir(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    (subject,) = read_subjects([run], None, seed, book_at=book_at)
-    drafts = draft(subject, read_audits(audits, [run]), seed=seed)
+    with stages() as bar:
+        ask = Ask(seed=seed, book_at=book_at, on_stage=bar.on_stage, on_image=bar.on_image)
+        subject, evaluation = measure(read_subject(run, ask), seed=seed)
+    drafts = draft((subject, evaluation), read_audits(audits, [run]))
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():
         echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE
+from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -64,21 +65,20 @@ def report_command(
     """
     check_can_write_pages("duoscan report")
     from duoscan.evidence.subject import read_subjects
-    from duoscan.report.page import Request, page_of
+    from duoscan.report.page import Request, ask_of, measure_all, page_of
 
     request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
-    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    with click.progressbar(length=0, label="Answering images", file=sys.stderr) as bar:
-
-        def on_image(total: int) -> None:
-            if bar.pos >= (bar.length or 0):  # the next run begins
-                bar.length, bar.finished = bar.pos + total, False
-            bar.update(1)
-
-        subjects = read_subjects(runs, manifest, seed, on_image, book_at)
-        page = page_of(request, subjects)
+    with stages() as bar:
+        ask = replace(
+            ask_of(request),
+            book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
+            on_stage=bar.on_stage,
+            on_image=bar.on_image,
+        )
+        measured = measure_all(read_subjects(runs, ask), seed)
+    page = page_of(request, measured)
     write_text(out, page)
-    for subject in subjects:
+    for subject, _ in measured:
         if subject.count is not None:
             echo(f"{subject.name}: {subject.count.spoken}.")
     echo(f"Written to {out}")

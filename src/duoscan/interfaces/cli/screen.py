@@ -41,7 +41,7 @@ from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_object
 from duoscan.terms import NOTICE, Finding, Modality, Split
 
 if TYPE_CHECKING:
-    from duoscan.audit.ledger import Book
+    from duoscan.audit.ledger import Book, Look
     from duoscan.cases.case import Screening
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
@@ -164,7 +164,7 @@ def screen_command(
         keep_pixels=heatmaps is not None,
     )
     found, labels, tested = _found(paths, _rules(patients, patient_pattern), manifest, split)
-    counts = _count(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else []
+    looks = _looks(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else {}
     pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
 
     def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
@@ -188,7 +188,7 @@ def screen_command(
     if not quiet:
         show_answers(screening)
     if labels:
-        _show_outcome(screening, labels, counts)
+        _show_outcome(screening, labels, [f"{kind.spoken}: {look.count().spoken}" for kind, look in looks.items()])
     if archive is not None and written:
         archive.store(written)  # last, so that a failure takes no answer away
     sys.exit(exit_code(screening, problems))
@@ -254,15 +254,12 @@ def _found(
     return from_manifest(table), labels, table.where(split=Split.TEST) if labels else None
 
 
-def _count(tested: Manifest | None, screener: Screener, book: Book) -> list[str]:
-    """Write down that both models are measured on test rows, as ``duoscan triage`` does."""
-    if tested is None:
-        return []
-    parts = {kind: tested.where(modality=kind) for kind in Modality}
-    counts = {
-        kind: book.count_images(part, screener.bundle(kind).digest, kind) for kind, part in parts.items() if len(part)
+def _looks(tested: Manifest | None, screener: Screener, book: Book) -> dict[Modality, Look]:
+    """The uses of test rows that measuring both models on them will be, as of ``duoscan triage``."""
+    parts = {} if tested is None else {kind: tested.where(modality=kind) for kind in Modality}
+    return {
+        kind: book.look_at_images(part, screener.bundle(kind).digest, kind) for kind, part in parts.items() if len(part)
     }
-    return [f"{kind.spoken}: {count.spoken}" for kind, count in counts.items()]
 
 
 def _rules(table: Path | None, pattern: str | None) -> PatientRules:

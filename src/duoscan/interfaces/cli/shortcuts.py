@@ -11,8 +11,8 @@ import click
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
-from duoscan.interfaces.cli.tables import echo, table_console
-from duoscan.interfaces.cli.train import resolve_recipe, training_progress
+from duoscan.interfaces.cli.tables import table_console
+from duoscan.interfaces.cli.train import resolve_recipe, show_count, training_progress
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Split
 
@@ -62,12 +62,12 @@ def shortcuts_command(
     resolved = resolve_recipe(recipe, table, modality, changes)
     table = table.where(modality=resolved.modality)
     tested = table.where(split=Split.TEST)
-    if len(tested):
-        kind = ", ".join([resolved.modality, *sorted(sources)])
-        book = book_beside(manifest, ledger, replaces=new_test_set)
-        echo(f"{book.count_images(tested, '', kind).spoken}.")
+    kind = ", ".join([resolved.modality, *sorted(sources)])
+    book = book_beside(manifest, ledger, replaces=new_test_set)
+    look = book.look_at_images(tested, "", kind) if len(tested) else None
     table = table.replace([record for record in table if record.label is not None])
     result = _full(table, resolved, folder, seed) if full else _quick(table, resolved, folder, seed)
+    show_count(look)
     write_shortcuts(Shortcuts(resolved.modality, result, rows_fingerprint(table)), folder / RESULT_NAME)
     console = table_console()
     for one in result.tables:

@@ -12,7 +12,7 @@ from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.cli.train import count_recipe, resolve_recipe, training_progress
+from duoscan.interfaces.cli.train import look_of_recipe, resolve_recipe, show_count, training_progress
 from duoscan.manifest.table import read_manifest
 
 if TYPE_CHECKING:
@@ -49,11 +49,12 @@ def split_fault_command(
     resolved = resolve_recipe(
         recipe, table, modality, [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     )
-    count_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
+    look = look_of_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
     from duoscan.training.split_fault import show_split_fault
 
     with training_progress() as watcher:
         fault = show_split_fault(table, resolved, folder, watcher)
+    show_count(look)
     write_text(folder / "split-fault.json", json.dumps(fault.to_json(), indent=1) + "\n")
     shown = Table("metric", "by patient (honest)", "by image (faulty)", "the fault adds")
     for name, added in fault.added.items():

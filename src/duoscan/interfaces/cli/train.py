@@ -22,7 +22,7 @@ from duoscan.terms import Modality, Split
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from duoscan.audit.ledger import Book
+    from duoscan.audit.ledger import Book, Look
     from duoscan.manifest.records import Manifest
     from duoscan.training.loop import EpochResult
     from duoscan.training.recipe import Recipe
@@ -68,11 +68,12 @@ def train_command(
     from duoscan.training.run import train
     from duoscan.training.studies import CHOICE_NAME
 
-    if folds:
-        count_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
+    book = book_beside(manifest, ledger, replaces=new_test_set)
+    look = look_of_recipe(table, resolved, book) if folds else None
     with training_progress() as watcher:
         if folds:
             path = cross_validate(table, resolved, run_dir, folds, watcher)
+            show_count(look)
             echo(f"{path}: predictions on every fold's test part; see 'duoscan evaluate {path}'")
             return
         bundle = train(table, resolved, run_dir, watcher)
@@ -100,19 +101,26 @@ def resolve_recipe(name: str, manifest: Manifest, modality: str | None, override
     return read_recipe(name, overrides)
 
 
-def count_recipe(manifest: Manifest, recipe: Recipe, book: Book) -> None:
-    """Write down, and say, that models of this recipe will be measured on the manifest's test rows, if it has any.
+def look_of_recipe(manifest: Manifest, recipe: Recipe, book: Book) -> Look | None:
+    """The use of the manifest's test rows that measuring models of this recipe will be; ``None`` where it has none.
 
-    It is done before the training, so that a changed test set is refused before hours are spent.
+    It is asked for before the training, so that a changed test set is refused before hours are spent.
 
     Raises:
         InputError: The test set is not the one that is locked.
     """
     sources = sorted(recipe.data.sources)
     tested = manifest.where(split=Split.TEST, modality=recipe.modality, sources=sources or None)
-    if len(tested):
-        digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
-        echo(f"{book.count_images(tested, digest, ', '.join([recipe.modality, *sources])).spoken}.")
+    if not len(tested):
+        return None
+    digest = hashlib.sha256(recipe.model_dump_json().encode()).hexdigest()
+    return book.look_at_images(tested, digest, ", ".join([recipe.modality, *sources]))
+
+
+def show_count(look: Look | None) -> None:
+    """Write a use down, now that its rows are measured, and say so."""
+    if look is not None:
+        echo(f"{look.count().spoken}.")
 
 
 def check_can_train() -> None:

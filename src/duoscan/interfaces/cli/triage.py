@@ -20,17 +20,18 @@ from duoscan.evaluation.policies.measured import PolicyFigures
 from duoscan.evaluation.policies.modalities import Dose
 from duoscan.evaluation.policies.operating import Choice, Offer, Setting, choose, operating_table
 from duoscan.evidence.phases import (
-    Phase,
     judged,
     operating_point,
     phase_patients,
     read_phase,
     sources_of,
 )
+from duoscan.evidence.subject import Ask
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
+from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duoscan.evaluation.policies.abstention import Abstention
+    from duoscan.evidence.subject import Subject
 
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -141,10 +143,12 @@ def triage_command(
     _check_out(out, force=force)
     command = command_line()
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    phases = (
-        read_phase(xray, Modality.CXR, manifest, calibration, book_at),
-        read_phase(ct, Modality.CT, manifest, calibration, book_at),
-    )
+    with stages() as bar:
+        ask = Ask(book_at=book_at, on_stage=bar.on_stage, on_image=bar.on_image)
+        phases = (
+            read_phase(xray, replace(ask, modality=Modality.CXR), manifest, calibration),
+            read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
+        )
     calibrating, test = phase_patients(phases, share_names=calibration is None)
     notes = [] if calibration or not any(phase.bundle for phase in phases) else [_MADE_HERE]
     if promise.scope == "joint" and ct_threshold is None and phases[1].bundle is None:
@@ -160,7 +164,7 @@ def triage_command(
     )
     points = setting.xray_threshold, setting.ct_threshold
     models = {
-        key: {"name": phase.name, "graph_sha256": phase.digest, "threshold": point}
+        key: {"name": phase.called, "graph_sha256": phase.digest, "threshold": point}
         for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
     }
     origin = f"all of {calibration.name}" if calibration else "val rows"
@@ -171,15 +175,14 @@ def triage_command(
     abstaining = abstentions(ground, setting, extras)
     document = triage_document(offers, choice, setting, ground, extras, abstaining)
     audited = [read_audit(folder) for folder in audits]
-    document["verdicts"] = {
-        key: judged(phase, point, audited, setting)
-        for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
-    }
+    xray_phase, ct_phase = (judged(*each, audited, setting) for each in zip(phases, points, strict=True))
+    document["verdicts"] = {"xray": xray_phase[1], "ct": ct_phase[1]}
     _write(out, document, choice, phases, abstaining)
     _draw(out, offers, choice)
     show_triage(offers, choice, document)
-    for phase in phases:
-        echo(f"{phase.modality.spoken}: {phase.count.spoken}")
+    for modality, (phase, _) in zip(Modality, (xray_phase, ct_phase), strict=True):
+        if phase.count is not None:
+            echo(f"{modality.spoken}: {phase.count.spoken}")
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
@@ -204,7 +207,7 @@ def _write(
     out: Path,
     document: dict[str, Any],
     choice: Choice,
-    phases: tuple[Phase, Phase],
+    phases: tuple[Subject, Subject],
     abstaining: Mapping[str, Abstention],
 ) -> None:
     from duoscan.report.triage_page import build_triage_page

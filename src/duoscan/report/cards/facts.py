@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from duoscan.evaluation.evaluate import Evaluation
-    from duoscan.evidence.subject import Making, Subject
+    from duoscan.evidence.making import Making
+    from duoscan.evidence.subject import Subject
     from duoscan.evidence.verdicts import Judgement
     from duoscan.inference.bundle import BundleInfo
     from duoscan.manifest.records import ImageRecord

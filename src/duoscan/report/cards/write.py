@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from duoscan.evaluation.evaluate import Evaluation, evaluate
-from duoscan.evidence.verdicts import Judgement, judge_subject
+from duoscan.evidence.verdicts import judge_subject
 from duoscan.files import write_text
 from duoscan.report.cards import claim, tripod
 from duoscan.report.cards.facts import counted, gather
@@ -20,7 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.audit.storage import Audited
+    from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evidence.subject import Subject
+    from duoscan.evidence.verdicts import Judgement, Measured
 
 CHECKLISTS = {"claim-2024.md": claim, "tripod-ai.md": tripod}
 _METRICS = {"auroc": "roc_auc", "accuracy": "accuracy", "sensitivity": "recall", "ppv": "precision", "f1": "f1"}
@@ -39,20 +40,14 @@ class Drafts:
     counts: Mapping[str, Mapping[Status, int]]
 
 
-def draft(subject: Subject, audits: Sequence[Audited] = (), *, seed: int = 0) -> Drafts:
+def draft(measured: Measured, audits: Sequence[Audited] = ()) -> Drafts:
     """Draft both checklists, a model card and a dataset card of one run or table.
 
     Args:
-        subject: The run, as :func:`duoscan.evidence.subject.read_subjects` reads it.
+        measured: The run, as :func:`duoscan.evidence.verdicts.measure` gives it.
         audits: Folders of ``duoscan audit``.
-        seed: Of the resamples.
     """
-    evaluation = evaluate(
-        subject.predictions,
-        threshold=subject.threshold,
-        threshold_origin=subject.threshold_origin or "given",
-        seed=seed,
-    )
+    subject, evaluation = measured
     judgement = judge_subject(subject, evaluation, audits)
     facts = gather(subject, evaluation, judgement)
     environment = _environment()
