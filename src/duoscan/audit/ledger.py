@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import InputError
-from duoscan.files import parse_json, read_bytes
+from duoscan.files import file_sha256, parse_json, read_bytes
+from duoscan.formats.frame_names import split_frame
 from duoscan.predictions import ROW_NAME
 
 if TYPE_CHECKING:
@@ -155,26 +156,25 @@ class Book:
             InputError: The locked test set is another one: rows or images were changed; or the ledger is damaged.
         """
         with ThreadPoolExecutor(2) as pool:
-            files = list(pool.map(lambda record: _image_hash(tested.file(record)), tested))
+            files = list(pool.map(lambda record: _content(tested.file(record)), tested))
         pairs = zip(tested, files, strict=True)
-        images = _ids([held or one.path, one.label, one.modality] for one, held in pairs)
+        images = _ids([*(held or [one.path]), one.label, one.modality] for one, held in pairs)
         names = _ids(_named(record, record.patient_id or record.group) for record in tested)
         return self._look(Use(_digest(images), kind, len(tested), "", self.command, model, images, names), locks)
 
     def look_at_rows(self, tested: Sequence[Prediction], model: str, kind: str, *, locks: bool = True) -> Look:
-        """The same for rows of a predictions table."""
+        """The same for rows of a predictions table, whose images are at hand only as far as it states their SHA-256."""
+        images: tuple[str, ...] = ()
+        if all(row.sha256 for row in tested):
+            images = _ids([row.sha256, split_frame(Path(row.path))[1], row.label, row.modality] for row in tested)
         names = _ids(
             _named(row, row.patient_id)
             if row.patient_id or not ROW_NAME.fullmatch(row.path)
-            else [
-                row.path,
-                row.label,
-                row.modality,
-                repr(row.probability),
-            ]  # rows without a name are alike in all tables
+            else [row.path, row.label, row.modality, row.probability]  # rows without a name are alike in all tables
             for row in tested
         )
-        return self._look(Use(_digest(names), kind, len(tested), "", self.command, model, (), names), locks)
+        digest = _digest(images or names)
+        return self._look(Use(digest, kind, len(tested), "", self.command, model, images, names), locks)
 
     def _look(self, use: Use, locks: bool) -> Look:
         look = Look(self.path, use, replaces=self.replaces or not locks)
@@ -337,16 +337,16 @@ def _named(row: ImageRecord | Prediction, patient: str | None) -> list[str | Non
     return [row.path.replace("\\", "/").rpartition("/")[2], patient, row.label, row.modality]
 
 
-def _image_hash(path: Path) -> str:
-    """SHA-256 of a file; empty where it cannot be read."""
+def _content(path: Path) -> list[str | int | None]:
+    """SHA-256 of a file and the frame of it that is meant; nothing where it cannot be read."""
+    file, frame = split_frame(path)
     try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return [file_sha256(file), frame]
     except OSError:
-        return ""
+        return []
 
 
-def _ids(rows: Iterable[list[str | None]]) -> tuple[str, ...]:
+def _ids(rows: Iterable[Sequence[str | float | None]]) -> tuple[str, ...]:
     """One short name a row, sorted: order does not count."""
     return tuple(sorted(hashlib.sha256(json.dumps(row).encode()).hexdigest()[:_ID_DIGITS] for row in rows))
 

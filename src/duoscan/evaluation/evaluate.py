@@ -26,7 +26,7 @@ from duoscan.evaluation.metrics import (
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
 from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
-from duoscan.terms import ANSWERS, POSITIVE, Finding, Split
+from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
     from duoscan.evaluation.prior_shift import PriorShift
@@ -36,6 +36,9 @@ FORMAT = "duoscan-evaluation"
 VERSION = 1
 DEFAULT_THRESHOLD = 0.5
 UNKNOWN = "unknown"
+NOT_ASKED = frozenset({Decision.SET_ASIDE, Decision.NOT_READ})
+"""What is neither answered nor refused: no answer was wanted of the image."""
+
 MIN_CLASSES = 3  # two classes are what the binary block already shows
 FEW_PATIENTS = 20  # below this, percentile intervals are clearly too narrow
 
@@ -136,7 +139,9 @@ class Counts:
     Attributes:
         rows: All rows.
         unlabelled: Rows without a reference; they take no part in anything below.
-        unreadable: Labelled rows without an answer, by reference label; in the coverage only.
+        unreadable: Labelled rows that were refused, by reference label; in the coverage only.
+        set_aside: Labelled rows of sound images that are not what is answered, by reference label.
+        not_read: Labelled rows that nobody had need of, by reference label.
         without_patient: Measured images that carry no patient and so stand for themselves.
         sources: Measured images by source.
         modalities: Measured images by modality.
@@ -146,6 +151,8 @@ class Counts:
     rows: int
     unlabelled: int
     unreadable: dict[str, int]
+    set_aside: dict[str, int]
+    not_read: dict[str, int]
     without_patient: int
     sources: dict[str, int]
     modalities: dict[str, int]
@@ -164,8 +171,8 @@ class Evaluation:
         threshold: Operating point on P(covid); ``None`` where the table's own decisions were measured.
         threshold_origin: Where it comes from, in words.
         overall: All measured rows together.
-        coverage: Share of labelled images that were answered; refused images are no part of the
-            metrics, so the two are read together.
+        coverage: Share of labelled images that were answered, of those an answer was wanted of; refused images are
+            no part of the metrics, so the two are read together.
         counts: What the table held.
         by_source: The same for the rows of each source.
         multiclass: Where the table holds three or more class probabilities.
@@ -334,7 +341,7 @@ def _multiclass(rows: Sequence[Prediction], interval: Interval) -> ClassResult |
 
 
 def _coverage(predictions: Sequence[Prediction], interval: Interval) -> Estimate:
-    labelled = [row for row in predictions if row.label is not None]
+    labelled = [row for row in predictions if row.label is not None and row.decision not in NOT_ASKED]
     answered = np.array([row.probability is not None for row in labelled])
     return interval(Share(answered), [row.unit for row in labelled])["share"]
 
@@ -345,10 +352,17 @@ def _tally(values: Iterable[str | None]) -> dict[str, int]:
 
 
 def _counts(predictions: Sequence[Prediction], rows: Sequence[Prediction]) -> Counts:
+    unanswered = [row for row in predictions if row.label and row.probability is None]
+
+    def without(*decisions: Decision | None) -> dict[str, int]:
+        return _tally(row.label for row in unanswered if row.decision in decisions)
+
     return Counts(
         rows=len(predictions),
         unlabelled=sum(row.label is None for row in predictions),
-        unreadable=_tally(row.label for row in predictions if row.label and row.probability is None),
+        unreadable=without(None, Decision.UNREADABLE),
+        set_aside=without(Decision.SET_ASIDE),
+        not_read=without(Decision.NOT_READ),
         without_patient=sum(row.patient_id is None for row in rows),
         sources=_tally(row.source for row in rows),
         modalities=_tally(row.modality for row in rows),
@@ -366,6 +380,12 @@ def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Predictio
     if counts.unreadable:
         count = sum(counts.unreadable.values())
         yield f"{count} images have no answer and are not in the metrics; see the coverage."
+    if counts.set_aside:
+        count = sum(counts.set_aside.values())
+        yield f"{count} images are sound but not what is answered: set aside, and neither in metrics nor in coverage."
+    if counts.not_read:
+        count = sum(counts.not_read.values())
+        yield f"{count} images were not read, for the rule had no need of them: neither in metrics nor in coverage."
     if counts.unlabelled:
         yield f"{counts.unlabelled} rows have no label and are left out."
     if len(counts.splits) > 1:
