@@ -37,6 +37,7 @@ $(READY): pyproject.toml
 # The whole system on invented patients: cohort, both phases trained from scratch, a threshold certified on patients of
 # another seed (96 sick, of whom one may leave), the policy chosen and obeyed, report.
 PHANTOM = $(BIN)/duoscan phantom --slices 16 --ct-size 192 --xray-size 384
+demo: export DUOSCAN_USES =
 demo: $(READY)
 	rm -rf $(DEMO)
 	$(PHANTOM) --patients $(PATIENTS) --seed 1 --out $(DEMO)/cohort

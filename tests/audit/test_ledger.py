@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -108,13 +109,16 @@ def test_a_ledger_that_cannot_be_written_is_said_so(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize(
     "line", ["not json", "[]", json.dumps({"test_set": "a"}), json.dumps(asdict(USE) | {"names": [1]})]
 )
-def test_a_damaged_ledger_is_refused(tmp_path: Path, line: str) -> None:
+def test_a_damaged_ledger_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str) -> None:
     path = tmp_path / "uses.jsonl"
     record_use(path, USE)
     with path.open("a") as stream:
         stream.write(line + "\n")
     with pytest.raises(InputError, match="line 2"):
         record_use(path, USE)
+    monkeypatch.setenv(OWN_LEDGER, str(path))
+    with pytest.raises(InputError, match="line 2"):  # before anything is answered
+        Book(tmp_path / "another", "").look_at_rows(rows(), "m", "table cxr")
 
 
 def test_rows_are_images_and_labels_wherever_they_lie(tested: Manifest, tmp_path: Path) -> None:
@@ -132,6 +136,18 @@ def test_rows_are_images_and_labels_wherever_they_lie(tested: Manifest, tmp_path
     assert digest_of(tested.replace(others)) != digest
     tested.file(one).write_bytes(b"another picture")
     assert digest_of(tested) != digest
+
+
+def test_frames_of_one_file_are_rows_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"two frames")
+    frames = [ImageRecord(path=f"a.dcm#{number}", modality=Modality.CT, label=Finding.COVID) for number in (1, 2)]
+    look = Book(tmp_path / "uses.jsonl", "").look_at_images(Manifest(tmp_path, tuple(frames)), "m", "ct")
+    assert len(set(look.use.images)) == 2
+    stated = [
+        Prediction(one.path, None, one.modality, 0.5, None, label=one.label, sha256=sha256(b"two frames").hexdigest())
+        for one in frames
+    ]
+    assert Book(tmp_path / "uses.jsonl", "").look_at_rows(stated, "m", "table ct").use.images == look.use.images
 
 
 def test_a_book_locks_what_it_counts(tested: Manifest, tmp_path: Path) -> None:
@@ -214,7 +230,7 @@ def test_a_ledger_of_an_older_version_goes_on(tested: Manifest, tmp_path: Path) 
     old = {key: value for key, value in asdict(USE).items() if key not in {"images", "names"}}
     path.write_text("".join(json.dumps(old | {"at": f"2025-01-0{day}T00:00:00+00:00"}) + "\n" for day in (1, 2)))
     count = Book(path, "").look_at_images(tested, "n", "cxr").count()
-    assert (count.use, count.models, count.changed) == (3, 2, 0)
+    assert (count.use, count.models, count.changed, count.before) == (3, 2, 0, 0)
     assert Book(path, "").look_at_images(tested, "n", "cxr, one source").count().use == 2  # new lines name the images
 
 

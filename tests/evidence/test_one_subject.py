@@ -240,6 +240,12 @@ def test_an_audit_measures_no_rows_of_training(
         assert "no row is of the split 'test' (splits found: train, val)" in str(refused)
 
 
+def test_a_prevalence_that_cannot_be_moved_is_no_use(tmp_path: Path) -> None:
+    write_predictions(rows({Split.TEST: 40}, label=Finding.COVID), tmp_path / "t.csv")
+    assert "rows of both classes" in str(run("evaluate", tmp_path / "t.csv", "--prevalence", 0.1, *QUICK).exception)
+    assert not beside(tmp_path / "t.csv").exists()
+
+
 @pytest.mark.parametrize("words", [["evaluate"], ["report", "--out", "r.html"], ["card", "--out", "cards"]])
 def test_what_ends_before_it_measured_is_no_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]

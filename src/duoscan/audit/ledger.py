@@ -179,6 +179,8 @@ class Book:
     def _look(self, use: Use, locks: bool) -> Look:
         look = Look(self.path, use, replaces=self.replaces or not locks)
         look.check(read_uses(self.path))
+        if (own := own_ledger()) is not None:
+            read_uses(own)  # a damaged one is told of before the work
         return look
 
 
@@ -228,7 +230,7 @@ class Look:
             uses = read_uses(self.path)
             self.check(uses)
             note = f"not written down: {self.path} cannot be written, {error.strerror}"
-        replaced = {one.test_set for one in uses if one.kind == use.kind} - {use.test_set}
+        replaced = {one.test_set for one in uses if one.kind == use.kind and one.names} - {use.test_set}
         if own is not None and own.absolute() != self.path.absolute():
             try:
                 own.parent.mkdir(parents=True, exist_ok=True)

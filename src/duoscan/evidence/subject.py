@@ -14,6 +14,7 @@ from duoscan.errors import InputError, PredictionsError
 from duoscan.evaluation.prior_shift import Fitted
 from duoscan.evidence.faults import faults_of, trained_sources
 from duoscan.evidence.making import Making, bare_making, read_making
+from duoscan.formats.frame_names import split_frame
 from duoscan.inference.bundle import BUNDLE_NAME, SUFFIX, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.table import read_manifest
@@ -284,7 +285,7 @@ def _with_stored(subject: Subject, table: Path, tested: Manifest, seed: int) -> 
 
 
 def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path, ask: Ask) -> Subject:
-    missing = [record.path for record in tested if not tested.file(record).is_file()]
+    missing = [record.path for record in tested if not split_frame(tested.file(record))[0].is_file()]
     if missing:
         raise InputError(
             f"{path}: {len(missing)} of {len(tested)} images to be answered are not there, e.g. {missing[0]}; "

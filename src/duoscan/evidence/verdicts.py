@@ -54,28 +54,33 @@ class Judgement:
 
 
 def measure(subject: Subject, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> Measured:
-    """Evaluate a subject, and then count that its rows were looked at.
+    """Evaluate a subject, and then count that its rows were looked at; see :func:`evaluated` and :func:`counted`."""
+    evaluation = evaluated(subject, resamples=resamples, seed=seed)
+    return counted(subject), evaluation
 
-    Args:
-        subject: As read.
-        resamples: Of patients, for each interval.
-        seed: Of the resamples.
 
-    Returns:
-        The subject with its count, and the evaluation.
+def evaluated(subject: Subject, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> Evaluation:
+    """Measure the rows of a subject at its operating point.
 
     Raises:
-        PredictionsError: No row can be measured; nothing is counted then.
-        InputError: The test set is not the one that is locked.
+        PredictionsError: No row can be measured.
     """
-    evaluation = evaluate(
+    return evaluate(
         subject.predictions,
         threshold=subject.threshold,
         threshold_origin=subject.threshold_origin or "given",
         resamples=resamples,
         seed=seed,
     )
-    return (subject if subject.look is None else replace(subject, look=None, count=subject.look.count())), evaluation
+
+
+def counted(subject: Subject) -> Subject:
+    """The same with its count, now that the use of its test set is written down; as it was where it is none.
+
+    Raises:
+        InputError: The test set is not the one that is locked.
+    """
+    return subject if subject.look is None else replace(subject, look=None, count=subject.look.count())
 
 
 def joined(subject: Subject) -> Subject:

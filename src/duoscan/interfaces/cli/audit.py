@@ -134,8 +134,8 @@ def audit_command(
 
 def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle | None]:
     shortcuts = _shortcuts(request)
-    with stages() as bar:
-        watcher = Watcher(bar.on_stage, bar.on_image)
+    with stages() as callbacks:
+        watcher = Watcher(*callbacks)
         answers, measured = _answers(request, watcher)
         kinds = sorted({record.modality for record in request.table})
         kinds = [answers.modality] if answers and answers.modality else kinds

@@ -53,8 +53,8 @@ def card_command(
 
     check_out_dir(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    with stages() as bar:
-        ask = Ask(seed=seed, book_at=book_at, on_stage=bar.on_stage, on_image=bar.on_image)
+    with stages() as (on_stage, on_image):
+        ask = Ask(seed=seed, book_at=book_at, on_stage=on_stage, on_image=on_image)
         subject, evaluation = measure(read_subject(run, ask), seed=seed)
     drafts = draft((subject, evaluation), read_audits(audits, [run]))
     write_drafts(drafts, out)

@@ -15,7 +15,7 @@ from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resa
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import shift_prior
 from duoscan.evidence.subject import ALL_SPLITS, Ask, is_model, read_subject
-from duoscan.evidence.verdicts import joined, judge_subject, measure
+from duoscan.evidence.verdicts import counted, evaluated, joined, judge_subject
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
@@ -89,8 +89,8 @@ def evaluate_command(
 
     Where the newest evidence in the run holds the measured images, the gate's verdict on them is printed first.
 
-    A test set is locked by the hash of its rows and images, and each use of it is counted: beside MANIFEST or the
-    table, or in --ledger.
+    A test set is locked by its rows and images, and each use of it is counted: beside MANIFEST or the table, or in
+    --ledger, and in a ledger of the user's own, which knows it again wherever it lies.
     """
     check_resamples(resamples)
     if out is not None:
@@ -102,15 +102,16 @@ def evaluate_command(
     book = book_beside(manifest or target, ledger, replaces=new_test_set)
     audits = read_audits((), [target])
     images = _read(target, manifest, book, split=split, modality=modality, threshold=threshold)
-    subject, evaluation = measure(joined(images) if per_patient else images, resamples=resamples, seed=seed)
-    judgement = None
-    if audits:
-        counted = replace(images, look=None, count=subject.count)
-        on_images = measure(counted, resamples=resamples, seed=seed)[1] if per_patient else evaluation
-        judgement = judge_subject(counted, on_images, audits)
+    subject = joined(images) if per_patient else images
+    evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
         shift = shift_prior(evaluation, subject.predictions, prevalence, subject.fitted)
         evaluation = replace(evaluation, prior_shift=shift)
+    subject = counted(subject)
+    judgement = None
+    if audits:
+        on_images = evaluated(images, resamples=resamples, seed=seed) if per_patient else evaluation
+        judgement = judge_subject(replace(images, count=subject.count), on_images, audits)
     if judgement is not None and judgement.command:
         show_verdicts({"these images": judgement.verdict})
     _show(evaluation, split=images.part)
@@ -137,15 +138,10 @@ def evaluate_command(
 
 
 def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | None) -> None:
-    words = [
-        "duoscan",
-        "audit",
-        str(manifest or "MANIFEST"),
-        "--run" if is_model(target) else "--predictions",
-        str(target),
-    ]
+    answers = "--run" if is_model(target) else "--predictions"
+    words = shlex.join(["duoscan", "audit", str(manifest or "MANIFEST"), answers, str(target)])
     why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
-    echo(f"No audit backs these figures{why}; run: {shlex.join(words)}")
+    echo(f"No audit backs these figures{why}; run: {words}")
 
 
 def _read(
@@ -171,7 +167,7 @@ def _read(
     elif manifest is not None:
         msg = f"{target} is a predictions table and needs no MANIFEST; leave it out or name a run or a bundle"
         raise click.UsageError(msg)
-    with stages() as bar:
+    with stages() as (on_stage, on_image):
         ask = Ask(
             images=None if manifest is None else read_manifest(manifest),
             path=manifest or target,
@@ -179,8 +175,8 @@ def _read(
             modality=Modality(modality) if modality else None,
             threshold=threshold,
             book_at=lambda _: book,
-            on_stage=bar.on_stage,
-            on_image=bar.on_image,
+            on_stage=on_stage,
+            on_image=on_image,
         )
         return read_subject(target, ask)
 

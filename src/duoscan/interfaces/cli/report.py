@@ -68,12 +68,12 @@ def report_command(
     from duoscan.report.page import Request, ask_of, measure_all, page_of
 
     request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
-    with stages() as bar:
+    with stages() as (on_stage, on_image):
         ask = replace(
             ask_of(request),
             book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
-            on_stage=bar.on_stage,
-            on_image=bar.on_image,
+            on_stage=on_stage,
+            on_image=on_image,
         )
         measured = measure_all(read_subjects(runs, ask), seed)
     page = page_of(request, measured)

@@ -143,8 +143,8 @@ def triage_command(
     _check_out(out, force=force)
     command = command_line()
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    with stages() as bar:
-        ask = Ask(book_at=book_at, on_stage=bar.on_stage, on_image=bar.on_image)
+    with stages() as (on_stage, on_image):
+        ask = Ask(book_at=book_at, on_stage=on_stage, on_image=on_image)
         phases = (
             read_phase(xray, replace(ask, modality=Modality.CXR), manifest, calibration),
             read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
