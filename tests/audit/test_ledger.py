@@ -158,6 +158,8 @@ def test_a_book_locks_what_it_counts(tested: Manifest, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         book.look_at_images(tested, "m", "cxr")
     assert book.look_at_images(tested, "m", "cxr", locks=False).count().use == 2
+    tested.file(tested.records[0]).write_bytes(bytes([0]))
+    assert book.look_at_images(tested, "m", "cxr").count().use == 3, "what is not split locks nothing"
 
 
 def test_a_look_counts_once_it_is_over(tested: Manifest, tmp_path: Path) -> None:

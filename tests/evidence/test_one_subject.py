@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,9 @@ from duoscan.audit.ledger import OWN_LEDGER, beside, read_uses
 from duoscan.audit.result import AuditResult, Level
 from duoscan.audit.storage import Audited, write_audit
 from duoscan.errors import InputError, PredictionsError
-from duoscan.evidence.subject import Ask, read_subject
-from duoscan.evidence.verdicts import facts_of, measure
+from duoscan.evaluation.evaluate import Evaluation
+from duoscan.evidence.subject import Ask, Subject, read_subject
+from duoscan.evidence.verdicts import evaluated, facts_of, measure
 from duoscan.interfaces.cli import cli
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import read_manifest, write_manifest
@@ -33,8 +33,12 @@ QUICK = ["--resamples", "100"]
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """For commands that cannot be asked for fewer; no interval is looked at here."""
-    for place in ("duoscan.evidence.verdicts", "duoscan.report.page", "duoscan.interfaces.cli.audit"):
-        monkeypatch.setattr(f"{place}.measure", partial(measure, resamples=100))
+
+    def few(subject: Subject, *, seed: int = 0, **_: int) -> Evaluation:
+        return evaluated(subject, resamples=100, seed=seed)
+
+    for place in ("duoscan.evidence.verdicts", "duoscan.report.page"):
+        monkeypatch.setattr(f"{place}.evaluated", few)
 
 
 def run(*words: object) -> Result:
@@ -257,6 +261,18 @@ def test_what_ends_before_it_measured_is_no_use(
     write_predictions(rows({Split.TEST: 40}), tmp_path / "t.csv")
     printed(words[0], "t.csv", *words[1:])
     assert len(read_uses(beside(tmp_path / "t.csv"))) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["report", "--screening", "t.csv"], ["report", "--audit", "."], ["card", "--audit", "."]]
+)
+def test_what_else_is_damaged_is_told_before_anything_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_predictions(rows({Split.TEST: 40}), tmp_path / "t.csv")
+    assert isinstance(run(*words, "t.csv", "--out", "out").exception, InputError)
+    assert not beside(tmp_path / "t.csv").exists()
 
 
 def test_triage_without_calibration_rows_is_no_use(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from jinja2 import Environment, PackageLoader
 
-from duoscan.errors import MissingExtraError
+from duoscan.errors import InputError, MissingExtraError
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.interfaces.cli.evaluate import evaluate_command
 from duoscan.interfaces.cli.report import report_command
@@ -269,8 +269,8 @@ def test_the_command_refuses_before_it_works(
 ) -> None:
     run = str(runs[Modality.CXR])
     folder = CliRunner().invoke(report_command, [run, "--out", str(tmp_path)])
-    assert folder.exit_code == 2
-    assert "is a directory" in folder.output
+    assert isinstance(folder.exception, InputError)
+    assert "is a folder; name a file" in str(folder.exception)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     missing = CliRunner().invoke(report_command, [run])
     assert isinstance(missing.exception, MissingExtraError)

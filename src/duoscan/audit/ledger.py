@@ -150,7 +150,7 @@ class Book:
             tested: The rows.
             model: As in :class:`Use`.
             kind: As in :class:`Use`.
-            locks: Whether other rows of this kind are refused.
+            locks: Whether other rows of this kind are refused; ``False`` for rows that no part calls test.
 
         Raises:
             InputError: The locked test set is another one: rows or images were changed; or the ledger is damaged.
@@ -177,6 +177,7 @@ class Book:
         return self._look(Use(digest, kind, len(tested), "", self.command, model, images, names), locks)
 
     def _look(self, use: Use, locks: bool) -> Look:
+        use = use if locks else replace(use, kind=f"{use.kind}, not split")
         look = Look(self.path, use, replaces=self.replaces or not locks)
         look.check(read_uses(self.path))
         if (own := own_ledger()) is not None:

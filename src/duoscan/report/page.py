@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -14,7 +14,7 @@ from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import read_triage
 from duoscan.evaluation.sample import sample_of
 from duoscan.evidence.subject import Ask, Subject, read_subjects, records_by_patient
-from duoscan.evidence.verdicts import Judgement, Measured, judge_subject, measure
+from duoscan.evidence.verdicts import Judgement, Measured, counted, evaluated, judge_subject
 from duoscan.manifest.table import read_manifest
 from duoscan.policies.policy import DESCRIPTIONS
 from duoscan.policies.rule import Answer
@@ -126,7 +126,7 @@ def build_report(request: Request) -> str:
         InputError: A target or the screening answers cannot be used; the text says why.
         PredictionsError: A table has no row that can be measured.
     """
-    return page_of(request, measure_all(read_subjects(request.targets, ask_of(request)), request.seed))
+    return page_of(request, read_subjects(request.targets, ask_of(request)))[0]
 
 
 def ask_of(request: Request) -> Ask:
@@ -141,32 +141,37 @@ def ask_of(request: Request) -> Ask:
     return Ask(images, request.manifest, seed=request.seed)
 
 
-def measure_all(subjects: Sequence[Subject], seed: int) -> list[Measured]:
-    """Every subject measured and counted."""
-    return [measure(subject, seed=seed) for subject in subjects]
-
-
-def page_of(request: Request, measured: Sequence[Measured]) -> str:
-    """The same from subjects that are measured already, with ``request.targets`` in their order.
+def page_of(request: Request, subjects: Sequence[Subject]) -> tuple[str, list[Subject]]:
+    """The same from subjects that are read already, with ``request.targets`` in their order; and their counts.
 
     Raises:
-        InputError: The screening answers cannot be used; the text says why.
+        InputError: The screening answers, an audit or the policies cannot be used; nothing is counted then.
+        PredictionsError: A table has no row that can be measured; likewise.
     """
     audits = read_audits(request.audits, request.targets)
-    chapters = [_chapter(one, f"model-{place}", request, audits) for place, one in enumerate(measured, start=1)]
     flow = None
     if request.screening is not None:
-        flow = read_flow(request.screening, records_by_patient(subject for subject, _ in measured), request.seed)
-    page = environment().get_template("page.html")
-    return page.render(
-        chapters=chapters,
-        versuses=compare_all(measured, request.seed),
-        flow=flow,
-        triage=None if request.triage is None else _triage(request.triage, chapters),
-        graphs={part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts},
-        request=request,
-        version=__version__,
+        flow = read_flow(request.screening, records_by_patient(subjects), request.seed)
+    policies = None if request.triage is None else read_triage(request.triage)
+    evaluations = [evaluated(subject, seed=request.seed) for subject in subjects]
+    measured = [(counted(subject), one) for subject, one in zip(subjects, evaluations, strict=True)]
+    chapters = [_chapter(one, f"model-{place}", request, audits) for place, one in enumerate(measured, start=1)]
+    page = (
+        environment()
+        .get_template("page.html")
+        .render(
+            chapters=chapters,
+            versuses=compare_all(measured, request.seed),
+            flow=flow,
+            triage=None if policies is None else _triage(policies, chapters),
+            graphs={
+                part.info.graph_sha256 for one in chapters if one.subject.making for part in one.subject.making.parts
+            },
+            request=request,
+            version=__version__,
+        )
     )
+    return page, [subject for subject, _ in measured]
 
 
 def _chapter(measured: Measured, anchor: str, request: Request, audits: Sequence[Audited]) -> Chapter:
@@ -185,9 +190,8 @@ def _chapter(measured: Measured, anchor: str, request: Request, audits: Sequence
     )
 
 
-def _triage(folder: Path, chapters: Sequence[Chapter]) -> TriageSection:
+def _triage(document: dict[str, Any], chapters: Sequence[Chapter]) -> TriageSection:
     """The policies, under the verdicts of this report's chapters where they are of the same models."""
-    document = read_triage(folder)
     verdicts = {
         phase: chapter.judgement.verdict
         for phase, model in document["models"].items()

@@ -52,11 +52,12 @@ def card_command(
     from duoscan.report.cards.write import draft, write_drafts
 
     check_out_dir(out, force=force)
+    audited = read_audits(audits, [run])
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
         ask = Ask(seed=seed, book_at=book_at, on_stage=on_stage, on_image=on_image)
         subject, evaluation = measure(read_subject(run, ask), seed=seed)
-    drafts = draft((subject, evaluation), read_audits(audits, [run]))
+    drafts = draft((subject, evaluation), audited)
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():
         echo(f"{name}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))

@@ -65,7 +65,7 @@ def report_command(
     """
     check_can_write_pages("duoscan report")
     from duoscan.evidence.subject import read_subjects
-    from duoscan.report.page import Request, ask_of, measure_all, page_of
+    from duoscan.report.page import Request, ask_of, page_of
 
     request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
     with stages() as (on_stage, on_image):
@@ -75,10 +75,10 @@ def report_command(
             on_stage=on_stage,
             on_image=on_image,
         )
-        measured = measure_all(read_subjects(runs, ask), seed)
-    page = page_of(request, measured)
+        subjects = read_subjects(runs, ask)
+    page, subjects = page_of(request, subjects)
     write_text(out, page)
-    for subject, _ in measured:
+    for subject in subjects:
         if subject.count is not None:
             echo(f"{subject.name}: {subject.count.spoken}.")
     echo(f"Written to {out}")
