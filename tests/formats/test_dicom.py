@@ -177,9 +177,9 @@ def test_ct_in_monochrome1_keeps_its_hu(write_dicom: Write, ramp: NDArray[np.uin
 
 
 def test_ct_slope(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
-    # 0.5 · 1000 - 1000 = -500
-    path = write_dicom(ramp, **CT | {"RescaleSlope": 0.5, "RescaleIntercept": -1000})
-    assert read_dicom(path).values.ravel()[1000] == -500
+    # 0.5 · 600 - 700 = -400
+    path = write_dicom(ramp, **CT | {"RescaleSlope": 0.5, "RescaleIntercept": -700})
+    assert read_dicom(path).values.ravel()[600] == -400
 
 
 @pytest.mark.parametrize(
@@ -236,16 +236,18 @@ def test_ct_of_eight_bits_without_rescale_is_grey(write_dicom: Write, ramp: NDAr
 
 
 def test_ct_of_eight_bits_with_a_steep_slope_is_hu(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
-    # 32 · 100 - 4000 = -800
+    # 8 · 50 - 1000 = -600
     stored = (ramp // 8).astype(np.uint8)
-    pixels = read_dicom(write_dicom(stored, **CT | {"RescaleSlope": 32, "RescaleIntercept": -4000}))
+    pixels = read_dicom(write_dicom(stored, **CT | {"RescaleSlope": 8, "RescaleIntercept": -1000}))
     assert pixels.is_hu
-    assert pixels.values.ravel()[800] == -800
+    assert pixels.values.ravel()[400] == -600
 
 
 def test_deep_ct_that_lost_its_rescale_is_refused(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
     path = write_dicom(ramp, **CT | {"RescaleSlope": None, "RescaleIntercept": None})
-    assert "CT values start at 0, so they are not HU" in refusal(path)
+    text = refusal(path)
+    assert "its values run from 0 to 1599, no Hounsfield units of a body" in text
+    assert "its rescale (RescaleSlope none, RescaleIntercept none)" in text
 
 
 def test_signed_ct_without_rescale_is_hu_when_it_holds_air(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:

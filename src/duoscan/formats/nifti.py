@@ -13,8 +13,8 @@ import numpy as np
 
 from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
 from duoscan.formats.dicom.geometry import MAX_FRAMES, Plane
-from duoscan.formats.dicom.pixels import AIR_HU
 from duoscan.formats.frame_names import split_frame
+from duoscan.formats.hounsfield import clip_to_air, is_beyond_scale, why_not_hu
 from duoscan.formats.image import Pixels
 from duoscan.formats.limits import MAX_DECODED_BYTES, check_contrast, check_file, check_size
 from duoscan.formats.open_files import kept_open
@@ -36,13 +36,6 @@ _MAX_OFFSET = 2**20  # bytes before the voxels; header extensions are small
 _HEADER_BYTES = 348
 # Size of the header → form and place of vox_offset in it.
 _OFFSET_PLACE = {348: ("f", 108), 540: ("q", 168)}
-
-# What a CT must hold to be in Hounsfield units: air, and tissue near water; few values beyond metal or padding.
-_DARKEST_HU = -200.0
-_TISSUE_HU = (-200.0, 300.0)
-_LEAST_TISSUE = 0.02
-_PLAUSIBLE_HU = (-4096.0, 4096.0)
-_LEAST_PLAUSIBLE = 0.98
 
 
 @dataclass(frozen=True)
@@ -110,8 +103,9 @@ def read_nifti(path: Path) -> Pixels:
         raise UnsupportedImageError(path, f"a volume of {depth} slices; name one by its number, as in FILE#1")
     if (number or 1) > depth:
         raise UnreadableImageError(path, f"holds {depth} slices, no slice {number}")
-    values = volume.stored[(number or 1) - 1].astype(np.float32) * np.float32(volume.slope)
-    values = np.maximum(values + np.float32(volume.intercept), np.float32(AIR_HU))
+    rescaled = volume.stored[(number or 1) - 1].astype(np.float32) * np.float32(volume.slope)
+    rescaled += np.float32(volume.intercept)
+    values = clip_to_air(rescaled, is_beyond_scale(rescaled))
     check_contrast(values, path)
     return Pixels(values, is_hu=True, modality=Modality.CT, view="axial")
 
@@ -233,14 +227,9 @@ def _check_hu(volume: _Volume, path: Path) -> None:
     """
     step = max(1, round((volume.stored.size / 2e6) ** (1 / 3)))
     sample = volume.stored[::step, ::step, ::step].astype(np.float64) * volume.slope + volume.intercept
-    inside = ((sample >= _PLAUSIBLE_HU[0]) & (sample <= _PLAUSIBLE_HU[1])).mean()
-    tissue = ((sample >= _TISSUE_HU[0]) & (sample <= _TISSUE_HU[1])).mean()
-    if inside < _LEAST_PLAUSIBLE or tissue < _LEAST_TISSUE or not sample.min() <= _DARKEST_HU:
-        raise UnsupportedImageError(
-            path,
-            f"its values run from {sample.min():g} to {sample.max():g}, no Hounsfield units of a body; "
-            "give the CT as the scanner made it",
-        )
+    if reason := why_not_hu(sample, np.zeros(sample.shape, np.bool_)):
+        rescale = f"scl_slope {volume.slope:g}, scl_inter {volume.intercept:g}"
+        raise UnsupportedImageError(path, f"{reason} after its rescale ({rescale}); give the CT as the scanner made it")
 
 
 def _vector(values: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
+from duoscan.formats.dicom.cells import values_of_cells
 from duoscan.formats.dicom.decoder_process import read_message, write_message
 from duoscan.formats.dicom.jpeg_extended import get_decoder
 from duoscan.formats.limits import MAX_DECODED_BYTES
@@ -39,7 +40,18 @@ _EXPORT_PLAIN = "export it as Explicit VR Little Endian"
 
 
 def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
-    """Stored values of a data set; luminance and chroma become red, green and blue.
+    """Stored values of a data set, without what else their cells hold; see :func:`decode_cells`.
+
+    Raises:
+        UnsupportedImageError: As there, or HighBit contradicts BitsStored.
+        UnreadableImageError: As there.
+        Exception: As there.
+    """
+    return values_of_cells(decode_cells(dataset, path), dataset, path)
+
+
+def decode_cells(dataset: Dataset, path: Path) -> NDArray[Any]:
+    """Pixel cells of a data set as they are stored; luminance and chroma become red, green and blue.
 
     Args:
         dataset: With its pixel data and file meta information.
@@ -58,7 +70,8 @@ def decode_pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
         decoder = get_decoder(syntax)
         size = _decoded_bytes(dataset, path)
         if decoder.is_native:
-            return decoder.as_array(dataset)[0]
+            # pydicom would take the lowest BitsStored bits whatever HighBit says.
+            return decoder.as_array(dataset, correct_unused_bits=False)[0]
         return _decode_elsewhere(dataset, size, path)
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
         extra = "pip install 'duoscan[htj2k]', or " if syntax in _HIGH_THROUGHPUT else ""
@@ -84,7 +97,7 @@ def _decode_elsewhere(dataset: Dataset, size: int, path: Path) -> NDArray[Any]:
     from pydicom.pixels.utils import as_pixel_options
 
     options = {name: _plain(value) for name, value in as_pixel_options(dataset, pixel_keyword="PixelData").items()}
-    options["transfer_syntax_uid"] = str(dataset.file_meta.TransferSyntaxUID)
+    options |= {"transfer_syntax_uid": str(dataset.file_meta.TransferSyntaxUID), "correct_unused_bits": False}
     worker = _take()
     try:
         answer, content = worker.ask(options, dataset.PixelData, SECONDS_AT_LEAST + size // BYTES_A_SECOND)

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
+from duoscan.formats.dicom.cells import negative_cells, values_of_cells
 from duoscan.formats.dicom.colour import GREY, grey_of_colour
-from duoscan.formats.dicom.decoding import decode_pixels
+from duoscan.formats.dicom.decoding import decode_cells
 from duoscan.formats.dicom.fitness import check_fitness
 from duoscan.formats.dicom.frames import single_frame
 from duoscan.formats.dicom.header import dicom_errors, header_of, open_dicom, text_of
 from duoscan.formats.frame_names import split_frame
+from duoscan.formats.hounsfield import clip_to_air, is_beyond_scale, why_not_hu
 from duoscan.formats.image import Pixels
 from duoscan.formats.limits import check_contrast, stretch
 from duoscan.formats.open_files import kept_open
@@ -24,14 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pydicom import Dataset
 
-AIR_HU = -1024.0
-"""What lies outside the reconstructed circle is set to; the smallest value of 12-bit CT."""
-
-# Every chest slice holds lung, airway or the air around the body; fat, the next darkest, ends near −150 HU.
-_DARKEST_MUST_REACH_HU = -200.0
-
 # PS3.3 C.11.1.1.2: US is "unspecified". Some scanners write "Houndsfield Unit" out, in that spelling.
 _MAYBE_HU = ("HU", "HOUN", "US")
+_RESCALE = ("RescaleSlope", "RescaleIntercept")
 
 
 def read_dicom(path: Path) -> Pixels:
@@ -58,7 +55,8 @@ def read_dicom(path: Path) -> Pixels:
         dataset = single_frame(whole, number, path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
-        stored = decode_pixels(dataset, path)
+        cells = decode_cells(dataset, path)
+        stored = values_of_cells(cells, dataset, path)
         if stored.shape[:2] != (header.rows, header.columns):
             raise UnreadableImageError(path, "its pixel data are not the one frame it states; export it again")
         if dataset.PhotometricInterpretation not in GREY:
@@ -66,9 +64,9 @@ def read_dicom(path: Path) -> Pixels:
             grey = grey_of_colour(stored, dataset, path)
             values, is_hu = stretch(grey, grey.min(), grey.max()), False
         elif header.modality is Modality.CT:
-            values, is_hu = _slice_values(stored, _padding(stored, dataset), dataset, path)
+            values, is_hu = _slice_values(stored, _padding(cells, stored, dataset), dataset, path)
         else:
-            values, is_hu = _radiograph_grey(stored, _padding(stored, dataset), dataset), False
+            values, is_hu = _radiograph_grey(stored, _padding(cells, stored, dataset), dataset), False
         check_contrast(values, path)
     return Pixels(
         values,
@@ -81,24 +79,32 @@ def read_dicom(path: Path) -> Pixels:
     )
 
 
-def _padding(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
+def _padding(cells: NDArray[Any], stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
     """Where stored values are padding: PixelPaddingValue to PixelPaddingRangeLimit (PS3.3 C.7.5.1.1.2).
 
-    A declaration that covers the whole image is wrong and ignored.
+    A declaration that covers the whole image is wrong and ignored. Negative numbers in an unsigned image are padding
+    without any.
     """
+    undeclared = negative_cells(cells, int(dataset.BitsStored))
     value = dataset.get("PixelPaddingValue")
     if value is None:
-        return np.zeros(stored.shape, dtype=np.bool_)
+        return undeclared
     limit = dataset.get("PixelPaddingRangeLimit")
-    ends = sorted(_as_stored(int(end), stored) for end in (value, value if limit is None else limit))
-    wide = stored.astype(np.int64)
-    padding = (wide >= ends[0]) & (wide <= ends[1])
-    return padding & ~padding.all()
+    ends = sorted(_as_stored(int(end), cells) for end in (value, value if limit is None else limit))
+    # Bits that a value does not have may be set in padding alone, so that only the whole cell equals it.
+    padding = _is_between(cells, *ends) | _is_between(stored, *ends)
+    return undeclared | (padding & ~padding.all())
 
 
-def _as_stored(value: int, stored: NDArray[Any]) -> int:
-    """Undo the common fault of a negative padding value written as unsigned 16 bits."""
-    return value - 2**16 if value > np.iinfo(stored.dtype).max and stored.dtype.kind == "i" else value
+def _is_between(values: NDArray[Any], low: int, high: int) -> NDArray[np.bool_]:
+    wide = values.astype(np.int64)
+    return (wide >= low) & (wide <= high)
+
+
+def _as_stored(value: int, cells: NDArray[Any]) -> int:
+    """Undo the common fault of a negative padding value written as unsigned, and of its opposite."""
+    kind = np.iinfo(cells.dtype)
+    return int((value - kind.min) % 2**kind.bits + kind.min)
 
 
 def _slice_values(
@@ -111,18 +117,22 @@ def _slice_values(
     rescale_type = text_of(dataset, "RescaleType") or "HU"
     if not rescale_type.upper().startswith(_MAYBE_HU):
         raise UnsupportedImageError(path, f"RescaleType is {rescale_type}, not HU; give the plain CT series")
-    darkest = values.min(initial=np.inf, where=~padding)
-    if darkest <= _DARKEST_MUST_REACH_HU:
-        values[padding] = AIR_HU
-        return np.maximum(values, AIR_HU).astype(np.float32), True
+    reason = why_not_hu(values, padding)
+    if reason is None:
+        return clip_to_air(values, padding | is_beyond_scale(values)), True
     if dataset.BitsStored > 8:
         raise UnsupportedImageError(
             path,
-            f"CT values start at {darkest:g}, so they are not HU (no air); "
-            "export it with its RescaleIntercept and uncropped",
+            f"{reason} after its rescale ({_rescale(dataset)}), which was lost, left over or applied twice, "
+            "or no air is in it; export the series as the scanner made it, uncropped",
         )
     # The window in such a file, if any, is the one of the original values, so it is not applied again.
     return _to_grey(values, padding, dataset), False
+
+
+def _rescale(dataset: Dataset) -> str:
+    stated = {keyword: dataset.get(keyword) for keyword in _RESCALE}
+    return ", ".join(f"{keyword} {'none' if value is None else f'{value:g}'}" for keyword, value in stated.items())
 
 
 def _radiograph_grey(stored: NDArray[Any], padding: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.float32]:
@@ -143,10 +153,25 @@ def _as_shown(values: NDArray[Any], dataset: Dataset) -> NDArray[np.float64]:
     # A LUT is looked up by whole values, and rescaling has made them floats.
     looked_up = np.rint(values).astype(np.int64) if dataset.get("VOILUTSequence") else values
     try:
-        shown = apply_voi_lut(looked_up, dataset).astype(np.float64)
+        shown = apply_voi_lut(looked_up, _voi_alone(dataset)).astype(np.float64)
     except ValueError:  # a width below 1 or an unknown function, which PS3.3 C.11.2.1.2 and C.11.2.1.3 forbid
         return values.astype(np.float64)
     return shown if shown.min() < shown.max() else values.astype(np.float64)
+
+
+def _voi_alone(dataset: Dataset) -> Dataset:
+    """What the VOI LUT needs without the rescale: of a negative slope pydicom makes a window that falls.
+
+    PS3.3 C.11.2.1.2: output rises with the rescaled value.
+    """
+    from pydicom import Dataset as PlainDataset
+    from pydicom.datadict import tag_for_keyword
+
+    unwanted = {tag_for_keyword(keyword) for keyword in (*_RESCALE, "ModalityLUTSequence")}
+    alone = PlainDataset({tag: element for tag, element in dataset.items() if tag not in unwanted})
+    alone.file_meta = dataset.file_meta
+    alone.set_original_encoding(*dataset.original_encoding)
+    return alone
 
 
 def _to_grey(values: NDArray[np.float64], padding: NDArray[np.bool_], dataset: Dataset) -> NDArray[np.float32]:
