@@ -465,4 +465,4 @@ def test_reading_pictures_does_not_load_pydicom() -> None:
 def test_more_pixels_than_the_one_frame_are_refused(write_dicom: Write, ramp: NDArray[np.uint16]) -> None:
     """pydicom makes frames of them that the file does not state."""
     path = write_dicom(ramp, PixelData=ramp.tobytes() * 4 + b"\0" * 400)
-    assert "its pixel data are not the one frame it states" in refusal(path, UnreadableImageError)
+    assert "its pixel data hold 4 frames and it states 1" in refusal(path, UnreadableImageError)

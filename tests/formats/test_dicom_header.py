@@ -169,7 +169,7 @@ def test_refuses_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_a_damaged_value_is_an_error_that_quotes_no_value(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = write(tmp_path / "x", Modality="CT", PatientID="P7", InstanceNumber=1234)
+    path = write(tmp_path / "x", Modality="CT", PatientID="P7", NumberOfFrames=1234)
     path.write_bytes(path.read_bytes().replace(b"1234", b"JANE"))
     with caplog.at_level(logging.DEBUG), pytest.raises(UnreadableImageError, match="damaged") as caught:
         read_dicom_header(path)

@@ -117,6 +117,46 @@ def test_what_is_not_in_hounsfield_units_is_refused(tmp_path: Path, volume: NDAr
         read_nifti(frame_path(path, 1))
 
 
+@pytest.mark.parametrize("padding", [-2000, -8192, -10000, -32768])
+def test_padding_is_air_however_low(tmp_path: Path, padding: int) -> None:
+    volume = body_hu()
+    volume[:, :, :12] = padding
+    path = write(tmp_path / "a.nii", volume)
+    for number in range(1, DEPTH + 1):
+        expected = np.where(volume[number - 1] == padding, -1024, volume[number - 1])
+        np.testing.assert_array_equal(read_nifti(frame_path(path, number)).values, expected)
+
+
+def test_minus_2000_written_as_unsigned_is_air(tmp_path: Path) -> None:
+    volume = (body_hu() + 1024).astype(np.uint16)
+    volume[:, :, :12] = 63536
+    path = write(tmp_path / "a.nii", volume)
+    content = bytearray(path.read_bytes())
+    content[112:120] = np.array([1, -1024], "<f4").tobytes()  # scl_slope, scl_inter
+    path.write_bytes(content)
+    values = read_nifti(frame_path(path, 1)).values
+    assert (values[:, :12] == -1024).all()
+    np.testing.assert_array_equal(values[:, 12:], body_hu()[0, :, 12:])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_voxel_that_is_no_number_does_not_refuse_the_volume(tmp_path: Path, bad: float) -> None:
+    volume = body_hu().astype(np.float32)
+    volume[2, 20, 20] = bad
+    path = write(tmp_path / "a.nii", volume)
+    for number in range(1, DEPTH + 1):
+        expected = np.where(np.isfinite(volume[number - 1]), volume[number - 1], -1024)
+        np.testing.assert_array_equal(read_nifti(frame_path(path, number)).values, expected)
+
+
+def test_padding_does_not_make_up_for_air(tmp_path: Path) -> None:
+    """The offset is lost, and a constant far below looks as if there were air."""
+    volume = body_hu() + 1024
+    volume[:, :, :12] = -2000
+    with pytest.raises(UnsupportedImageError, match="its values run from 24 to .*scl_slope 1, scl_inter 0"):
+        read_nifti(frame_path(write(tmp_path / "a.nii", volume), 1))
+
+
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.nii", body_hu())
     with pytest.raises(UnsupportedImageError, match=r"a volume of 5 slices; name one, as in a\.nii#1"):

@@ -18,6 +18,8 @@ from duoscan.formats.raster import read_raster
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 # 64 wide, 48 high, 0 … 255 along each row: width and height differ, so that a swap shows.
 GREY = np.tile(np.linspace(0, 255, 64).round().astype(np.uint8), (48, 1))
 
@@ -109,6 +111,67 @@ def test_white_is_zero_in_a_deep_tiff_is_inverted(tmp_path: Path) -> None:
     assert (values[0, 0], values[5, 5]) == (0, 1)
 
 
+def tiff(values: NDArray[np.generic], order: str, sample_format: int) -> bytes:
+    """A plain TIFF of one strip (TIFF 6.0), of depths that Pillow does not write."""
+    samples = 1 if values.ndim == 2 else values.shape[2]
+    content = values.astype(values.dtype.newbyteorder(order)).tobytes()
+    depth = values.dtype.itemsize * 8
+    photometric = 1 if samples == 1 else 2
+    height, width = values.shape[:2]
+    start = 8 + 2 + 10 * 12 + 4
+    # Three channels need three depths and three formats, which lie behind the directory.
+    many = struct.pack(f"{order}3H3H", *[depth] * 3, *[sample_format] * 3) if samples == 3 else b""
+    entries = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, samples, start if many else depth), (259, 3, 1, 1)]
+    entries += [(262, 3, 1, photometric), (273, 4, 1, start + len(many)), (277, 3, 1, samples), (278, 4, 1, height)]
+    entries += [(279, 4, 1, len(content)), (339, 3, samples, start + 6 if many else sample_format)]
+    directory = b"".join(
+        struct.pack(f"{order}HHI", tag, kind, count)
+        + (struct.pack(f"{order}HH", value, 0) if kind == 3 and count == 1 else struct.pack(f"{order}I", value))
+        for tag, kind, count, value in entries
+    )
+    head = (b"II" if order == "<" else b"MM") + struct.pack(f"{order}HIH", 42, 8, len(entries))
+    return head + directory + bytes(4) + many + content
+
+
+DEPTHS = {1: ("u1", "u2", "u4", "u8"), 2: ("i1", "i2", "i4"), 3: ("f2", "f4", "f8")}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("sample_format", "kind"), [(code, kind) for code in DEPTHS for kind in DEPTHS[code]])
+def test_a_tiff_of_any_depth_is_right_or_refused_by_name(
+    tmp_path: Path, order: str, sample_format: int, kind: str
+) -> None:
+    ramp = np.linspace(0, 1, 1600).reshape(40, 40)
+    low, high = (-1000, 1000) if sample_format == 3 else (np.iinfo(kind).min, np.iinfo(kind).max)
+    # In extended precision, for the widest integers have more digits than a double.
+    values = (ramp.astype(np.longdouble) * (np.longdouble(high) - low) + low).astype(kind)
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff(values, order, sample_format))
+    if kind in {"u8", "f2", "f8"} or (kind, order) == ("u4", ">"):  # what Pillow does not know
+        assert "a TIFF of a depth, colour or compression that is not read" in refusal(path, UnreadableImageError)
+    else:
+        np.testing.assert_allclose(read_raster(path).values, ramp, atol=0.005)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_tiff_of_deep_colour_is_refused(tmp_path: Path, order: str) -> None:
+    """Of 12 bits in 16, Pillow would leave 16 greys, all of them dark."""
+    path = tmp_path / "x.tif"
+    path.write_bytes(tiff(np.repeat(np.arange(1600, dtype=np.uint16).reshape(40, 40, 1), 3, axis=2), order, 1))
+    assert "colour or transparency of 16 bits a channel" in refusal(path, UnsupportedImageError)
+
+
+@pytest.mark.parametrize(("code", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_a_png_of_deep_colour_is_refused(tmp_path: Path, code: int, channels: int) -> None:
+    rows = np.zeros((40, 1 + 40 * channels * 2), np.uint8)  # each row with its filter, none
+    rows[:, 1:] = (
+        np.repeat(np.arange(1600, dtype=">u2").reshape(40, 40, 1), channels, axis=2).view(np.uint8).reshape(40, -1)
+    )
+    path = tmp_path / "x.png"
+    path.write_bytes(png_header(40, 40, depth=16, code=code, content=rows.tobytes()))
+    assert "colour or transparency of 16 bits a channel" in refusal(path, UnsupportedImageError)
+
+
 def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn clockwise by 90° to stand upright
@@ -159,15 +222,15 @@ def test_refuses_several_frames(tmp_path: Path, suffix: str) -> None:
     assert "several frames or pages; save the one" in refusal(path, UnsupportedImageError)
 
 
-def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds almost nothing, as a decompression bomb does."""
+def png_header(width: int, height: int, *, depth: int = 8, code: int = 0, content: bytes = b"") -> bytes:
+    """A PNG that claims a size; without content it holds almost nothing, as a decompression bomb does."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         body = kind + content
         return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
 
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, code, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
 
 
 @pytest.mark.parametrize(

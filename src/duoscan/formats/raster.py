@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -27,6 +27,10 @@ _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP")
 # TIFF 6.0, PhotometricInterpretation: 0 is WhiteIsZero. Pillow inverts it for 8 bits only.
 _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
+# SampleFormat: 1 is unsigned, also where the tag is missing, 2 signed.
+_SAMPLE_FORMAT_TAG = 339
+_UNSIGNED, _SIGNED = 1, 2
+_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def read_raster(path: Path, *, at_least_px: int | None = None) -> Pixels:
@@ -44,11 +48,12 @@ def read_raster(path: Path, *, at_least_px: int | None = None) -> Pixels:
 
     Raises:
         UnreadableImageError: Missing, empty, damaged, too large, or not one of the formats.
-        UnsupportedImageError: Several frames or pages, too small, or blank.
+        UnsupportedImageError: Several frames or pages, colour of 16 bits a channel, too small, or blank.
     """
     with open_picture(path) as image:
         check_size(*image.size, path)
         _check_single(image, path)
+        _check_depth(image, path)
         if at_least_px is not None:
             image.draft("L", (at_least_px, at_least_px))
         values = _grey(image)
@@ -73,8 +78,7 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        text = f"not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
-        raise UnreadableImageError(path, text) from error
+        raise UnreadableImageError(path, _unidentified(path)) from error
     except Image.DecompressionBombError as error:
         raise UnreadableImageError(path, TOO_LARGE) from error
     except OSError as error:
@@ -94,12 +98,29 @@ def _check_single(image: Image.Image, path: Path) -> None:
         )
 
 
+def _check_depth(image: Image.Image, path: Path) -> None:
+    # Pillow has no deep colour: it keeps the upper half of each channel, and 12 bits in 16 become 16 greys.
+    is_deep = any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+    if is_deep and not image.mode.startswith("I"):
+        raise UnsupportedImageError(
+            path, "colour or transparency of 16 bits a channel, of which half would be lost; save it as 16-bit grey"
+        )
+
+
+def _unidentified(path: Path) -> str:
+    with path.open("rb") as stream:
+        is_tiff = stream.read(4) in _TIFF_HEADS
+    if is_tiff:
+        return "a TIFF of a depth, colour or compression that is not read, or damaged; save it as 8 or 16-bit grey"
+    return f"not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
+
+
 def _grey(image: Image.Image) -> NDArray[np.float32]:
     """Decode to grey in [0, 1], shape (H, W)."""
-    is_white_zero = _is_white_zero(image)
+    is_white_zero, sample_format = _tiff_tag(image, _PHOTOMETRIC_TAG) == _WHITE_IS_ZERO, _sample_format(image)
     ImageOps.exif_transpose(image, in_place=True)
-    if image.mode == "F" or image.mode.startswith("I"):
-        deep = np.asarray(image, dtype=np.float64 if image.mode == "F" else None)
+    deep = _deep_values(image, sample_format)
+    if deep is not None:
         values = stretch(deep, float(deep.min()), float(deep.max()))
         return np.subtract(1, values, out=values) if is_white_zero else values
     # Pillow cannot convert LAB; its first channel is the lightness.
@@ -107,6 +128,23 @@ def _grey(image: Image.Image) -> NDArray[np.float32]:
     return np.divide(grey, np.float32(255), out=grey)
 
 
-def _is_white_zero(image: Image.Image) -> bool:
-    tags = getattr(image, "tag_v2", {})
-    return bool(tags.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO)
+def _deep_values(image: Image.Image, sample_format: int | None) -> NDArray[Any] | None:
+    """The numbers of a picture that are stretched; ``None`` for greys and colours of 8 bits.
+
+    Pillow reads a TIFF of unsigned 32 bits as signed, and one of signed 8 bits as unsigned.
+    """
+    if image.mode == "L":
+        return np.asarray(image).view(np.int8) if sample_format == _SIGNED else None
+    if image.mode == "I" and sample_format == _UNSIGNED:
+        return np.asarray(image).view(np.uint32)
+    return np.asarray(image) if image.mode == "F" or image.mode.startswith("I") else None
+
+
+def _sample_format(image: Image.Image) -> int | None:
+    """SampleFormat of a TIFF, of its first channel; ``None`` for any other picture."""
+    stated = _tiff_tag(image, _SAMPLE_FORMAT_TAG)
+    return _UNSIGNED if hasattr(image, "tag_v2") and stated is None else stated and stated[0]
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> Any:
+    return getattr(image, "tag_v2", {}).get(tag)

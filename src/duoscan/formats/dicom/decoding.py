@@ -71,7 +71,7 @@ def decode_cells(dataset: Dataset, path: Path) -> NDArray[Any]:
         size = _decoded_bytes(dataset, path)
         if decoder.is_native:
             # pydicom would take the lowest BitsStored bits whatever HighBit says.
-            return decoder.as_array(dataset, correct_unused_bits=False)[0]
+            return decoder.as_array(dataset, correct_unused_bits=False)[0]  # type: ignore[arg-type]  # pydicom's own
         return _decode_elsewhere(dataset, size, path)
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
         extra = "pip install 'duoscan[htj2k]', or " if syntax in _HIGH_THROUGHPUT else ""

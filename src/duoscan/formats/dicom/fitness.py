@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from duoscan.errors import SetAsideImageError, UnreadableImageError, UnsupportedImageError
@@ -24,9 +26,15 @@ _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 # Modality codes that say nothing about what made the image: other, and the retired secondary capture.
 _SILENT_CODES = frozenset({"OT", "SC"})
 
-# PS3.16 Annex L lists CHEST, LUNG, CHESTABDPELVIS, …; sites add their own spellings and languages.
-_CHEST = re.compile("CHEST|THORA|TORAX|LUNG|PULMON|MEDIASTIN|WHOLEBODY")
+# PS3.16 Annex L lists CHEST, LUNG, CHESTABDPELVIS, …; sites add their own spellings and languages, and old code pages
+# make another letter of an accented one, or none.
+_CHEST = re.compile("CHEST|THORA|TORAC|T[A-Z]?RAX|LUNG|PULM|POUMON|POLMON|MEDIASTIN|WHOLEBODY")
 _NOT_CHEST = re.compile("SPINE|VERTEB")
+# What consoles and exports write where nobody stated a part.
+_NO_PART = frozenset(
+    {"UNKNOWN", "UNK", "UNDEFINED", "UNSPECIFIED", "NOTSPECIFIED", "NOTAPPLICABLE", "NONE", "NULL", "NA", "ANY",
+     "DEFAULT", "UNBEKANNT", "INCONNU", "DESCONOCIDO", "DESCONHECIDO", "SCONOSCIUTO"}
+)  # fmt: skip
 
 # PS3.3 C.8.1.1 and C.8.11.5: lateral, oblique and decubitus positions.
 _NOT_FRONTAL_POSITIONS = frozenset({"LL", "RL", "LLO", "RLO", "LLD", "RLD"})
@@ -114,10 +122,17 @@ def _no_pixels(dataset: Dataset, header: DicomHeader) -> str | None:
 
 
 def _other_body_part(header: DicomHeader) -> str | None:
-    part = re.sub("[^A-Z]", "", (header.body_part or "").upper())
-    if not part or (_CHEST.search(part) and not _NOT_CHEST.search(part)):
+    part = _plain_letters(header.body_part or "")
+    if not part or part in _NO_PART or (_CHEST.search(part) and not _NOT_CHEST.search(part)):
         return None
     return f"BodyPartExamined is {header.body_part}; only chest images are answered"
+
+
+def _plain_letters(text: str) -> str:
+    """A to Z of a text, accents taken off. The value representation knows no accents, so they come in any encoding."""
+    with suppress(UnicodeError):  # pydicom reads it as Latin-1, and many write UTF-8
+        text = text.encode("latin-1").decode("utf-8")
+    return re.sub("[^A-Z]", "", unicodedata.normalize("NFKD", text.upper()))
 
 
 def _not_human(dataset: Dataset) -> str | None:

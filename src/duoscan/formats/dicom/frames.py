@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
+# Start of image and next marker of JPEG and JPEG-LS, start and size of JPEG 2000 (ITU-T T.81, T.87 and T.800); no
+# other fragment of a frame begins like these. Of run lengths every fragment is a frame, but none is told by its head.
+_CODESTREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _GROUPED = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -29,7 +33,7 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
 
     Raises:
         UnsupportedImageError: The file holds several frames and none was named.
-        UnreadableImageError: There is no such frame, or its pixels are not there.
+        UnreadableImageError: There is no such frame, its pixels are not there, or there are more than are stated.
     """
     frames = frame_count(dataset)
     if frames > MAX_FRAMES:
@@ -39,6 +43,7 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
     wanted = number or 1
     if wanted > frames:
         raise UnreadableImageError(path, f"holds {frames} frames, no frame {wanted}")
+    _check_held(dataset, frames, path)
     if frames == 1 and not any(keyword in dataset for keyword in _GROUPED):
         return dataset
     # Where every reader looks for them.
@@ -72,9 +77,7 @@ def _pixels_of(dataset: Dataset, number: int, frames: int, path: Path) -> bytes:
         table = tuple(dataset.get(keyword) for keyword in _OFFSETS)
         offsets = None if None in table else table
         return encapsulate([get_frame(content, number - 1, number_of_frames=frames, extended_offsets=offsets)])
-    # PS3.3 C.7.6.3.1.2: of each two pixels the two colour samples are stored once.
-    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else int(dataset.get("SamplesPerPixel") or 1)
-    bits = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)
+    bits = _frame_bits(dataset)
     if bits % 8:
         raise UnsupportedImageError(path, "frames that end within a byte cannot be read; export single images")
     size = bits // 8
@@ -82,3 +85,41 @@ def _pixels_of(dataset: Dataset, number: int, frames: int, path: Path) -> bytes:
     if len(frame) < size:
         raise UnreadableImageError(path, f"the pixels of frame {number} are missing; copy or export it again")
     return frame
+
+
+def _check_held(dataset: Dataset, frames: int, path: Path) -> None:
+    """Refuse pixel data of more frames than the file states: which of them it means cannot be told.
+
+    Bytes behind the frames that make no whole one are left alone.
+
+    Raises:
+        UnreadableImageError: There are more.
+    """
+    if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
+        return
+    if dataset["PixelData"].is_undefined_length:
+        held = _encapsulated_frames(dataset.PixelData)
+    else:
+        held = len(dataset.PixelData) * 8 // max(1, _frame_bits(dataset))
+    if held > frames:
+        raise UnreadableImageError(
+            path, f"its pixel data hold {held} frames and it states {frames} (NumberOfFrames); export it again"
+        )
+
+
+def _encapsulated_frames(content: bytes) -> int:
+    """How many frames there are at least: entries of the offset table, or fragments that begin a codestream."""
+    from pydicom.encaps import parse_basic_offsets, parse_fragments
+
+    stream = BytesIO(content)
+    offsets = parse_basic_offsets(stream)
+    _, places = parse_fragments(stream)
+    # Behind the tag and the length of the item.
+    begun = sum(content[place + 8 : place + 12].startswith(_CODESTREAMS) for place in places)
+    return max(len(offsets), begun)
+
+
+def _frame_bits(dataset: Dataset) -> int:
+    # PS3.3 C.7.6.3.1.2: of each two pixels the two colour samples are stored once.
+    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else int(dataset.get("SamplesPerPixel") or 1)
+    return int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.formats.dicom.numbers import stated_value
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -40,9 +42,6 @@ PLAIN_NAMES = {
     "TemporalPositionIndex": "TemporalPositionIdentifier",
 }
 """What the top of a plain image calls differently."""
-
-# What may be wrong without making the image wrong.
-_REMARKS = frozenset({"SliceThickness", "ConvolutionKernel", *PLAIN_NAMES, *PLAIN_NAMES.values()})
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def frame_view(dataset: Dataset, number: int) -> dict[str, Any]:
             items = groups.get(sequence)
             if items:
                 found |= {
-                    keyword: _stated(items[0], keyword)
+                    keyword: stated_value(items[0], keyword)
                     for keyword in keywords
                     if keyword not in found and keyword in items[0]
                 }
@@ -134,18 +133,8 @@ def frame_view(dataset: Dataset, number: int) -> dict[str, Any]:
         for keyword in keywords:
             plain = PLAIN_NAMES.get(keyword, keyword)
             if keyword not in found and plain in dataset:
-                found[keyword] = _stated(dataset, plain)
+                found[keyword] = stated_value(dataset, plain)
     return found
-
-
-def _stated(dataset: Dataset, keyword: str) -> Any:
-    """The value of an attribute; ``None`` where it is not of its form and no pixel value hangs on it."""
-    try:
-        return dataset[keyword].value
-    except (TypeError, ValueError):
-        if keyword in _REMARKS:
-            return None
-        raise
 
 
 def _groups(dataset: Dataset, number: int) -> Iterator[Dataset]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError, UnreadableImageError
 from duoscan.formats.dicom.geometry import MAX_FRAMES, Plane, frame_count, planes_of
 from duoscan.formats.dicom.guards import read_guarded
+from duoscan.formats.dicom.numbers import mend_numbers
 from duoscan.formats.frame_names import split_frame
 from duoscan.quiet import quiet
 from duoscan.terms import Modality
@@ -154,10 +155,12 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
     """Parse a DICOM file, of one frame the whole file; call it inside ``dicom_errors``.
 
     Files without the PS3.10 preamble are accepted when they name their SOP class; their transfer syntax is
-    then that of the encoding found.
+    then that of the encoding found. Numbers that are none are mended or taken away
+    (:mod:`duoscan.formats.dicom.numbers`).
 
     Raises:
-        UnreadableImageError: Empty, not DICOM, or too costly to parse (:mod:`duoscan.formats.dicom.guards`).
+        UnreadableImageError: Empty, not DICOM, too costly to parse (:mod:`duoscan.formats.dicom.guards`), or without
+            a rescale that can be understood.
     """
     # Imported here so that reading rasters and ``--help`` never pay for it.
     from pydicom.uid import UID
@@ -170,6 +173,7 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
         raise UnreadableImageError(path, "not a DICOM image (it names no SOP class); check what the file is")
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(_SYNTAX_OF_ENCODING[dataset.original_encoding])  # type: ignore[index]
+    mend_numbers(dataset, path)
     return dataset
 
 
@@ -185,7 +189,7 @@ def header_of(dataset: Dataset) -> DicomHeader:
         modality=_modality_of(dataset, code),
         modality_code=code,
         view=_common_plane(planes) or text_of(dataset, "ViewPosition") or _coded_view(dataset),
-        instance_number=_whole_number(dataset, "InstanceNumber"),
+        instance_number=_remark_number(dataset, "InstanceNumber"),
         body_part=text_of(dataset, "BodyPartExamined"),
         rows=_whole_number(dataset, "Rows"),
         columns=_whole_number(dataset, "Columns"),
@@ -195,7 +199,7 @@ def header_of(dataset: Dataset) -> DicomHeader:
         planes=planes,
         frame_of_reference=text_of(dataset, "FrameOfReferenceUID"),
         study_date=text_of(dataset, "StudyDate"),
-        series_number=_series_number(dataset),
+        series_number=_remark_number(dataset, "SeriesNumber"),
         series_description=text_of(dataset, "SeriesDescription"),
     )
 
@@ -221,10 +225,10 @@ def _whole_number(dataset: Dataset, keyword: str) -> int | None:
     return None if value is None or value == "" else int(value)
 
 
-def _series_number(dataset: Dataset) -> int | None:
-    """Only tells series apart, so that a file is not refused for a value that is no number."""
+def _remark_number(dataset: Dataset, keyword: str) -> int | None:
+    """A number that only tells images or series apart, so that none is refused where it is not one."""
     try:
-        return _whole_number(dataset, "SeriesNumber")
+        return _whole_number(dataset, keyword)
     except (ValueError, TypeError, ArithmeticError):
         return None
 
