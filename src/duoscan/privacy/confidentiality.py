@@ -29,11 +29,11 @@ _ACTIONS = {
 _DUMMY_DATES = {"DA": "19000101", "DT": "19000101000000", "TM": "000000"}
 _DATES = frozenset(_DUMMY_DATES)
 _FREE_TEXT = frozenset({"PN", "LT", "ST", "UT", "UC", "UR", "AE", "AS"})
+_NUMBERS = frozenset({"DS", "IS"})
 _BYTES = frozenset({"OB", "OW", "OD", "OF", "OL", "OV", "UN"})
-# Groups whose bytes are pixels or look-up tables.
-_PIXEL_GROUPS = frozenset({0x0028, 0x7FE0})
+# Bytes of group 0028 are look-up tables. Pixel data are taken out, at any depth, and those of the image written anew.
+_TABLES, _PIXELS = 0x0028, 0x7FE0
 _CURVES, _OVERLAYS, _REPEATING = 0x5000, 0x6000, 0xFF01
-_REGISTERED_BY_DICOM = "1.2.840.10008."
 
 # Columns "Rtn. Pat. Chars. Opt." (E.3.7) and "Rtn. Dev. Id. Opt." (E.3.8) of Table E.1-1, of those what is kept
 # as it is; free text that these columns would have cleaned is removed.
@@ -111,7 +111,7 @@ class Profile:
         """Clean a data set in place, nested items too, and state what was done.
 
         Args:
-            dataset: A whole image object; its file meta information is left alone.
+            dataset: A whole image object; its file meta information is left alone, its pixel data are taken out.
             patient_id: Whose it is; the pseudonym and the shift of dates come from it.
         """
         self._clean(dataset, self._pseudonyms.shift_days(patient_id))
@@ -136,13 +136,14 @@ class Profile:
 
     def _clean(self, dataset: Dataset, days: int) -> None:
         for tag in list(dataset.keys()):
-            if tag.is_private or tag.element == 0 or tag.group & _REPEATING in {_CURVES, _OVERLAYS}:
+            is_repeating = tag.group & _REPEATING in {_CURVES, _OVERLAYS}
+            if tag.is_private or tag.element == 0 or is_repeating or tag.group == _PIXELS:
                 del dataset[tag]
                 continue
             element = dataset[tag]
             if element.VR == "SQ":
                 self._clean_sequence(dataset, element, days)
-            elif not self._options.keeps(element.keyword):
+            elif not (self._options.keeps(element.keyword) and _is_as_registered(element)):
                 self._clean_value(dataset, element, days)
 
     def _clean_sequence(self, dataset: Dataset, element: DataElement, days: int) -> None:
@@ -151,7 +152,7 @@ class Profile:
         # X/Z in the table: it is type 3 in images, where an empty sequence is an error, so it is removed.
         if element.keyword == "ReferencedStudySequence":
             action = "X"
-        if not element.keyword or action in {"D", "X"}:
+        if not _is_as_registered(element) or action in {"D", "X"}:
             del dataset[element.tag]
         elif action == "Z":
             element.value = []
@@ -160,18 +161,21 @@ class Profile:
                 self._clean(item, days)
 
     def _clean_value(self, dataset: Dataset, element: DataElement, days: int) -> None:
-        if element.VR == "UI":
-            element.value = _each(element.value, self._new_uid)
-            return
-        if element.VR in _DATES and self._shift(element, days):
-            return
+        """Table E.1-1 goes before what the file says of the element: its value representation may be false."""
         action = self._table.get(element.tag) or self._beyond_table(element)
-        if action in {"X", "U"}:
+        is_as_registered = _is_as_registered(element)
+        if is_as_registered and element.VR == "UI" and action in {"U", "D"}:
+            element.value = _each(element.value, self._pseudonyms.uid)
+        elif is_as_registered and element.VR in _DATES and self._shift(element, days):
+            return
+        elif action in {"X", "U"} or (action == "D" and not is_as_registered):
             del dataset[element.tag]
         elif action == "Z":
             element.value = b"" if element.VR in _BYTES else None
         elif action == "D":
             _dummy(dataset, element)
+        elif element.VR == "UI":
+            element.value = _each(element.value, self._class_uid)
 
     def _shift(self, element: DataElement, days: int) -> bool:
         """Move dates where that option is used; whether the element is done with."""
@@ -187,14 +191,24 @@ class Profile:
 
     def _beyond_table(self, element: DataElement) -> str:
         """X for what is not in the table yet could tell who it is."""
-        unknown = not element.keyword
-        hidden_bytes = element.VR in _BYTES and element.tag.group not in _PIXEL_GROUPS
+        hidden_bytes = element.VR in _BYTES and element.tag.group != _TABLES
         padding = element.tag.group == 0xFFFC
-        return "X" if unknown or hidden_bytes or padding or element.VR in _FREE_TEXT | _DATES else ""
+        no_number = element.VR in _NUMBERS and any(isinstance(part, str) for part in _parts(element.value))
+        told = element.VR in _FREE_TEXT | _DATES or not _is_as_registered(element)
+        return "X" if told or hidden_bytes or padding or no_number else ""
 
-    def _new_uid(self, uid: str) -> str:
-        """UIDs that the standard registers (classes, syntaxes, coding schemes) name no object and stay."""
-        return uid if not uid or uid.startswith(_REGISTERED_BY_DICOM) else self._pseudonyms.uid(uid)
+    def _class_uid(self, uid: str) -> str:
+        """UIDs of the standard's own dictionary (classes, syntaxes, coding schemes) name no object and stay."""
+        from pydicom.uid import UID_dictionary  # type: ignore[attr-defined]
+
+        return uid if not uid or uid in UID_dictionary else self._pseudonyms.uid(uid)
+
+
+def _is_as_registered(element: DataElement) -> bool:
+    """Whether the file gives an attribute of the standard a value representation that the standard gives it."""
+    from pydicom.datadict import dictionary_VR
+
+    return bool(element.keyword) and str(element.VR) in dictionary_VR(element.tag).split(" or ")
 
 
 def _parts(value: Any) -> list[Any]:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.errors import ImageError, UnsupportedImageError
-from duoscan.files import write_bytes
-from duoscan.formats.dicom.decoding import decode_pixels
+from duoscan.files import safe_name, write_bytes
 from duoscan.formats.dicom.header import dicom_errors, open_dicom
-from duoscan.formats.limits import check_size
 from duoscan.formats.reader import is_dicom
 from duoscan.imaging.quality.burnt_in import text_regions
 from duoscan.privacy.confidentiality import Options, Profile
+from duoscan.privacy.pixel_bytes import clean_pixels, write_pixels
 from duoscan.privacy.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from pydicom import Dataset
 
 _ZERO_PREAMBLE = b"\0" * 128
@@ -82,28 +82,29 @@ class Deidentifier:
             dataset = open_dicom(path)
             _check_class(dataset, path)
             patient_id = _identity(dataset, path)
-            warning = self._look_for_text(dataset, path)
+            stored = clean_pixels(dataset, path)
+            warning = self._look_for_text(dataset, stored, path)
             self._profile.apply(dataset, patient_id)
+            write_pixels(dataset, stored)
             content = _encoded(dataset)
             pseudonym = str(dataset.PatientID)
-            target = self._out / pseudonym / str(dataset.StudyInstanceUID) / f"{dataset.SOPInstanceUID}.dcm"
+            folder = self._out / safe_name(pseudonym) / safe_name(str(dataset.StudyInstanceUID))
+            target = folder / f"{safe_name(str(dataset.SOPInstanceUID))}.dcm"
         write_bytes(target, content)
         return Outcome(path, target, warning=warning, patient_id=patient_id, pseudonym=pseudonym)
 
-    def _look_for_text(self, dataset: Dataset, path: Path) -> str:
+    def _look_for_text(self, dataset: Dataset, stored: NDArray[Any], path: Path) -> str:
         """Set BurnedInAnnotation where text was stated or found; the warning.
 
         NO is written only where the source says so: a detector that finds nothing proves nothing.
 
         Raises:
-            UnsupportedImageError: There is text, or it could not be looked for, and such images are refused.
+            UnsupportedImageError: There is text, and such images are refused.
         """
         stated = str(dataset.get("BurnedInAnnotation", "")).strip().upper()
-        found = stated != "YES" and _count_text(dataset, path)
+        found = 0 if stated == "YES" else _count_text(stored)
         if stated == "YES":
             warning = "the file states burnt-in annotation (BurnedInAnnotation is YES)"
-        elif found is None:
-            warning = "its pixels cannot be decoded, so text in them was not looked for"
         elif found:
             warning = f"{found} lines in its pixels look like text"
         else:
@@ -112,10 +113,7 @@ class Deidentifier:
             return ""
         if self._refuse_text:
             raise UnsupportedImageError(path, f"{warning}; look at it, black the text out, or use --burnt-in warn")
-        if found is None:
-            dataset.pop("BurnedInAnnotation", None)
-        else:
-            dataset.BurnedInAnnotation = "YES"
+        dataset.BurnedInAnnotation = "YES"
         return warning
 
 
@@ -128,8 +126,10 @@ def _check_class(dataset: Dataset, path: Path) -> None:
     if "PixelData" not in dataset:
         raise UnsupportedImageError(path, "no pixel data; export the image again")
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-        if not dataset.get(keyword):
-            raise UnsupportedImageError(path, f"{keyword} is missing, so it cannot be linked; export it again")
+        value = dataset.get(keyword)
+        if not value or not isinstance(value, str):
+            said = "is missing" if not value else "is not one UID"
+            raise UnsupportedImageError(path, f"{keyword} {said}, so it cannot be linked; export it again")
 
 
 def _identity(dataset: Dataset, path: Path) -> str:
@@ -140,17 +140,9 @@ def _identity(dataset: Dataset, path: Path) -> str:
     raise UnsupportedImageError(path, "names neither patient nor study; export it again")
 
 
-def _count_text(dataset: Dataset, path: Path) -> int | None:
-    """Lines of text in all frames, or ``None`` where the pixels cannot be decoded."""
-    check_size(int(dataset.Columns), int(dataset.Rows), path)
-    try:
-        stored = decode_pixels(dataset, path)
-    except (ImageError, AttributeError, ValueError):
-        return None
-    if int(dataset.get("SamplesPerPixel", 1)) > 1:
-        stored = stored.max(axis=-1)
-    frames = stored.reshape(-1, *stored.shape[-2:])
-    return sum(len(text_regions(frame.astype(np.float32))) for frame in frames)
+def _count_text(stored: NDArray[Any]) -> int:
+    """Lines of text in frames of shape (N, H, W, C)."""
+    return sum(len(text_regions(frame.max(axis=-1).astype(np.float32))) for frame in stored)
 
 
 def _encoded(dataset: Dataset) -> bytes:

@@ -36,6 +36,9 @@ _WALL_FACTOR = 10
 # PS3.5 A.4.11: high-throughput JPEG 2000, lossless, lossless by resolution, and any.
 _HIGH_THROUGHPUT = frozenset({f"1.2.840.10008.1.2.4.{number}" for number in (201, 202, 203)})
 
+# pydicom takes the lowest BitsStored bits whatever HighBit says, and makes frames of what lies behind those stated.
+_OWN_OPTIONS: dict[str, Any] = {"correct_unused_bits": False, "allow_excess_frames": False}
+
 _EXPORT_PLAIN = "export it as Explicit VR Little Endian"
 
 
@@ -70,8 +73,7 @@ def decode_cells(dataset: Dataset, path: Path) -> NDArray[Any]:
         decoder = get_decoder(syntax)
         size = _decoded_bytes(dataset, path)
         if decoder.is_native:
-            # pydicom would take the lowest BitsStored bits whatever HighBit says.
-            return decoder.as_array(dataset, correct_unused_bits=False)[0]  # type: ignore[arg-type]  # pydicom's own
+            return decoder.as_array(dataset, **_OWN_OPTIONS)[0]
         return _decode_elsewhere(dataset, size, path)
     except RuntimeError as error:  # no decoder for the syntax, or every decoder gave up
         extra = "pip install 'duoscan[htj2k]', or " if syntax in _HIGH_THROUGHPUT else ""
@@ -97,7 +99,7 @@ def _decode_elsewhere(dataset: Dataset, size: int, path: Path) -> NDArray[Any]:
     from pydicom.pixels.utils import as_pixel_options
 
     options = {name: _plain(value) for name, value in as_pixel_options(dataset, pixel_keyword="PixelData").items()}
-    options |= {"transfer_syntax_uid": str(dataset.file_meta.TransferSyntaxUID), "correct_unused_bits": False}
+    options |= _OWN_OPTIONS | {"transfer_syntax_uid": str(dataset.file_meta.TransferSyntaxUID)}
     worker = _take()
     try:
         answer, content = worker.ask(options, dataset.PixelData, SECONDS_AT_LEAST + size // BYTES_A_SECOND)
