@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 MANUFACTURER = "duoscan"
 MODEL_NAME = "duoscan"
 _DIGEST_SHOWN = 16
+_UTF_8 = "ISO_IR 192"
+_DEFAULT_REPERTOIRE = "ISO 2022 IR 6"
+_KANJI = frozenset({"ISO 2022 IR 87", "ISO 2022 IR 159"})
+_CHINESE, _CHINESE_ESCAPE = "ISO 2022 IR 58", "\x1b$)A"
+_TEXTS = frozenset({"PN", "LO", "SH", "LT", "ST", "UT", "UC"})
 
 
 def result_uid(*parts: str) -> str:
@@ -42,6 +47,38 @@ def equipment(model: ModelUsed) -> dict[str, str]:
         "software_versions": __version__,
         "device_serial_number": model.graph_sha256[:_DIGEST_SHOWN],
     }
+
+
+def settle_character_set(header: Dataset) -> None:
+    """Give a header a SpecificCharacterSet that results made from it may have, in place.
+
+    An empty first value of several is the default repertoire (PS3.3 C.12.1.1.2), which has a name too. Where highdicom
+    does not take what is stated, it becomes UTF-8, in which there is every text.
+    """
+    stated = header.get("SpecificCharacterSet")
+    if not stated:
+        header.pop("SpecificCharacterSet", None)
+        return
+    values = [stated] if isinstance(stated, str) else [str(value) or _DEFAULT_REPERTOIRE for value in stated]
+    if not _is_taken(values):
+        values = [_UTF_8]
+        for element in header:
+            if element.VR in _TEXTS and _CHINESE_ESCAPE in str(element.value):
+                # pydicom decodes the characters and leaves the escape sequences where they are.
+                element.value = str(element.value).replace(_CHINESE_ESCAPE, "")
+    # Texts that are not decoded yet will be by the set that they were read with.
+    header.SpecificCharacterSet = values
+
+
+def _is_taken(values: list[str]) -> bool:
+    """Whether highdicom takes a set: a plain one, or several that extend each other, the first of single bytes."""
+    from highdicom import SpecificCharacterSetValues
+
+    known = {one.value for one in SpecificCharacterSetValues}
+    extensions = [value for value in values if value.startswith("ISO 2022")]
+    if len(values) == 1:
+        return values[0] in known and not extensions
+    return extensions == values and known - {_CHINESE} >= set(values) and values[0] not in _KANJI
 
 
 def private_scheme() -> Dataset:
