@@ -61,7 +61,8 @@ def _with(dataset: Dataset, values: dict[str, Any]) -> Dataset:
     replaced = {tag_for_keyword(keyword) for keyword in (*_GROUPED, *_OFFSETS, *values)}
     made = PlainDataset({tag: element for tag, element in dataset.items() if tag not in replaced})
     made.file_meta = dataset.file_meta
-    made.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    is_implicit, is_little_endian = dataset.original_encoding
+    made.set_original_encoding(is_implicit, is_little_endian, dataset.original_character_set)
     for keyword, value in values.items():
         setattr(made, keyword, value)
     return made
