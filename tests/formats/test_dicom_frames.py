@@ -159,7 +159,7 @@ def test_frames_in_an_unknown_syntax_are_refused_by_its_name(write_frames: Write
 
 def test_several_frames_must_be_named(write_frames: Write) -> None:
     path = write_frames(**enhanced([0.0, 1.0, 2.0], [-1024] * 3))
-    with pytest.raises(UnsupportedImageError, match=r"holds 3 frames; name one, as in image\.dcm#1"):
+    with pytest.raises(UnsupportedImageError, match=r"holds 3 frames; name one by its number, as in FILE#1"):
         read_dicom(path)
     with pytest.raises(UnreadableImageError, match="holds 3 frames, no frame 4"):
         read_dicom(frame_path(path, 4))

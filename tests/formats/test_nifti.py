@@ -159,7 +159,7 @@ def test_padding_does_not_make_up_for_air(tmp_path: Path) -> None:
 
 def test_other_refusals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.nii", body_hu())
-    with pytest.raises(UnsupportedImageError, match=r"a volume of 5 slices; name one, as in a\.nii#1"):
+    with pytest.raises(UnsupportedImageError, match=r"a volume of 5 slices; name one by its number, as in FILE#1"):
         read_nifti(path)
     with pytest.raises(UnreadableImageError, match="holds 5 slices, no slice 6"):
         read_nifti(frame_path(path, 6))

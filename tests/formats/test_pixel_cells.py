@@ -152,10 +152,16 @@ def test_values_that_are_no_hounsfield_units_are_refused_by_their_rescale(tmp_pa
     assert f"RescaleIntercept {intercept})" in caught.value.text
 
 
-@pytest.mark.parametrize("intercept", [0, -1000, -1024, -8192])
-def test_a_windowed_copy_of_eight_bits_is_grey_whatever_intercept_is_left(tmp_path: Path, intercept: int) -> None:
+@pytest.mark.parametrize("intercept", [-100, -250, -1000, -1024, -8192])
+def test_a_windowed_copy_with_an_intercept_left_is_refused(tmp_path: Path, intercept: int) -> None:
     dataset, values = source()
-    pixels = read_dicom(written(tmp_path, dataset, windowed(values), RescaleIntercept=intercept))
+    with pytest.raises(UnsupportedImageError, match=f"RescaleIntercept {intercept}\\), which was lost, left over"):
+        read_dicom(written(tmp_path, dataset, windowed(values), RescaleIntercept=intercept))
+
+
+def test_a_windowed_copy_that_claims_no_unit_is_grey(tmp_path: Path) -> None:
+    dataset, values = source()
+    pixels = read_dicom(written(tmp_path, dataset, windowed(values), RescaleIntercept=0))
     assert not pixels.is_hu
     np.testing.assert_allclose(pixels.values, windowed(values) / 255, atol=1e-6)
 

@@ -225,6 +225,21 @@ def test_answers_are_written_and_shown_before_sending_fails(
     assert list(out.rglob("*.dcm"))
 
 
+def test_a_result_that_could_not_be_written_makes_the_exit_code_say_so(
+    dicom: Path, brightness_bundles: dict[Modality, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in dicom.rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        if dataset.Modality == "CT":
+            dataset.ImagePositionPatient = ["0", "0"]  # a position has three values
+        target = tmp_path / "in" / path.relative_to(dicom)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        dataset.save_as(target)
+    assert run(tmp_path / "in", brightness_bundles, tmp_path / "reports", "--dicom-objects", "sr") == 0
+    assert run(tmp_path / "in", brightness_bundles, tmp_path / "out", "--dicom-objects", "sr,seg") == 1
+    assert "no seg written, its headers do not allow one" in capsys.readouterr().err
+
+
 def uids(folder: Path) -> set[str]:
     return {str(pydicom.dcmread(path).SOPInstanceUID) for path in folder.rglob("report.dcm")}
 

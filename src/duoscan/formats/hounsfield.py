@@ -17,6 +17,8 @@ _MOST_HU = 30_710.0
 
 # Every chest slice holds lung, airway or the air around the body; fat, the next darkest, ends near −150 HU.
 _DARKEST_MUST_REACH_HU = -200.0
+# From there to soft tissue it is at least this far; 8 bits without a slope are not enough.
+_LEAST_SPAN_HU = 500.0
 # The least share, beside padding, of what is neither air nor bone: a neck in a wide field of view has 0.045, a head
 # whose intercept was applied twice 0.022.
 _TISSUE_HU = (-200.0, 300.0)
@@ -64,9 +66,11 @@ def why_not_hu(values: NDArray[Any], padding: NDArray[np.bool_]) -> str | None:
         return "its values are nothing but padding"
     plausible, tissue = _share(seen, *_PLAUSIBLE_HU), _share(seen, *_TISSUE_HU)
     is_soft = tissue >= max(_LEAST_TISSUE, _LEAST_OF_DENSE * _share(seen, _TISSUE_HU[0], np.inf))
-    if plausible >= _LEAST_PLAUSIBLE and is_soft and seen.min() <= _DARKEST_MUST_REACH_HU:
+    low, high = seen.min(), seen.max()
+    has_air = low <= _DARKEST_MUST_REACH_HU and high - low >= _LEAST_SPAN_HU
+    if plausible >= _LEAST_PLAUSIBLE and is_soft and has_air:
         return None
-    return f"its values run from {seen.min():g} to {seen.max():g}, no Hounsfield units of a body"
+    return f"its values run from {low:g} to {high:g}, no Hounsfield units of a body"
 
 
 def _share(values: NDArray[Any], low: float, high: float) -> float:

@@ -35,9 +35,9 @@ def read_dicom(path: Path) -> Pixels:
     """Read a chest radiograph or an axial CT slice; of a file with several frames one, named as ``file.dcm#12``.
 
     CT becomes Hounsfield units by the modality LUT (PS3.3 C.11.1), no window applied. Padding
-    (PS3.3 C.7.5.1.1.2) and anything darker than −1024 HU is set to −1024 HU. An 8-bit CT whose values cannot
-    be HU is an image that somebody windowed before: it becomes grey from its smallest to its largest value. A
-    deeper one has lost its rescale and is refused, since no window fits it.
+    (PS3.3 C.7.5.1.1.2) and anything darker than −1024 HU is set to −1024 HU. Values that cannot be HU of a body
+    (:mod:`duoscan.formats.hounsfield`) are refused, since no window fits them. Only an 8-bit CT without a rescale is
+    an image that somebody windowed before: it becomes grey from its smallest to its largest value.
 
     A radiograph becomes grey in [0, 1]: modality LUT, then VOI LUT or the first window (PS3.3 C.11.2), then
     stretched to its own extremes without padding; MONOCHROME1 is inverted (PS3.3 C.7.6.3.1.2), so that dense
@@ -120,7 +120,7 @@ def _slice_values(
     reason = why_not_hu(values, padding)
     if reason is None:
         return clip_to_air(values, padding | is_beyond_scale(values)), True
-    if dataset.BitsStored > 8:
+    if dataset.BitsStored > 8 or not _is_unscaled(dataset):
         raise UnsupportedImageError(
             path,
             f"{reason} after its rescale ({_rescale(dataset)}), which was lost, left over or applied twice, "
@@ -128,6 +128,12 @@ def _slice_values(
         )
     # The window in such a file, if any, is the one of the original values, so it is not applied again.
     return _to_grey(values, padding, dataset), False
+
+
+def _is_unscaled(dataset: Dataset) -> bool:
+    """Whether a file claims no unit: without a rescale, or with one that changes nothing."""
+    stated = (dataset.get("RescaleSlope") or 1, dataset.get("RescaleIntercept") or 0)
+    return stated == (1, 0) and not dataset.get("ModalityLUTSequence")
 
 
 def _rescale(dataset: Dataset) -> str:
