@@ -147,9 +147,9 @@ def write_dicom(path: Path, modality: str, patient: str, value: int) -> None:
     data.HighBit, data.SamplesPerPixel, data.PixelRepresentation = 15, 1, 1
     data.PhotometricInterpretation = "MONOCHROME2"
     data.RescaleIntercept, data.RescaleSlope = "0", "1"
-    # A quarter is air, without which a CT slice is not believed to be in HU; the rest is at the value.
-    air, tissue = (level.to_bytes(2, "little", signed=True) for level in (-1000, value))
-    data.PixelData = air * (64 * 16) + tissue * (64 * 48)
+    # A quarter is air and a sixteenth water, without which a CT slice is not believed to be in HU.
+    air, water, rest = (level.to_bytes(2, "little", signed=True) for level in (-1000, 0, value))
+    data.PixelData = air * (64 * 16) + water * (64 * 4) + rest * (64 * 44)
     data.save_as(path)
 
 
