@@ -116,6 +116,16 @@ def test_an_overlay_is_no_negative_number() -> None:
     assert not negative_cells(np.array([5, 0xF830], np.uint16), 15).any()
 
 
+def test_padding_of_16_bits_means_no_grey_of_8(tmp_path: Path) -> None:
+    """A windowed copy often keeps the attribute; −2000 is 48 in its lowest 8 bits."""
+    dataset, values = source()
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    grey = windowed(values)
+    assert (grey == 48).any()
+    path = written(tmp_path, dataset, grey, RescaleIntercept=0)
+    np.testing.assert_allclose(read_dicom(path).values, grey / 255, atol=1e-6)
+
+
 def lost(values: NDArray[np.int64]) -> tuple[NDArray[np.generic], int]:
     return values.astype(np.uint16), 0
 

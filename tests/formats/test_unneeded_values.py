@@ -113,26 +113,27 @@ def test_output_rises_with_the_rescaled_value(
     assert (values[0], values[-1]) == (1, 0)
 
 
-def frames_of(count: int) -> list[bytes]:
-    """Codestreams of as many different images; each a frame of pydicom's CT slice, rolled."""
+def frames_of(count: int, syntax: str) -> list[bytes]:
+    """Codestreams of as many different images; each pydicom's CT slice, rolled."""
     dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
     stored, frames = dataset.pixel_array, []
     for number in range(count):
         one = dcmread(str(get_testdata_file("CT_small.dcm")))
         one.PixelData = np.roll(stored, 9 * number, axis=1).tobytes()
-        one.compress(JPEG2000Lossless)
+        one.compress(syntax)
         frames += generate_frames(one.PixelData, number_of_frames=1)
     return frames
 
 
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
 @pytest.mark.parametrize("has_table", [True, False])
 @pytest.mark.parametrize(("held", "stated"), [(3, None), (3, 1), (3, 2)])
 def test_encapsulated_frames_that_nobody_states_are_told(
-    tmp_path: Path, held: int, stated: int | None, *, has_table: bool
+    tmp_path: Path, held: int, stated: int | None, syntax: str, *, has_table: bool
 ) -> None:
     dataset = dcmread(str(get_testdata_file("CT_small.dcm")))
-    dataset.compress(JPEG2000Lossless)
-    dataset.PixelData = encapsulate(frames_of(held), has_bot=has_table)
+    dataset.compress(syntax)
+    dataset.PixelData = encapsulate(frames_of(held, syntax), has_bot=has_table)
     if stated is not None:
         dataset.NumberOfFrames = stated
     path = tmp_path / "x.dcm"

@@ -45,7 +45,9 @@ def clip_to_air(values: NDArray[Any], padding: NDArray[np.bool_]) -> NDArray[np.
         values: HU, any shape.
         padding: Where no body was measured, same shape.
     """
-    return np.maximum(np.where(padding, AIR_HU, values), AIR_HU).astype(np.float32)
+    clipped: NDArray[np.float32] = np.maximum(values, AIR_HU, dtype=np.float32)
+    clipped[padding] = AIR_HU
+    return clipped
 
 
 def why_not_hu(values: NDArray[Any], padding: NDArray[np.bool_]) -> str | None:
@@ -58,7 +60,8 @@ def why_not_hu(values: NDArray[Any], padding: NDArray[np.bool_]) -> str | None:
     Returns:
         What is found, to be followed by what to do; ``None`` where they may be HU.
     """
-    seen = values[~(padding | is_beyond_scale(values))]
+    hidden = padding | is_beyond_scale(values)
+    seen = values[~hidden] if hidden.any() else values.ravel()
     lowest = seen.min(initial=np.inf)
     if lowest < AIR_HU:
         seen = seen[seen > lowest]
@@ -74,4 +77,4 @@ def why_not_hu(values: NDArray[Any], padding: NDArray[np.bool_]) -> str | None:
 
 
 def _share(values: NDArray[Any], low: float, high: float) -> float:
-    return float(((values >= low) & (values <= high)).mean())
+    return np.count_nonzero((values >= low) & (values <= high)) / values.size

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,10 +108,9 @@ def _check_depth(image: Image.Image, path: Path) -> None:
 
 
 def _unidentified(path: Path) -> str:
-    with path.open("rb") as stream:
-        is_tiff = stream.read(4) in _TIFF_HEADS
-    if is_tiff:
-        return "a TIFF of a depth, colour or compression that is not read, or damaged; save it as 8 or 16-bit grey"
+    with suppress(OSError), path.open("rb") as stream:
+        if stream.read(4) in _TIFF_HEADS:
+            return "a TIFF of a depth, colour or compression that is not read, or damaged; save it as 8 or 16-bit grey"
     return f"not a picture ({', '.join(_FORMATS)}) or its header is damaged; convert it"
 
 

@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
 
-# Start of image and next marker of JPEG and JPEG-LS, start and size of JPEG 2000 (ITU-T T.81, T.87 and T.800); no
-# other fragment of a frame begins like these. Of run lengths every fragment is a frame, but none is told by its head.
+# Start of image and next marker of JPEG and JPEG-LS, start and size of JPEG 2000 (ITU-T T.81, T.87 and T.800), and
+# behind the number of segments of run lengths the place of the first (PS3.5 G.5). No other fragment begins like these.
 _CODESTREAMS = (b"\xff\xd8\xff", b"\xff\x4f\xff\x51")
+_RUN_LENGTHS = b"\0\0\0\x40\0\0\0"
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 _GROUPED = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 
@@ -33,7 +34,7 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
 
     Raises:
         UnsupportedImageError: The file holds several frames and none was named.
-        UnreadableImageError: There is no such frame, its pixels are not there, or there are more than are stated.
+        UnreadableImageError: There is no such frame, or its pixels are not there.
     """
     frames = frame_count(dataset)
     if frames > MAX_FRAMES:
@@ -43,7 +44,6 @@ def single_frame(dataset: Dataset, number: int | None, path: Path) -> Dataset:
     wanted = number or 1
     if wanted > frames:
         raise UnreadableImageError(path, f"holds {frames} frames, no frame {wanted}")
-    _check_held(dataset, frames, path)
     if frames == 1 and not any(keyword in dataset for keyword in _GROUPED):
         return dataset
     # Where every reader looks for them.
@@ -88,20 +88,21 @@ def _pixels_of(dataset: Dataset, number: int, frames: int, path: Path) -> bytes:
     return frame
 
 
-def _check_held(dataset: Dataset, frames: int, path: Path) -> None:
+def check_frames_held(dataset: Dataset, path: Path) -> None:
     """Refuse pixel data of more frames than the file states: which of them it means cannot be told.
 
     Bytes behind the frames that make no whole one are left alone.
 
+    Args:
+        dataset: With its pixel data, all frames.
+        path: The file, for messages.
+
     Raises:
         UnreadableImageError: There are more.
     """
-    if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
-        return
-    if dataset["PixelData"].is_undefined_length:
-        held = _encapsulated_frames(dataset.PixelData)
-    else:
-        held = len(dataset.PixelData) * 8 // max(1, _frame_bits(dataset))
+    frames, content = frame_count(dataset), dataset.PixelData
+    is_native = not dataset["PixelData"].is_undefined_length
+    held = len(content) * 8 // _frame_bits(dataset) if is_native else _encapsulated_frames(content)
     if held > frames:
         raise UnreadableImageError(
             path, f"its pixel data hold {held} frames and it states {frames} (NumberOfFrames); export it again"
@@ -116,8 +117,8 @@ def _encapsulated_frames(content: bytes) -> int:
     offsets = parse_basic_offsets(stream)
     _, places = parse_fragments(stream)
     # Behind the tag and the length of the item.
-    begun = sum(content[place + 8 : place + 12].startswith(_CODESTREAMS) for place in places)
-    return max(len(offsets), begun)
+    begun = [content[place + 8 : place + 16] for place in places]
+    return max(len(offsets), sum(head.startswith(_CODESTREAMS) or head[1:] == _RUN_LENGTHS for head in begun))
 
 
 def _frame_bits(dataset: Dataset) -> int:

@@ -11,7 +11,7 @@ from duoscan.formats.dicom.cells import negative_cells, values_of_cells
 from duoscan.formats.dicom.colour import GREY, grey_of_colour
 from duoscan.formats.dicom.decoding import decode_cells
 from duoscan.formats.dicom.fitness import check_fitness
-from duoscan.formats.dicom.frames import single_frame
+from duoscan.formats.dicom.frames import check_frames_held, single_frame
 from duoscan.formats.dicom.header import dicom_errors, header_of, open_dicom, text_of
 from duoscan.formats.frame_names import split_frame
 from duoscan.formats.hounsfield import clip_to_air, is_beyond_scale, why_not_hu
@@ -55,6 +55,7 @@ def read_dicom(path: Path) -> Pixels:
         dataset = single_frame(whole, number, path)
         header = header_of(dataset)
         check_fitness(dataset, header, path)
+        check_frames_held(whole, path)
         cells = decode_cells(dataset, path)
         stored = values_of_cells(cells, dataset, path)
         if stored.shape[:2] != (header.rows, header.columns):
@@ -102,9 +103,9 @@ def _is_between(values: NDArray[Any], low: int, high: int) -> NDArray[np.bool_]:
 
 
 def _as_stored(value: int, cells: NDArray[Any]) -> int:
-    """Undo the common fault of a negative padding value written as unsigned, and of its opposite."""
+    """Undo the common fault of a negative padding value written as unsigned 16 bits, and of its opposite."""
     kind = np.iinfo(cells.dtype)
-    return int((value - kind.min) % 2**kind.bits + kind.min)
+    return int((value - kind.min) % 2**16 + kind.min) if kind.bits == 16 else value
 
 
 def _slice_values(
