@@ -49,7 +49,7 @@ def test_a_window_that_is_no_number_counts_as_absent(write_dicom: Write, ramp: N
 
 UNNEEDED = {
     "InstanceNumber": b"12A ",
-    "SeriesNumber": b"n/a ",
+    "SeriesNumber": b"12,5",
     "AcquisitionNumber": b"1.2.",
     "SliceThickness": b"thin",
     "PixelSpacing": b"a\\b ",

@@ -60,14 +60,13 @@ def settle_character_set(header: Dataset) -> None:
         header.pop("SpecificCharacterSet", None)
         return
     values = [stated] if isinstance(stated, str) else [str(value) or _DEFAULT_REPERTOIRE for value in stated]
-    if not _is_taken(values):
-        values = [_UTF_8]
+    if _CHINESE in values:
         for element in header:
             if element.VR in _TEXTS and _CHINESE_ESCAPE in str(element.value):
                 # pydicom decodes the characters and leaves the escape sequences where they are.
                 element.value = str(element.value).replace(_CHINESE_ESCAPE, "")
     # Texts that are not decoded yet will be by the set that they were read with.
-    header.SpecificCharacterSet = values
+    header.SpecificCharacterSet = values if _is_taken(values) else _UTF_8
 
 
 def _is_taken(values: list[str]) -> bool:

@@ -21,7 +21,7 @@ _WRITTEN_NUMBERS = _NEEDED | {
     "AcquisitionNumber", "TemporalPositionIdentifier", "InstanceNumber", "SeriesNumber",
 }  # fmt: skip
 
-_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 
 
 def stated_value(dataset: Dataset, keyword: str) -> Any:
@@ -37,7 +37,7 @@ def stated_value(dataset: Dataset, keyword: str) -> Any:
     value = dataset[keyword].value
     if keyword not in _WRITTEN_NUMBERS or not (texts := _texts(value)):
         return value
-    numbers = _numbers(texts)
+    numbers = _numbers(texts, keyword)
     if numbers is None and keyword in _NEEDED:
         msg = f"{keyword} is no number"
         raise ValueError(msg)
@@ -69,15 +69,15 @@ def _texts(value: Any) -> list[str]:
     return [str(part) for part in parts] if any(isinstance(part, str) and part for part in parts) else []
 
 
-def _numbers(texts: list[str]) -> Any:
-    """As pydicom holds them, or ``None`` where they are not."""
+def _numbers(texts: list[str], keyword: str) -> Any:
+    """As pydicom takes them, or ``None`` where they are not of the kind that the attribute wants."""
+    from pydicom.datadict import dictionary_VR
     from pydicom.valuerep import DSfloat
 
-    matches = [_DECIMAL_COMMA.fullmatch(text.strip()) for text in texts]
+    kind = int if dictionary_VR(keyword) == "IS" else DSfloat
+    pointed = [_DECIMAL_COMMA.sub(r"\1.\2", text.strip()) for text in texts]
     try:
-        numbers = [
-            DSfloat(f"{match[1]}.{match[2]}" if match else text) for match, text in zip(matches, texts, strict=True)
-        ]
+        numbers = [kind(text) for text in pointed]
     except ValueError:
         return None
     return numbers if len(numbers) > 1 else numbers[0]
