@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +25,22 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cases_by_state import screening_of
 from duoscan.audit.gate import judge
 from duoscan.audit.result import AuditResult, AuditTable, Level
+from duoscan.cases.case import SeriesAnswer, StudyAnswer
+from duoscan.cases.decide import decided
+from duoscan.cases.stored import screening_text, write_maps
 from duoscan.inference.bundle import GRAPH_MEMBER, INFO_MEMBER, BundleInfo, write_bundle
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
 from duoscan.policies.policy import Policy, PolicyDraft, PolicyKind, policy_toml
+from duoscan.policies.rule import PhaseState
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.privacy.pseudonyms import write_new_key
 from duoscan.quiet import quiet
-from duoscan.terms import Finding, Modality
+from duoscan.reasons import Reason, ReasonCode
+from duoscan.terms import Decision, Finding, Modality
 from duoscan.training.recipe import builtin_recipes
 from stand_ins import brightness_graph, brightness_info
 
@@ -392,14 +398,24 @@ def ledgers() -> list[bytes]:
 
 
 def answers() -> list[bytes]:
-    """What ``duoscan screen --json`` writes."""
-    row = asdict(Prediction("a.png", "p", Modality.CXR, 0.5, "positive"))
-    phase = {"state": "positive", "probability": 0.5, "images": [row]}
-    absent = {"state": "absent", "probability": None, "images": []}
-    patient = {"patient_id": "p", "answer": "CT needed", "need_ct": False, "reason": "", "xray": phase, "ct": absent}
-    model = {"name": "m", "graph_sha256": "ab", "threshold": 0.5}
-    document = {"patients": [patient], "policy": {"kind": "confirm-positives"}, "models": {"xray": model, "ct": model}}
-    return [json.dumps(document).encode()]
+    """What ``duoscan screen --json`` writes: patients in every state."""
+    policy = Policy(kind=PolicyKind.RULE_OUT, xray_threshold=0.2, ct_threshold=0.5)
+    rows = (
+        Prediction("a.png", "p", Modality.CXR, 0.5, Decision.POSITIVE, sha256="0" * 64),
+        Prediction("b.dcm", "p", Modality.CT, None, Decision.SET_ASIDE, Reason(ReasonCode.NO_LUNG, "no lung")),
+    )
+    series = SeriesAnswer("1.2", 3, "LUNG", "B60f", 5.0, 5.0, 9, 1, 0, is_used=True)
+    study = StudyAnswer(Modality.CT, "1.2.3", "20200101", PhaseState.POSITIVE, 0.5, rows, 0.4, ("a.png",), (series,))
+    screening = screening_of({"p": (0.9, 0.1, True), "q": (-1.0, None, False), "r": (None, None, False)}, policy)
+    cases = (*screening.cases, decided("s", (study,), rows, policy, need_ct=False))
+    return [screening_text(replace(screening, cases=cases)).encode()]
+
+
+def maps(folder: Path) -> list[bytes]:
+    """Activation maps; a folder for scratch."""
+    path = folder / "maps.npz"
+    write_maps({"a.png": np.eye(4, dtype=np.float32), "b.dcm#2": np.zeros((2, 3), np.float32)}, path)
+    return [path.read_bytes()]
 
 
 def keys(folder: Path) -> list[bytes]:

@@ -20,7 +20,9 @@ from duoscan.audit.storage import (
     read_shortcuts,
     write_audit,
 )
+from duoscan.cases.decide import decide_again
 from duoscan.cases.find import collect, read_need_ct, read_patient_table
+from duoscan.cases.stored import read_maps, read_screening, screening_text
 from duoscan.formats.dicom.directory import listed_files
 from duoscan.formats.dicom.header import read_dicom_header
 from duoscan.formats.frame_names import frame_path
@@ -74,6 +76,10 @@ class Target:
     mutate: Callable[[Random, bytes], bytes] = mutate_binary
     beside: Callable[[Path], object] = field(default=lambda _folder: None)
     weight: float = 1.0
+
+
+def _decided_again(path: Path) -> None:
+    screening_text(decide_again(read_screening(path), need_ct=True))
 
 
 def _answer_image(path: Path) -> None:
@@ -193,6 +199,8 @@ TARGETS = (
     Target("shortcuts", "s.json", lambda _: seeds.shortcuts(), read_shortcuts, mutate_text),
     Target("ledger", "u.jsonl", lambda _: seeds.ledgers(), read_uses, mutate_text),
     Target("screening answers", "a.json", lambda _: seeds.answers(), lambda path: read_flow(path, {}, 0), mutate_text),
+    Target("stored case", "a.json", lambda _: seeds.answers(), _decided_again, mutate_text),
+    Target("activation maps", "m.npz", seeds.maps, read_maps),
     Target("key", "k.key", seeds.keys, _read_key, mutate_text, weight=0.5),
 )
 """Names are unique."""

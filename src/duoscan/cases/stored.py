@@ -117,5 +117,8 @@ def read_maps(path: Path) -> dict[str, NDArray[np.float32]]:
             return {str(name): np.asarray(archive[str(number)], np.float32) for number, name in enumerate(names)}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {again}") from error
-    except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: no activation maps ({error}); {again}") from error
+    except InputError:
+        raise
+    except Exception as error:
+        # A zip of arrays can be wrong in ways that raise errors of many types.
+        raise InputError(f"{path}: no activation maps ({type(error).__name__}); {again}") from error
