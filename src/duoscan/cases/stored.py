@@ -110,15 +110,14 @@ def read_maps(path: Path) -> dict[str, NDArray[np.float32]]:
     again = "screen again with --maps"
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_MAP_BYTES:
-                raise InputError(f"{path}: unpacks to more than {MAX_MAP_BYTES // 2**20} MiB; {again}")
-        with np.load(path, allow_pickle=False) as archive:
-            names = json.loads(archive[_NAMES].tobytes())
-            return {str(name): np.asarray(archive[str(number)], np.float32) for number, name in enumerate(names)}
+            is_too_large = sum(entry.file_size for entry in archive.infolist()) > MAX_MAP_BYTES
+        if not is_too_large:
+            with np.load(path, allow_pickle=False) as archive:
+                names = json.loads(archive[_NAMES].tobytes())
+                return {str(name): np.asarray(archive[str(number)], np.float32) for number, name in enumerate(names)}
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {again}") from error
-    except InputError:
-        raise
     except Exception as error:
         # A zip of arrays can be wrong in ways that raise errors of many types.
         raise InputError(f"{path}: no activation maps ({type(error).__name__}); {again}") from error
+    raise InputError(f"{path}: unpacks to more than {MAX_MAP_BYTES // 2**20} MiB; {again}")
