@@ -15,6 +15,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from duoscan.errors import TrainingError
+from duoscan.inference.runtimes.onnx_runtime import LEFT_OUT
 from duoscan.inference.runtimes.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
 from duoscan.training.export import PARITY_TOLERANCE, packed, round_weights
 
@@ -31,7 +32,7 @@ class FeatureReader:
     """A runtime that keeps the pooled features of every image it answers.
 
     Args:
-        graph: Of a bundle.
+        graph: Of a bundle, checked.
 
     Raises:
         TrainingError: The graph has no such features.
@@ -43,7 +44,9 @@ class FeatureReader:
         known = {output.name for output in model.graph.output}
         extra = [name for name in self._names if name not in known]
         model.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in extra)
-        self._session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            model.SerializeToString(), providers=["CPUExecutionProvider"], disabled_optimizers=LEFT_OUT
+        )
         self._batches: list[NDArray[np.float32]] = []
         self.examples: NDArray[np.float32] = np.empty(0, np.float32)
 

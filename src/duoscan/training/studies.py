@@ -21,6 +21,7 @@ from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshol
 from duoscan.files import write_text
 from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import AggregationKind
+from duoscan.inference.graph_folding import folded
 from duoscan.inference.predictor import predict_manifest
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.terms import POSITIVE
@@ -94,7 +95,7 @@ def pool_studies(
     wanted, tried = recipe.study.aggregation, bundle
     is_enough = not (too_little(_known(training)) or too_little(_known(validation)))
     is_tried = wanted == AggregationKind.ATTENTION or (wanted == AUTO and is_enough)
-    if is_tried and not gives_attention(bundle.graph):
+    if is_tried and not gives_attention(folded(bundle.graph, bundle.path)):
         tried = replace(bundle, graph=_attentive(bundle, training, validation, recipe.seed, watcher))
     rows = _answers(tried, validation, watcher)
     choice = choose_aggregation(rows, recipe.modality, wanted=wanted, seed=recipe.seed)
@@ -130,7 +131,8 @@ def _answers(
 
 def _attentive(bundle: Bundle, training: Manifest, validation: Manifest, seed: int, watcher: Watcher) -> bytes:
     """The bundle's graph with attention trained on its features."""
-    readers = FeatureReader(bundle.graph), FeatureReader(bundle.graph)
+    graph = folded(bundle.graph, bundle.path)
+    readers = FeatureReader(graph), FeatureReader(graph)
     learned, judged = (
         bags_of(measurable(_answers(bundle, part, watcher, reader)), reader.features)
         for part, reader in zip((training, validation), readers, strict=True)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.errors import BundleError
-from duoscan.inference.graph_guards import check_graph
+from duoscan.inference.graph_folding import folded
 from duoscan.inference.runtimes.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
     from duoscan.inference.bundle import Bundle
 
 MEMORY_BYTES = 768 * 2**20
 """What all graphs of a process may take together; a batch that needs more is run in halves."""
+
+LEFT_OUT = ("ConstantFolding",)
+"""Of the runtime's optimisations: it works out whatever does not depend on the images, however long that takes."""
 
 _SECONDS_AN_IMAGE = 4.0
 _PIXELS_A_SECOND = 10_000
@@ -35,13 +38,13 @@ class OnnxRuntime:
         threads: Threads inside one forward pass; 0 leaves it to the runtime.
 
     Raises:
-        BundleError: The graph holds what it must not (:mod:`duoscan.inference.graph_guards`) or cannot be loaded.
+        BundleError: The graph holds what it must not (:mod:`duoscan.inference.graph_folding`) or cannot be loaded.
     """
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         import onnxruntime
 
-        check_graph(bundle.graph, bundle.path)
+        graph = folded(bundle.graph, bundle.path)
         _bound_memory()
         self._path: Path = bundle.path
         self._classes = len(bundle.info.classes)
@@ -53,7 +56,7 @@ class OnnxRuntime:
         options.add_session_config_entry("session.use_env_allocators", "1")
         try:
             self._session = onnxruntime.InferenceSession(
-                _folded(bundle.graph), options, providers=["CPUExecutionProvider"]
+                graph, options, providers=["CPUExecutionProvider"], disabled_optimizers=LEFT_OUT
             )
         except Exception as error:  # the runtime raises its own, unrelated types
             raise BundleError(f"{bundle.path}: ONNX Runtime cannot load the graph ({error})") from error
@@ -124,24 +127,3 @@ def _bound_memory() -> None:
         # Grown as asked, not doubled: a doubled pool would meet its bound at half of it.
         onnxruntime.OrtArenaCfg({"max_mem": MEMORY_BYTES, "arena_extend_strategy": 1}),
     )
-
-
-def _folded(graph: bytes) -> bytes:
-    """The graph with its constants worked out.
-
-    The runtime fuses batch norms and activations into convolutions only where their parameters are constants when it
-    starts to optimise. Weights that are stored in half precision and widened by a node are not, so one round works
-    them out and the session's own fuses, which makes a forward pass several times faster.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "folded.onnx"
-        options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        return path.read_bytes()

@@ -8,6 +8,7 @@ import click
 
 from duoscan.inference.aggregation import DEFAULTS
 from duoscan.inference.bundle import read_bundle
+from duoscan.inference.graph_guards import check_graph
 from duoscan.inference.shipped import shipped_path
 from duoscan.interfaces.cli.tables import echo
 from duoscan.policies.policy import parse_policy
@@ -20,7 +21,9 @@ from duoscan.terms import Modality
 def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
     """Check bundles and show what they are; the shipped ones if none is named."""
     for path in files or [shipped_path(modality) for modality in Modality]:
-        info = read_bundle(path).info
+        bundle = read_bundle(path)
+        info = bundle.info
+        check_graph(bundle.graph, path)
         if as_json:
             echo(info.model_dump_json(indent=1))
             continue
