@@ -91,14 +91,14 @@ def sparse_weights_in_another_file() -> onnx.ModelProto:
         helper.make_node("Cast", ["leak"], ["read"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["read"], ["told"], keepdims=0),
     )
-    made.graph.sparse_initializer.append(in_another_file("../secret.txt", 12))
+    made.graph.sparse_initializer.append(in_another_file("secret.txt", 12))
     made.graph.node[-1].output[0] = "plain"
     made.graph.node.append(helper.make_node("Add", ["plain", "told"], ["logits"]))
     return made
 
 
 def sparse_constant_in_another_file() -> onnx.ModelProto:
-    node = helper.make_node("Constant", [], ["leak"], sparse_value=in_another_file("../secret.txt", 12))
+    node = helper.make_node("Constant", [], ["leak"], sparse_value=in_another_file("secret.txt", 12))
     made = sparse_weights_in_another_file()
     del made.graph.sparse_initializer[:]
     made.graph.node.insert(0, node)
@@ -107,7 +107,7 @@ def sparse_constant_in_another_file() -> onnx.ModelProto:
 
 def sparse_constants() -> onnx.ModelProto:
     node = helper.make_node("Constant", [], ["leak"])
-    node.attribute.add(name="x", type=12).sparse_tensors.append(in_another_file("../secret.txt", 12))
+    node.attribute.add(name="x", type=12).sparse_tensors.append(in_another_file("secret.txt", 12))
     return model(node)
 
 
