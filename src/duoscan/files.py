@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import secrets
@@ -71,9 +72,9 @@ def file_sha256(path: Path) -> str:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """As ``json.loads``, but every failure is a ``ValueError``, also that of a document nested without end."""
+    """As ``json.loads``, but every failure is a ``ValueError``: a document nested without end, a number without end."""
     try:
-        return json.loads(content)
+        return json.loads(content, parse_float=_finite, parse_constant=_finite)
     except RecursionError as error:
         msg = "nested too deeply"
         raise ValueError(msg) from error
@@ -82,10 +83,19 @@ def parse_json(content: bytes | str) -> Any:
 def parse_toml(content: bytes) -> dict[str, Any]:
     """As ``tomllib.loads`` of UTF-8, but every failure is a ``ValueError``; see :func:`parse_json`."""
     try:
-        return tomllib.loads(content.decode("utf-8"))
+        return tomllib.loads(content.decode("utf-8"), parse_float=_finite)
     except RecursionError as error:
         msg = "nested too deeply"
         raise ValueError(msg) from error
+
+
+def _finite(text: str) -> float:
+    """No document that decides holds ``nan``, which is below no threshold and above none, nor ``1e999``."""
+    value = float(text)
+    if not math.isfinite(value):
+        msg = f"'{text}' is not a number with an end"
+        raise ValueError(msg)
+    return value
 
 
 def safe_name(text: str) -> str:

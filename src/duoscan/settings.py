@@ -6,7 +6,7 @@ import difflib
 import reprlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from duoscan.files import parse_toml, read_bytes
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from duoscan.errors import InputError
 
 _Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Stated(BaseModel):
+    """What a file states: no key is unknown, no number is infinite or none, and nothing changes once it is read."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def read_toml(path: Path, error: type[InputError]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -330,8 +332,33 @@ def parquet_tables(folder: Path) -> list[bytes]:
 
 
 def graphs() -> list[bytes]:
-    """A small ONNX graph."""
-    return [brightness_graph()]
+    """Small ONNX graphs: plain, with constants to work out, and with what none may hold."""
+    plain = brightness_graph()
+    half = onnx.load_from_string(plain)
+    numbers = numpy_helper.from_array(np.arange(6, dtype=np.float16).reshape(1, 2, 3), "half")
+    half.graph.initializer.append(numbers)
+    for operator, inputs, attributes in (
+        ("Constant", [], {"value_ints": [3, -1]}),
+        ("Cast", ["half"], {"to": onnx.TensorProto.FLOAT}),
+        ("Transpose", ["Cast"], {"perm": [2, 0, 1]}),
+        ("Reshape", ["Transpose", "Constant"], {}),
+        ("Shape", ["Reshape"], {"start": 0, "end": 1}),
+        ("Expand", ["Cast", "Shape"], {}),
+        ("Concat", ["Expand", "Expand"], {"axis": 1}),
+        ("Unsqueeze", ["Concat", "Shape"], {}),
+        ("Squeeze", ["Concat"], {}),
+        ("CastLike", ["half", "images"], {}),
+    ):
+        half.graph.node.append(helper.make_node(operator, inputs, [operator], **attributes))
+    other = onnx.load_from_string(plain)
+    indices = helper.make_tensor("", onnx.TensorProto.INT64, [1], [0])
+    numbers.external_data.add(key="location", value="model.onnx")
+    numbers.data_location = onnx.TensorProto.EXTERNAL
+    other.graph.sparse_initializer.append(helper.make_sparse_tensor(numbers, indices, [6]))
+    body = helper.make_graph([helper.make_node("Identity", ["go"], ["on"])], "body", [], [])
+    other.graph.node.append(helper.make_node("Loop", ["", ""], ["end"], body=body))
+    other.functions.append(helper.make_function("own", "f", ["x"], ["y"], [], [helper.make_opsetid("", 18)]))
+    return [plain, half.SerializeToString(), other.SerializeToString()]
 
 
 def infos() -> list[bytes]:

@@ -33,6 +33,7 @@ from duoscan.imaging.contract import PreprocessingContract
 from duoscan.imaging.lungs import read_lung_mask
 from duoscan.imaging.preprocess import preprocess
 from duoscan.inference.bundle import read_bundle, write_bundle
+from duoscan.inference.graph_folding import folded
 from duoscan.inference.predictor import Predictor
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import read_manifest
@@ -139,6 +140,11 @@ def _run_graph(path: Path) -> None:
     Predictor(read_bundle(bundle.path)).answer(np.zeros((1, 1, 32, 32), np.float32))
 
 
+def _fold_graph(path: Path) -> None:
+    """A graph read and its constants worked out, without the runtime."""
+    folded(path.read_bytes(), path)
+
+
 def _read_manifest(path: Path) -> None:
     read_manifest(path, check_files=False)
 
@@ -191,6 +197,7 @@ TARGETS = (
     Target("bundle", "b.duoscan", seeds.bundles, _read_bundle),
     Target("bundle.json", "b.json", lambda _: seeds.infos(), _read_info, mutate_text),
     Target("ONNX graph", "g.onnx", lambda _: seeds.graphs(), _run_graph),
+    Target("ONNX graph, guard", "g.onnx", lambda _: seeds.graphs(), _fold_graph, weight=2),
     Target("policy", "p.toml", lambda _: seeds.policies(), read_policy, mutate_text),
     Target("recipe", "r.toml", lambda _: seeds.recipes(), lambda path: read_recipe(str(path)), mutate_text),
     Target("audit results", RESULTS_NAME, _audit_results, _read_audit, mutate_text, _write_audit),

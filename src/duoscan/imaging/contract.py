@@ -6,25 +6,26 @@ The same object is used for training, stored in the bundle and enforced at infer
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from duoscan.terms import Modality
+from duoscan.settings import Stated
+from duoscan.terms import Modality, Probability
 
 # Lung window in HU, the setting radiology uses for lung parenchyma: centre −600, width 1500.
 LUNG_WINDOW_CENTRE_HU = -600.0
 LUNG_WINDOW_WIDTH_HU = 1500.0
+_LARGEST_HU = 65_536  # what 16 bits hold, after any usual rescale
+_SMALLEST_STD = 1e-4  # of values from 0 to 1; normalised ones reach 10,000, which float16 still holds
 
 
-class PreprocessingContract(BaseModel):
+class PreprocessingContract(Stated):
     """How pixels become model input; immutable and part of every bundle.
 
     Order: window (HU only) → crop of black borders → resize with anti-aliasing → clip to [0, 1] → probe
     (shortcut audits only) → normalisation.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     modality: Modality
@@ -33,11 +34,11 @@ class PreprocessingContract(BaseModel):
     aspect: Literal["stretch", "pad"] = "stretch"
     crop_borders: bool = True
     border_level: float = Field(default=0.04, ge=0.0, lt=1.0, description="grey at or below this is black border")
-    window_centre_hu: float = LUNG_WINDOW_CENTRE_HU
-    window_width_hu: float = Field(default=LUNG_WINDOW_WIDTH_HU, gt=0)
+    window_centre_hu: float = Field(default=LUNG_WINDOW_CENTRE_HU, ge=-_LARGEST_HU, le=_LARGEST_HU)
+    window_width_hu: float = Field(default=LUNG_WINDOW_WIDTH_HU, ge=1, le=2 * _LARGEST_HU)
     normalisation: Literal["fixed", "per-image"] = "fixed"
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
+    mean: tuple[Probability, ...] = (0.5,)
+    std: tuple[Annotated[float, Field(ge=_SMALLEST_STD, le=1)], ...] = (0.5,)
     probe: Literal["none", "borders", "centre", "thumbnail"] = Field(
         default="none",
         description="what a shortcut audit leaves of the image; anything but none is never screened with",
@@ -47,9 +48,6 @@ class PreprocessingContract(BaseModel):
     def _check_channels(self) -> PreprocessingContract:
         if len(self.mean) != len(self.std) or len(self.mean) not in {1, 3}:
             msg = f"mean and std need 1 or 3 values each, found {len(self.mean)} and {len(self.std)}"
-            raise ValueError(msg)
-        if min(self.std) <= 0:
-            msg = f"std must be above 0, found {self.std}"
             raise ValueError(msg)
         return self
 

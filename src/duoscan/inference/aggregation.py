@@ -147,6 +147,9 @@ class Aggregation:
             msg = "aggregation 'attention' needs a score for every image, which only a graph trained so gives"
             raise ValueError(msg)
         scores = np.asarray(attention, np.float64)
+        if not np.isfinite(scores).all():
+            msg = "a score of aggregation 'attention' is not a number; the study would have no probability"
+            raise ValueError(msg)
         weights = np.exp(scores - scores.max())
         return np.asarray(weights / np.sum(np.sort(weights)) * logit(np.asarray(probability, np.float64)))
 

@@ -16,14 +16,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from duoscan.errors import BundleError, InputError
-from duoscan.files import read_bytes, write_bytes
+from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibration import Calibration
-from duoscan.terms import POSITIVE, Finding, Modality
+from duoscan.settings import Stated
+from duoscan.terms import POSITIVE, Finding, Modality, Probability
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,10 +46,8 @@ _LATER = ("calibration", "policy", "verdict", "aggregation", "study_calibration"
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
 
 
-class Provenance(BaseModel):
+class Provenance(Stated):
     """Where the weights come from; what a reviewer asks first."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     duoscan_version: str
     recipe: dict[str, Any]
@@ -57,20 +56,18 @@ class Provenance(BaseModel):
     licences: tuple[str, ...] = Field(default=(), description="licence notes of the images and of the backbone")
     metrics: dict[str, Any] = Field(default_factory=dict, description="validation metrics at export")
     environment: dict[str, str] = Field(default_factory=dict)
-    parity: float = Field(description="largest |logit difference| between torch and the exported graph")
+    parity: float = Field(ge=0, description="largest |logit difference| between torch and the exported graph")
 
 
-class BundleInfo(BaseModel):
+class BundleInfo(Stated):
     """What ``bundle.json`` holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["duoscan-bundle"] = "duoscan-bundle"
     version: Literal[1] = 1
     name: str
     classes: tuple[Finding, ...]
     contract: PreprocessingContract
-    operating_points: dict[str, float] = Field(description="thresholds on P(covid), chosen on validation")
+    operating_points: dict[str, Probability] = Field(description="thresholds on P(covid), chosen on validation")
     default_point: str = Field(description="operating point for single images")
     study_point: str = Field(default="", description="operating point for studies; that of images if empty")
     graph_sha256: str = ""
@@ -195,7 +192,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             most = _UNPACKED_BYTES + _UNPACKED_TIMES * len(content)
-            info = BundleInfo.model_validate_json(_member(archive, INFO_MEMBER, min(MAX_INFO_BYTES, most)))
+            info = BundleInfo.model_validate(parse_json(_member(archive, INFO_MEMBER, min(MAX_INFO_BYTES, most))))
             graph = _member(archive, GRAPH_MEMBER, min(MAX_GRAPH_BYTES, most))
     except ValidationError as error:
         first = error.errors()[0]

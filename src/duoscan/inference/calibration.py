@@ -12,7 +12,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from duoscan.settings import Stated
+from duoscan.terms import Probability
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,9 +34,7 @@ def expit(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
 
 
-class _Fitted(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Fitted(Stated):
     images: int = Field(ge=1, description="validation images, or studies, it was fitted on")
     patients: int = Field(ge=1, description="patients those show")
 
@@ -47,7 +48,7 @@ class TemperatureCalibration(_Fitted):
     """
 
     kind: Literal["temperature"] = "temperature"
-    temperature: float = Field(gt=0.0, allow_inf_nan=False)
+    temperature: float = Field(gt=0.0)
 
     def apply(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated P(covid) for P(covid), any shape."""
@@ -64,8 +65,8 @@ class PlattCalibration(_Fitted):
     """
 
     kind: Literal["platt"] = "platt"
-    slope: float = Field(gt=0.0, allow_inf_nan=False)
-    intercept: float = Field(allow_inf_nan=False)
+    slope: float = Field(gt=0.0)
+    intercept: float
 
     def apply(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
         """Calibrated P(covid) for P(covid), any shape."""
@@ -76,17 +77,14 @@ class IsotonicCalibration(_Fitted):
     """A rising curve through knots, straight between them and level beyond (Zadrozny and Elkan, KDD 2002)."""
 
     kind: Literal["isotonic"] = "isotonic"
-    probability: tuple[float, ...] = Field(min_length=1, description="knots on P(covid), rising")
-    calibrated: tuple[float, ...] = Field(description="calibrated P(covid) at each knot, never falling")
+    probability: tuple[Probability, ...] = Field(min_length=1, description="knots on P(covid), rising")
+    calibrated: tuple[Probability, ...] = Field(description="calibrated P(covid) at each knot, never falling")
 
     @model_validator(mode="after")
     def _check(self) -> IsotonicCalibration:
         knots, values = np.array(self.probability), np.array(self.calibrated)
         if knots.shape != values.shape:
             msg = f"{len(knots)} knots and {len(values)} values; give one value a knot"
-            raise ValueError(msg)
-        if not all(np.all((row >= 0.0) & (row <= 1.0)) for row in (knots, values)):
-            msg = "knots and values must be probabilities from 0 to 1"
             raise ValueError(msg)
         if np.any(np.diff(knots) <= 0.0) or np.any(np.diff(values) < 0.0):
             msg = "knots must rise and values must not fall"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.errors import ImageError, SetAsideImageError, UnsupportedImageError
+from duoscan.errors import ImageError, InputError, SetAsideImageError, UnsupportedImageError
 from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
 from duoscan.imaging.quality.check import why_refused
@@ -93,6 +93,10 @@ class Predictor:
         runtime: What runs the graph; the registry's default, kept for this process, where ``None``.
         check_quality: Refuse what is no whole, upright, sharp chest image of the bundle's modality.
 
+    Raises:
+        InputError: The threshold is no probability.
+        BundleError: The graph holds what it must not, or cannot be loaded.
+
     Example:
         >>> from duoscan.inference.predictor import softmax
         >>> softmax(np.zeros((1, 2), np.float32)).tolist()
@@ -109,6 +113,8 @@ class Predictor:
     ) -> None:
         self.bundle = bundle
         self.threshold = bundle.info.threshold if threshold is None else threshold
+        if not 0 <= self.threshold <= 1:
+            raise InputError(f"threshold {self.threshold} is no probability; give one from 0 to 1")
         self.check_quality = check_quality
         self._runtime = runtime or open_runtime(bundle)
 
@@ -152,7 +158,8 @@ class Predictor:
         return [file if array is None else self._decided(file, next(answers)) for file, array in prepared]
 
     def _decided(self, file: ImageFile, answer: ImageAnswer) -> ImageFile:
-        if not math.isfinite(answer.probability):  # it would compare as below every threshold
+        # It would compare as below every threshold; one image's attention does that for its whole study.
+        if not all(map(math.isfinite, (answer.probability, answer.attention or 0.0))):
             why = "the model gives no number for this image; look at it by eye"
             return file.refused(Reason(ReasonCode.NO_NUMBER, why))
         row = replace(

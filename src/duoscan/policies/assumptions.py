@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from duoscan.errors import InputError
 from duoscan.policies.queueing import Department
 from duoscan.policies.worth import Costs
-from duoscan.settings import read_toml, validated
+from duoscan.settings import Stated, read_toml, validated
 
 _NAMED = "in a TOML file named by --assumptions"
 HOW_COSTS = f"give them as [costs] with miss, false_positive, xray and ct, in any one unit, {_NAMED}"
@@ -38,7 +38,7 @@ HOW_DEPARTMENT = (
 )
 
 
-class Assumptions(BaseModel):
+class Assumptions(Stated):
     """The file's content.
 
     Attributes:
@@ -48,8 +48,6 @@ class Assumptions(BaseModel):
         costs: ``None`` where not given; none is assumed.
         department: ``None`` where not given; none is assumed.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     ct_harm: float = Field(default=0.0, ge=0, lt=1)
     treat_from: float = Field(default=0.1, ge=0, lt=1)

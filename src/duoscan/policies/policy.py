@@ -16,20 +16,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from duoscan.errors import InputError
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
-from duoscan.settings import read_toml
+from duoscan.settings import Stated, read_toml
 from duoscan.terms import Probability
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
+
+_Kind = TypeVar("_Kind", bound="PolicyDraft")
 
 XRAY_STATES = (PhaseState.NEGATIVE, PhaseState.UNCERTAIN, PhaseState.POSITIVE, PhaseState.ABSENT)
 CT_STATES = (PhaseState.NEGATIVE, PhaseState.POSITIVE, PhaseState.ABSENT)
@@ -46,14 +48,12 @@ DESCRIPTIONS: dict[PolicyKind, str] = {
 }
 
 
-class Certificate(BaseModel):
+class Certificate(Stated):
     """What is promised of a policy, by which method, and on what it rests.
 
     It ends with its ground: moves, thresholds, model graphs, ways to join a study's images, or calibration data other
     than those named here void it. Its hashes of models are those of ``Bundle.study_digest``.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     method: Literal["exact", "split-conformal"]
     covers: Literal["leaving at X-ray", "leaving at X-ray or CT"] = Field(
@@ -64,9 +64,9 @@ class Certificate(BaseModel):
     delta: float | None = Field(default=None, gt=0, lt=1, description="chance that the promise is broken; exact only")
     positives: int = Field(ge=1, description="sick calibration patients")
     missed: int = Field(ge=0, description="of them, those who leave at the certified thresholds")
-    xray_threshold: float = Field(ge=0, le=1)
-    ct_threshold: float | None = Field(default=None, ge=0, le=1, description="where leaving at CT is covered")
-    xray_rule_in: float | None = Field(default=None, ge=0, le=1, description="the same; three zones only")
+    xray_threshold: Probability
+    ct_threshold: Probability | None = Field(default=None, description="where leaving at CT is covered")
+    xray_rule_in: Probability | None = Field(default=None, description="the same; three zones only")
     calibration_fingerprint: str = Field(description="SHA-256 of the calibration patients and their probabilities")
     xray_graph_sha256: str = ""
     ct_graph_sha256: str = ""
@@ -83,10 +83,8 @@ class Certificate(BaseModel):
         )
 
 
-class PolicyDraft(BaseModel):
+class PolicyDraft(Stated):
     """A policy as a file or a bundle states it: a threshold left out is the bundle's operating point for studies."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: PolicyKind
     xray_threshold: Probability | None = None
@@ -134,7 +132,7 @@ class PolicyDraft(BaseModel):
             for name, value in (("xray_threshold", xray_threshold), ("ct_threshold", ct_threshold))
             if value is not None
         }
-        moved = type(self).model_validate(self.model_dump(exclude={"certificate"}) | changes)
+        moved = _stated(type(self), self.model_dump(exclude={"certificate"}) | changes, "thresholds")
         kept = self.certificate and _covers(self.certificate, moved)
         return moved.model_copy(update={"certificate": self.certificate if kept else None})
 
@@ -262,8 +260,12 @@ def parse_policy(table: dict[str, Any], where: str) -> PolicyDraft:
     Raises:
         InputError: An unknown key or a wrong value; every one is named, with ``where`` they stand.
     """
+    return _stated(PolicyDraft, table, where)
+
+
+def _stated(kind: type[_Kind], table: dict[str, Any], where: str) -> _Kind:
     try:
-        return PolicyDraft.model_validate(table)
+        return kind.model_validate(table)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, entry['loc'])) or 'policy'}: {entry['msg']}" for entry in error.errors()]
         raise InputError("\n".join([f"{where}: not a policy, {len(lines)} wrong entries", *lines])) from error

@@ -6,25 +6,21 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from duoscan.errors import RecipeError
 from duoscan.evaluation.aggregation import AUTO
 from duoscan.files import parse_toml
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
-from duoscan.settings import read_toml, validated
+from duoscan.settings import Stated, read_toml, validated
 from duoscan.terms import POSITIVE, Finding, Modality
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HiddenLayer(_Section):
+class HiddenLayer(Stated):
     """One hidden layer of the head: [batch norm] → dense → ReLU → [batch norm] → dropout."""
 
     units: int = Field(ge=1)
@@ -34,7 +30,7 @@ class HiddenLayer(_Section):
     l2: float = Field(default=0.0, ge=0, description="penalty on the sum of weight²")
 
 
-class ModelSection(_Section):
+class ModelSection(Stated):
     """What is trained."""
 
     backbone: str = Field(
@@ -52,7 +48,7 @@ class ModelSection(_Section):
     )
 
 
-class InputSection(_Section):
+class InputSection(Stated):
     """The preprocessing contract, less the modality."""
 
     size: int = Field(default=224, ge=8, le=2048)
@@ -64,7 +60,7 @@ class InputSection(_Section):
     probe: Literal["none", "borders", "centre", "thumbnail"] = "none"
 
 
-class DataSection(_Section):
+class DataSection(Stated):
     """Which records take part and how often each is seen."""
 
     sources: tuple[str, ...] = Field(default=(), description="only these sources; empty means all")
@@ -74,7 +70,7 @@ class DataSection(_Section):
     balance: Literal["none", "class", "class-source"] = "class-source"
 
 
-class AugmentSection(_Section):
+class AugmentSection(Stated):
     """Random changes that keep the anatomy: no vertical flip, small turns, exposure changes."""
 
     rotate_deg: float = Field(default=10, ge=0, le=45)
@@ -89,7 +85,7 @@ class AugmentSection(_Section):
     erase: float = Field(default=0.0, ge=0, le=1, description="probability of one grey box over part of the image")
 
 
-class OptimiseSection(_Section):
+class OptimiseSection(Stated):
     """How the weights are found."""
 
     epochs: int = Field(default=30, ge=1)
@@ -111,14 +107,14 @@ class OptimiseSection(_Section):
     channels_last: bool = True
 
 
-class OperatingSection(_Section):
+class OperatingSection(Stated):
     """Which threshold the bundle decides by; chosen on validation patients."""
 
     default: Literal["argmax", "youden", "sensitivity"] = "youden"
     sensitivity: float = Field(default=0.95, gt=0, le=1)
 
 
-class StudySection(_Section):
+class StudySection(Stated):
     """How the images of a study are joined to one answer."""
 
     aggregation: str = Field(
@@ -133,7 +129,7 @@ class StudySection(_Section):
         return name
 
 
-class Recipe(_Section):
+class Recipe(Stated):
     """All that decides how a phase is trained; equal recipes and data give equal runs."""
 
     name: str = Field(min_length=1)

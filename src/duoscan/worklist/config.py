@@ -6,7 +6,7 @@ import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FilePath, field_validator
+from pydantic import Field, FilePath, field_validator
 
 from duoscan.archives.archive import Destination, is_web_address, open_archive
 from duoscan.archives.credentials import read_access
@@ -14,7 +14,7 @@ from duoscan.archives.send import CALLING_AE_TITLE, Peer
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError
 from duoscan.results.write import DEFAULT_OBJECTS, ResultObject
-from duoscan.settings import read_toml, validated
+from duoscan.settings import Stated, read_toml, validated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
 _AE_TITLE = r"^[^\\\s]{1,16}$"
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ListenSection(_Section):
+class ListenSection(Stated):
     """Who may store what."""
 
     ae_title: str = Field(default=CALLING_AE_TITLE, pattern=_AE_TITLE, description="what callers must call it")
@@ -54,7 +50,7 @@ class ListenSection(_Section):
         return any(found in ipaddress.ip_network(peer) for peer in self.peers)
 
 
-class StudySection(_Section):
+class StudySection(Stated):
     """When and how a study is screened."""
 
     quiet_s: float = Field(default=60, gt=0, description="a study is complete so long after its last object")
@@ -67,7 +63,7 @@ class StudySection(_Section):
     keep_days: float = Field(default=0, ge=0, description="files of finished studies go after this; 0 keeps them")
 
 
-class ModelsSection(_Section):
+class ModelsSection(Stated):
     """As the options of ``duoscan screen``."""
 
     xray_bundle: Path | None = None
@@ -78,7 +74,7 @@ class ModelsSection(_Section):
     check_quality: bool = True
 
 
-class DestinationSection(_Section):
+class DestinationSection(Stated):
     """Where results go."""
 
     address: str = Field(description="TITLE@HOST:PORT, or the https:// address of a DICOMweb service")
@@ -112,7 +108,7 @@ class DestinationSection(_Section):
         return address
 
 
-class NodeConfig(_Section):
+class NodeConfig(Stated):
     """All of it."""
 
     spool: Path = Field(description="folder of received objects, results and the journal")
