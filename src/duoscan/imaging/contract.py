@@ -17,7 +17,7 @@ from duoscan.terms import Modality, Probability
 LUNG_WINDOW_CENTRE_HU = -600.0
 LUNG_WINDOW_WIDTH_HU = 1500.0
 _LARGEST_HU = 65_536  # what 16 bits hold, after any usual rescale
-_SMALLEST_STD = 1e-4  # of values from 0 to 1; normalised ones reach 10,000, which float16 still holds
+_LARGEST_SCALE = 10_000  # of values from 0 to 1; float16 still holds them
 
 
 class PreprocessingContract(Stated):
@@ -38,7 +38,7 @@ class PreprocessingContract(Stated):
     window_width_hu: float = Field(default=LUNG_WINDOW_WIDTH_HU, ge=1, le=2 * _LARGEST_HU)
     normalisation: Literal["fixed", "per-image"] = "fixed"
     mean: tuple[Probability, ...] = (0.5,)
-    std: tuple[Annotated[float, Field(ge=_SMALLEST_STD, le=1)], ...] = (0.5,)
+    std: tuple[Annotated[float, Field(ge=1 / _LARGEST_SCALE, le=_LARGEST_SCALE)], ...] = (0.5,)
     probe: Literal["none", "borders", "centre", "thumbnail"] = Field(
         default="none",
         description="what a shortcut audit leaves of the image; anything but none is never screened with",
