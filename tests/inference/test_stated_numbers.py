@@ -14,7 +14,7 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 import duoscan
 from duoscan.errors import BundleError, InputError
@@ -33,17 +33,14 @@ from stand_ins import brightness_graph, write_png
 NO_NUMBERS = (math.nan, math.inf, -math.inf)
 
 
-def models() -> list[type[BaseModel]]:
-    """Every model of the package; each is read from a file or is part of one."""
+def models() -> list[type[Any]]:
+    """Every model of the package and every checked dataclass; each is read from a file or is part of one."""
+    found = set()
     for module in pkgutil.walk_packages(duoscan.__path__, "duoscan."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    found, left = [], [BaseModel]
-    while left:
-        subclasses = left.pop().__subclasses__()
-        left += subclasses
-        found += [one for one in subclasses if one.__module__.startswith("duoscan.") and one not in found]
-    return sorted(found, key=lambda one: one.__qualname__)
+            found |= {one for one in vars(importlib.import_module(module.name)).values() if isinstance(one, type)}
+    ours = [one for one in found if one.__module__.startswith("duoscan.")]
+    return sorted((one for one in ours if "__pydantic_fields__" in vars(one)), key=lambda one: one.__qualname__)
 
 
 def places(kind: Any, value: float) -> list[Any]:
@@ -60,9 +57,10 @@ def places(kind: Any, value: float) -> list[Any]:
     return found if origin in {Annotated, Union, types.UnionType} else [(one,) for one in found]
 
 
-def refuses_number(model: type[BaseModel], name: str, held: object) -> bool:
-    field = model.model_fields[name]
-    config = ConfigDict(allow_inf_nan=model.model_config.get("allow_inf_nan", True))
+def refuses_number(model: type[Any], name: str, held: object) -> bool:
+    field = model.__pydantic_fields__[name]
+    stated = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", {})
+    config = ConfigDict(allow_inf_nan=stated.get("allow_inf_nan", True))
     kind: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     with pytest.raises(ValidationError) as caught:
         TypeAdapter(kind, config=config).validate_python(held)
@@ -71,14 +69,17 @@ def refuses_number(model: type[BaseModel], name: str, held: object) -> bool:
 
 BOUNDS = {"finite_number", "greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 FIELDS = [
-    (model, name) for model in models() for name, field in model.model_fields.items() if places(field.annotation, 0.5)
+    (model, name)
+    for model in models()
+    for name, field in model.__pydantic_fields__.items()
+    if places(field.annotation, 0.5)
 ]
 
 
 @pytest.mark.parametrize(("model", "name"), FIELDS, ids=lambda one: getattr(one, "__name__", one))
 @pytest.mark.parametrize("value", NO_NUMBERS)
-def test_no_field_takes_what_is_no_number(model: type[BaseModel], name: str, value: float) -> None:
-    for held in places(model.model_fields[name].annotation, value):
+def test_no_field_takes_what_is_no_number(model: type[Any], name: str, value: float) -> None:
+    for held in places(model.__pydantic_fields__[name].annotation, value):
         assert refuses_number(model, name, held)
 
 

@@ -67,7 +67,7 @@ def test_certainty_has_a_finite_logit() -> None:
         ({"kind": "isotonic", "probability": [0.1, 0.1], "calibrated": [0, 1]}, "knots must rise"),
         ({"kind": "isotonic", "probability": [0.1, 0.2], "calibrated": [0.5, 0.4]}, "values must not fall"),
         ({"kind": "isotonic", "probability": [0.1, 0.2], "calibrated": [0.5]}, "2 knots and 1 values"),
-        ({"kind": "isotonic", "probability": [0.1, 1.2], "calibrated": [0, 1]}, "from 0 to 1"),
+        ({"kind": "isotonic", "probability": [0.1, 1.2], "calibrated": [0, 1]}, "less than or equal to 1"),
     ],
 )
 def test_a_calibrator_that_makes_no_sense_is_refused(fields: dict[str, object], message: str) -> None:
