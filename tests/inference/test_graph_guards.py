@@ -403,7 +403,18 @@ def test_matrix_products_of_constants_are_not_worked_out_on_loading(tmp_path: Pa
     assert peak_bytes() - before < 2**26
 
 
-@pytest.mark.parametrize("graph", [b"\xff" * 40, b"\x3a\xff\xff\xff\xff\x0f", b"\x0f", b"\x3a\x05\x0a\x7f", b"\x3d\0"])
+@pytest.mark.parametrize(
+    "graph",
+    [
+        b"\xff" * 40,
+        b"\x08" + b"\xff" * 9 + b"\x02",
+        b"\x08" + b"\x80" * 20 + b"\0",
+        b"\x3a\xff\xff\xff\xff\x0f",
+        b"\x0f",
+        b"\x3a\x05\x0a\x7f",
+        b"\x3d\0",
+    ],
+)
 def test_bytes_that_are_no_model(tmp_path: Path, graph: bytes) -> None:
     with pytest.raises(BundleError, match="no ONNX model"):
         check_graph(graph, tmp_path)

@@ -18,7 +18,7 @@ MAX_FIELDS = 500_000
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _WIDTH = {FIXED64: 8, FIXED32: 4}
-_MAX_SHIFT = 63
+_LARGEST_BITS = 64
 _SEVEN_BITS = 0x7F
 
 Pieces = list[bytes | memoryview]
@@ -228,10 +228,10 @@ def _varint(message: memoryview, place: int) -> tuple[int, int]:
         place += 1
         value |= (byte & _SEVEN_BITS) << shift
         shift += 7
+        if value >> _LARGEST_BITS or shift > _LARGEST_BITS + 7:  # others leave bits out, and read another number
+            raise ValueError(value)
         if byte <= _SEVEN_BITS:
             return value, place
-        if shift > _MAX_SHIFT:
-            raise ValueError(shift)
 
 
 def written(kind: str, values: Iterable[tuple[str, int | Pieces]]) -> Pieces:

@@ -195,7 +195,7 @@ class _Folding:
 def _result(step: _Step, node: _Node) -> Array | None:
     try:
         array = step(node)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError):
         return None  # the runtime says what is wrong with it
     most = max(_GROWN_BYTES, _GROWN_TIMES * sum(one.nbytes for one in node.inputs))
     return array if array.dtype in _TYPES and array.nbytes <= most else None
