@@ -4,7 +4,7 @@
 
 Each run sends the six studies of three synthetic patients to a node with stand-in models and kills it five times. A
 sender repeats each object until it is acknowledged; a destination counts what arrives. Ends with exit code 1 if an
-acknowledged object is lost, a study is screened or reported twice, or one is not reported.
+acknowledged object is lost, a patient is screened or a study reported twice, or one is not reported.
 """
 
 from __future__ import annotations

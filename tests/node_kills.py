@@ -19,9 +19,9 @@ from typing import Any
 from pydicom import Dataset, dcmread
 
 from duoscan.terms import Modality
-from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.spool import Spool, file_key
-from node_parts import Archive, calling, cohort, free_port
+from node_parts import Archive, calling, cohort, free_port, screenings
 
 QUIET_S = 2.5
 _COMMAND = "from duoscan.interfaces.cli import main; main()"
@@ -84,17 +84,17 @@ class Life:
 
 
 class Sender(threading.Thread):
-    """Stores each study over one association, again and again until all of it is acknowledged."""
+    """Stores each patient's studies over one association, again and again until all of them are acknowledged."""
 
-    def __init__(self, port: int, studies: list[list[Path]]) -> None:
+    def __init__(self, port: int, patients: list[list[Path]]) -> None:
         super().__init__(daemon=True)
         self.acknowledged: set[Path] = set()
         self.is_stopped = False
         self._port = port
-        self._studies = studies
+        self._patients = patients
 
     def run(self) -> None:
-        for files in self._studies:
+        for files in self._patients:
             while not self.is_stopped and not self.acknowledged.issuperset(files):
                 self._try(files)
 
@@ -121,12 +121,13 @@ def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: 
         kills: How many.
     """
     rng = random.Random(seed)
-    studies = _studies(cohort(folder / "cohort", slices=6))
+    files = cohort(folder / "cohort", slices=6)
+    studies, patients = _grouped(files, "StudyInstanceUID"), _grouped(files, "PatientID")
     archive = Archive()
     config = folder / "node.toml"
     port = free_port()
     config.write_text(_config(folder / "spool", archive.peer, port, bundles), encoding="utf-8")
-    sender = Sender(port, list(studies.values()))
+    sender = Sender(port, list(patients.values()))
     outcome = Outcome(studies=len(studies))
     try:
         sender.start()
@@ -142,15 +143,16 @@ def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: 
         sender.join(30)
         archive.close()
     outcome.acknowledged = len(sender.acknowledged)
-    outcome.problems = [*_lost(sender.acknowledged, folder / "spool"), *_twice(archive, studies, folder / "spool")]
+    spool = Spool(folder / "spool")
+    outcome.problems = [*_lost(sender.acknowledged, spool), *_twice(archive, list(studies), len(patients), spool)]
     return outcome
 
 
-def _studies(files: list[Path]) -> dict[str, list[Path]]:
-    studies: dict[str, list[Path]] = {}
+def _grouped(files: list[Path], keyword: str) -> dict[str, list[Path]]:
+    groups: dict[str, list[Path]] = {}
     for path in files:
-        studies.setdefault(str(dcmread(path, stop_before_pixels=True).StudyInstanceUID), []).append(path)
-    return studies
+        groups.setdefault(str(dcmread(path, stop_before_pixels=True)[keyword].value), []).append(path)
+    return groups
 
 
 def _config(spool: Path, peer: str, port: int, bundles: dict[Modality, Path]) -> str:
@@ -187,17 +189,17 @@ def _let_finish(spool: Path, sender: Sender, studies: int) -> None:
     sender.join(_PATIENCE_S)
     end = time.monotonic() + _PATIENCE_S
     journal = Journal(Spool(spool).journal)
-    while journal.counts()[State.REPORTED] < studies and time.monotonic() < end:
+    while journal.counts()[StudyState.REPORTED] < studies and time.monotonic() < end:
         time.sleep(0.1)
     journal.close()
 
 
-def _lost(acknowledged: set[Path], spool: Path) -> list[str]:
+def _lost(acknowledged: set[Path], spool: Spool) -> list[str]:
     """Acknowledged instances that are not on the disk as they were sent."""
     problems = []
     for path in sorted(acknowledged):
         sent = dcmread(path)
-        kept = Spool(spool).object_file(file_key(sent.StudyInstanceUID), file_key(sent.SOPInstanceUID))
+        kept = spool.object_file(file_key(sent.StudyInstanceUID), file_key(sent.SOPInstanceUID))
         if not kept.is_file() or _content(dcmread(kept)) != _content(sent):
             problems.append(f"{path.name} was acknowledged and is lost")
     return problems
@@ -207,16 +209,13 @@ def _content(dataset: Dataset) -> Any:
     return {element.tag: element.value for element in dataset}
 
 
-def _twice(archive: Archive, studies: dict[str, list[Path]], spool: Path) -> list[str]:
+def _twice(archive: Archive, studies: list[str], patients: int, spool: Spool) -> list[str]:
     """What was screened or reported twice, or never."""
     problems = [f"{uid} arrived {count} times" for uid, count in archive.arrivals.items() if count != 1]
     reports = Counter(str(one.StudyInstanceUID) for one in archive.reports())
-    journal = Journal(Spool(spool).journal)
-    screenings = journal.screenings()
-    journal.close()
-    for uid in studies:
-        if reports[uid] != 1:
-            problems.append(f"study {uid} has {reports[uid]} reports")
-        if screenings.get(file_key(uid)) != 1:
-            problems.append(f"study {uid} was screened {screenings.get(file_key(uid), 0)} times")
+    problems += [f"study {uid} has {reports[uid]} reports" for uid in studies if reports[uid] != 1]
+    screened = screenings(spool)
+    problems += [f"patient {key} was screened {count} times" for key, count in screened.items() if count != 1]
+    if len(screened) != patients:
+        problems.append(f"{len(screened)} of {patients} patients were screened")
     return problems

@@ -20,6 +20,7 @@ from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.terms import Modality
 from duoscan.worklist.config import NodeConfig
+from duoscan.worklist.spool import Spool
 
 
 def free_port() -> int:
@@ -81,6 +82,11 @@ class Archive:
 
     def close(self) -> None:
         self._server.shutdown()
+
+
+def screenings(spool: Spool) -> dict[str, int]:
+    """How often each patient's case was screened to the end: once for each set of images."""
+    return {folder.name: len(list(folder.iterdir())) for folder in spool.results.iterdir()}
 
 
 def cohort(folder: Path, patients: int = 3, slices: int = 3) -> list[Path]:

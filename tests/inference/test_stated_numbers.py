@@ -88,7 +88,7 @@ def test_the_fields_that_decide_are_among_them() -> None:
     assert found >= {
         "BundleInfo.operating_points", "Provenance.parity", "PreprocessingContract.mean", "Policy.xray_threshold",
         "Certificate.alpha", "TemperatureCalibration.temperature", "PlattCalibration.slope",
-        "IsotonicCalibration.calibrated", "Assumptions.costs", "Assumptions.department", "StudySection.memory_days",
+        "IsotonicCalibration.calibrated", "Assumptions.costs", "Assumptions.department", "CaseSection.memory_days",
         "OptimiseSection.learning_rate", "ModelsSection.ct_threshold",
     }  # fmt: skip
 

@@ -22,7 +22,7 @@ from duoscan.errors import InputError
 from duoscan.interfaces.cli import main
 from duoscan.terms import Modality
 from duoscan.worklist.config import NodeConfig, read_config
-from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.received import Received
 from duoscan.worklist.spool import Spool
 from node_parts import cohort, free_port, store
@@ -118,7 +118,7 @@ def test_status_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         journal.add(image, "", now=0, quiet_s=0)
     assert run("node", "status", "--spool", spool.root) == 0
     assert re.search(r"receiving +3\n", capsys.readouterr().out)
-    journal.put_back(image.study, State.FAILED, now=0, retry_at=9e9, reason="it would not", attempts=3)
+    journal.put_back(image.study, StudyState.FAILED, now=0, retry_at=9e9, reason="it would not", attempts=3)
     assert run("node", "status", "--spool", spool.root) == 1
     said = capsys.readouterr().out
     assert f"{image.study}: it would not" in said
@@ -127,8 +127,8 @@ def test_status_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert run("node", "retry", image.study, "--spool", spool.root) == 0
     again = journal.study(image.study)
     assert again is not None
-    assert (again.state, again.attempts) == (State.RECEIVING, 0)
-    assert journal.next_to_screen(1.0) is not None
+    assert (again.state, again.attempts) == (StudyState.RECEIVING, 0)
+    assert journal.next_to_screen(now=1.0, memory_s=0) is not None
     journal.close()
 
 

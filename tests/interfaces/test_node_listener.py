@@ -29,7 +29,7 @@ from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, UnreachableError
 from duoscan.interfaces.node.listener import Listener
 from duoscan.terms import Modality
-from duoscan.worklist.journal import Journal, Result, State
+from duoscan.worklist.journal import Journal, SentObject, StudyState
 from duoscan.worklist.log import EventLog
 from duoscan.worklist.received import read_received
 from duoscan.worklist.spool import Spool, file_key
@@ -87,7 +87,7 @@ def test_what_is_acknowledged_is_on_the_disk_as_it_was_sent(listen: Any, files: 
         assert kept[sent.SOPInstanceUID] == sent
         assert kept[sent.SOPInstanceUID].file_meta.TransferSyntaxUID == sent.file_meta.TransferSyntaxUID
     assert list((node.spool.root / "incoming").iterdir()) == []
-    assert node.journal.counts()[State.RECEIVING] == 6
+    assert node.journal.counts()[StudyState.RECEIVING] == 6
 
 
 def test_the_file_and_its_name_are_on_the_disk_before_the_answer(
@@ -204,10 +204,9 @@ def test_own_results_that_come_back_are_not_taken_for_new_images(listen: Any, fi
     node = listen()
     image = read_received(files[0])
     node.journal.add(image, "", now=0, quiet_s=0)
-    study = node.journal.study(image.study)
-    assert study is not None
+    case = node.journal.next_to_screen(now=0, memory_s=0)
     other = dcmread(files[1])
-    node.journal.finish_screening(study, "set", "", "", [Result(str(other.SOPInstanceUID), "x")], now=0)
+    node.journal.finish_screening(case, [SentObject(str(other.SOPInstanceUID), image.study, "x")], "", {}, now=0)
     assert store(node.port, [files[1]]) == [0x0000]
     assert node.kept() == []
 
@@ -224,7 +223,7 @@ def test_a_study_that_is_closed_meanwhile_takes_nothing(
 
     def keep(self: Spool, temporary: Path, key: str, name: str) -> None:
         real(self, temporary, key, name)
-        node.journal.put_back(study, State.REPORTED, now=0, retry_at=0, reason="", attempts=0)
+        node.journal.put_back(study, StudyState.REPORTED, now=0, retry_at=0, reason="", attempts=0)
         assert node.journal.remove_finished(before=1) == [study]
 
     monkeypatch.setattr(Spool, "keep", keep)

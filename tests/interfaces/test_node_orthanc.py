@@ -13,7 +13,7 @@ from duoscan.archives.credentials import VARIABLE
 from duoscan.archives.send import send_files
 from duoscan.interfaces.node.node import Node
 from duoscan.terms import Modality
-from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.spool import Spool
 from node_parts import cohort, config, free_port, wait_until
 from orthanc import CREDENTIALS, needs_orthanc, running_orthanc
@@ -51,7 +51,7 @@ def test_orthanc_stores_at_the_node_and_gets_the_reports(
             orthanc.ask("/modalities/duoscan/echo", {})
             for study in studies:
                 assert orthanc.ask("/modalities/duoscan/store", study)["FailedInstancesCount"] == 0
-            wait_until(lambda: journal.counts()[State.REPORTED] == 6)
+            wait_until(lambda: journal.counts()[StudyState.REPORTED] == 6)
             reports = orthanc.find("Series", Modality="SR")
             assert {one["ParentStudy"] for one in reports} == set(studies)
             assert [len(one["Instances"]) for one in reports] == [1] * 6
@@ -61,7 +61,7 @@ def test_orthanc_stores_at_the_node_and_gets_the_reports(
             for study in studies:
                 orthanc.ask("/modalities/duoscan/store", {"Resources": [study], "Permissive": True})
             assert orthanc.count() == before
-            assert journal.counts()[State.REPORTED] == 6
+            assert journal.counts()[StudyState.REPORTED] == 6
             # What is asked for where an acknowledgement was lost.
             results = sorted((told.spool / "results").rglob("*.dcm"))
             assert told.destination.open().holds([*results, files[0], stranger(files[0], tmp_path)]) == {

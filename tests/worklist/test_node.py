@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,16 @@ from typing import Any
 import pytest
 from pydicom import Dataset, dcmread
 
+from duoscan.cases.stored import read_screening
 from duoscan.errors import InputError, ScreeningError
 from duoscan.interfaces.node.node import Node
 from duoscan.results.write import DEFAULT_OBJECTS
 from duoscan.terms import Modality
-from duoscan.worklist.journal import Delivery, Journal, State
+from duoscan.worklist.journal import Delivery, Journal, StudyState
 from duoscan.worklist.screener_process import Job, ScreenerProcess
 from duoscan.worklist.spool import Spool
 from node_kills import run_kills
-from node_parts import Archive, cohort, config, free_port, store, wait_until
+from node_parts import Archive, cohort, config, free_port, screenings, store, wait_until
 
 # pynetdicom leaves the sockets of connections that came to nothing to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -45,7 +47,11 @@ class Started:
     def events(self) -> list[str]:
         return [json.loads(line)["event"] for line in self.log.getvalue().splitlines()]
 
-    def has(self, state: State, count: int = 1) -> bool:
+    def screenings(self) -> list[int]:
+        """Of each patient."""
+        return list(screenings(self.node._spool).values())
+
+    def has(self, state: StudyState, count: int = 1) -> bool:
         return self.journal.counts()[state] == count
 
     def stop(self) -> None:
@@ -131,16 +137,17 @@ def answer_of(report: Dataset) -> str:
 def test_every_study_is_reported_once(start: Any, archive: Archive, files: list[Path]) -> None:
     node = start()
     assert store(node.port, files) == [0x0000] * len(files)
-    wait_until(lambda: node.has(State.REPORTED, 6))
+    wait_until(lambda: node.has(StudyState.REPORTED, 6))
     studies = sorted({str(dcmread(path, stop_before_pixels=True).StudyInstanceUID) for path in files})
     assert sorted(str(one.StudyInstanceUID) for one in archive.reports()) == studies
     assert set(archive.arrivals.values()) == {1}
-    assert set(node.journal.screenings().values()) == {1}
+    assert node.screenings() == [1, 1, 1]
+    assert node.events().count("screening") == 3
     # The same again changes nothing, and neither does another start.
     assert store(node.port, files) == [0x0000] * len(files)
     again = start()
     time.sleep(1)
-    assert again.has(State.REPORTED, 6)
+    assert again.has(StudyState.REPORTED, 6)
     assert set(archive.arrivals.values()) == {1}
     log = node.log.getvalue() + again.log.getvalue()
     for image in map(dcmread, files):
@@ -148,31 +155,63 @@ def test_every_study_is_reported_once(start: Any, archive: Archive, files: list[
             assert value not in log
 
 
-def test_a_ct_is_answered_with_the_patients_earlier_xray(start: Any, archive: Archive, files: list[Path]) -> None:
+def test_xray_and_ct_that_come_together_are_screened_once(
+    start: Any, archive: Archive, files: list[Path], process: SharedProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+    real = process.screen
+    monkeypatch.setattr(process, "screen", lambda job, **options: (jobs.append(job), real(job, **options)))
+    node = start()
+    together = of_patient(files, 0, "CT") + of_patient(files, 0, "CR")
+    store(node.port, together)
+    wait_until(lambda: node.has(StudyState.REPORTED, 2))
+    assert [len(job.images) for job in jobs] == [len(together)]
+    assert len(list(node.node._spool.results.rglob("answer.json"))) == 1
+    reports = archive.reports()
+    assert {str(one.StudyInstanceUID) for one in reports} == {str(dcmread(path).StudyInstanceUID) for path in together}
+    assert len(reports) == 2
+    assert set(archive.arrivals.values()) == {1}
+
+
+def test_an_xray_is_reported_again_where_the_ct_changes_the_answer(
+    start: Any, archive: Archive, files: list[Path]
+) -> None:
     """The CT was acquired, so it was asked for: it is read whatever the X-ray said, and that is said too."""
     node = start()
-    store(node.port, of_patient(files, 0, "CR"))
-    wait_until(lambda: node.has(State.REPORTED, 1))
-    (first,) = archive.reports()
-    store(node.port, of_patient(files, 0, "CT"))
-    wait_until(lambda: node.has(State.REPORTED, 2))
-    (second,) = [one for one in archive.reports() if one.SOPInstanceUID != first.SOPInstanceUID]
-    assert first.StudyInstanceUID != second.StudyInstanceUID
-    assert "X-ray" in second.to_json()
-    assert "no X-ray" not in second.to_json()
-    assert answer_of(second) in {"positive", "negative"}
-    # Its own images are its evidence; the X-ray's study got no second report.
-    evidence = second.CurrentRequestedProcedureEvidenceSequence
-    assert {str(one.StudyInstanceUID) for one in evidence} == {str(second.StudyInstanceUID)}
-    assert set(node.journal.screenings().values()) == {1}
+    store(node.port, [path for path in files if dcmread(path).Modality == "CR"])
+    wait_until(lambda: node.has(StudyState.REPORTED, 3))
+    first = {str(one.StudyInstanceUID): one for one in archive.reports()}
+    store(node.port, [path for path in files if dcmread(path).Modality == "CT"])
+    wait_until(lambda: node.has(StudyState.REPORTED, 6))
+    assert node.screenings() == [2, 2, 2]
+    assert set(archive.arrivals.values()) == {1}
+    on_ct = {str(one.PatientID): one for one in archive.reports() if one.StudyInstanceUID not in first}
+    times = Counter(str(one.StudyInstanceUID) for one in archive.reports())
+    for study, before in first.items():
+        ct = on_ct[before.PatientID]
+        is_changed = answer_of(ct) != answer_of(before)
+        assert times[study] == 1 + is_changed
+        if is_changed:
+            (after,) = [
+                one
+                for one in archive.reports()
+                if one.StudyInstanceUID == study and one.SOPInstanceUID != before.SOPInstanceUID
+            ]
+            assert (answer_of(before), answer_of(after)) == ("CT needed", answer_of(ct))
+        assert "X-ray" in ct.to_json()
+        assert "no X-ray" not in ct.to_json()
+        # Its own images are its evidence.
+        evidence = ct.CurrentRequestedProcedureEvidenceSequence
+        assert {str(one.StudyInstanceUID) for one in evidence} == {str(ct.StudyInstanceUID)}
+    assert set(times.values()) == {1, 2}
 
 
 def test_another_patients_xray_is_no_part_of_it(start: Any, archive: Archive, files: list[Path]) -> None:
     node = start()
     store(node.port, of_patient(files, 0, "CR"))
-    wait_until(lambda: node.has(State.REPORTED, 1))
+    wait_until(lambda: node.has(StudyState.REPORTED, 1))
     store(node.port, of_patient(files, 1, "CT"))
-    wait_until(lambda: node.has(State.REPORTED, 2))
+    wait_until(lambda: node.has(StudyState.REPORTED, 2))
     (report,) = [one for one in archive.reports() if "no X-ray" in one.to_json()]
     assert answer_of(report) in {"positive", "negative"}
 
@@ -181,15 +220,15 @@ def test_late_images_make_a_new_report(start: Any, archive: Archive, files: list
     node = start()
     slices = of_patient(files, 0, "CT")
     store(node.port, slices[:2])
-    wait_until(lambda: node.has(State.REPORTED))
+    wait_until(lambda: node.has(StudyState.REPORTED))
     store(node.port, slices[2:])
     wait_until(lambda: len(archive.reports()) == 2)
-    wait_until(lambda: node.has(State.REPORTED))
+    wait_until(lambda: node.has(StudyState.REPORTED))
     first, second = archive.reports()
     assert first.StudyInstanceUID == second.StudyInstanceUID
     assert first.SOPInstanceUID != second.SOPInstanceUID
     assert set(archive.arrivals.values()) == {1}
-    assert list(node.journal.screenings().values()) == [2]
+    assert node.screenings() == [2]
 
 
 def test_a_refused_study_is_given_up_and_blocks_no_other(start: Any, archive: Archive, files: list[Path]) -> None:
@@ -197,15 +236,15 @@ def test_a_refused_study_is_given_up_and_blocks_no_other(start: Any, archive: Ar
     bad = str(dcmread(of_patient(files, 0, "CR")[0]).StudyInstanceUID)
     archive.refuse = lambda dataset: 0xC123 if dataset.StudyInstanceUID == bad else 0x0000
     store(node.port, of_patient(files, 0, "CR") + of_patient(files, 1, "CR"))
-    wait_until(lambda: node.has(State.FAILED) and node.has(State.REPORTED))
-    (failed,) = node.journal.studies_in(State.FAILED)
+    wait_until(lambda: node.has(StudyState.FAILED) and node.has(StudyState.REPORTED))
+    (failed,) = node.journal.studies_in(StudyState.FAILED)
     assert failed.uid == bad
     assert "0xC123" in failed.reason
     # Taken up again it is sent, not screened again.
     archive.refuse = lambda _dataset: 0x0000
     assert node.journal.retry([], now=time.time()) == [failed.key]
-    wait_until(lambda: node.has(State.REPORTED, 2))
-    assert set(node.journal.screenings().values()) == {1}
+    wait_until(lambda: node.has(StudyState.REPORTED, 2))
+    assert node.screenings() == [1, 1]
 
 
 def test_a_destination_that_is_away_is_waited_for(
@@ -215,9 +254,9 @@ def test_a_destination_that_is_away_is_waited_for(
     node = start(destination={"address": f"NOBODY@127.0.0.1:{free_port()}", "attempts": 1})
     store(node.port, of_patient(files, 0, "CR"))
     wait_until(lambda: node.events().count("sending-failed") >= 2)
-    assert node.has(State.SENDING)
+    assert node.has(StudyState.SENDING)
     again = start()
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert set(archive.arrivals.values()) == {1}
 
 
@@ -225,24 +264,24 @@ def test_an_acknowledgement_that_was_lost_is_asked_for(start: Any, archive: Arch
     """As after a crash between the destination's answer and the record of it: offered, there, not recorded."""
     node = start()
     store(node.port, of_patient(files, 0, "CR"))
-    wait_until(lambda: node.has(State.REPORTED))
+    wait_until(lambda: node.has(StudyState.REPORTED))
     sent = dict(archive.arrivals)
     node.stop()
     journal = Journal(node.node._spool.journal)
-    (study,) = journal.studies_in(State.REPORTED)
+    (study,) = journal.studies_in(StudyState.REPORTED)
     journal.deliver(sent, Delivery.OFFERED)
-    journal.put_back(study.key, State.SENDING, now=0, retry_at=0, reason="", attempts=0)
+    journal.put_back(study.key, StudyState.SENDING, now=0, retry_at=0, reason="", attempts=0)
     assert archive.queries == 0
     again = start()
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert archive.queries == len(sent)
     assert archive.arrivals == sent
     # Had it not arrived, it would be sent.
     lost = next(iter(sent))
     del archive.objects[lost]
     journal.deliver(sent, Delivery.OFFERED)
-    journal.put_back(study.key, State.SENDING, now=0, retry_at=0, reason="", attempts=0)
-    wait_until(lambda: again.has(State.REPORTED))
+    journal.put_back(study.key, StudyState.SENDING, now=0, retry_at=0, reason="", attempts=0)
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert archive.arrivals == sent | {lost: 2}
     journal.close()
 
@@ -259,10 +298,10 @@ def test_results_written_before_a_crash_are_not_made_again(
         patched.setattr(Journal, "finish_screening", crash)
         store(node.port, of_patient(files, 0, "CR"))
         assert not node.node.wait()
-    assert node.has(State.SCREENING)
+    assert node.has(StudyState.RECEIVING)
     assert '"fault", "kind": "MemoryError", "where": "test_node.py:' in node.log.getvalue()
     again = start()
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert "screening" not in again.events()
     assert set(archive.arrivals.values()) == {1}
 
@@ -271,12 +310,12 @@ def test_a_lost_journal_reports_nothing_again(start: Any, archive: Archive, file
     """Objects, results and the destination's answers are enough to tell what was done."""
     node = start()
     store(node.port, of_patient(files, 0, "CT"))
-    wait_until(lambda: node.has(State.REPORTED))
+    wait_until(lambda: node.has(StudyState.REPORTED))
     node.stop()
     for path in node.node._spool.root.glob("journal.sqlite*"):
         path.unlink()
     again = start()
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert "screening" not in again.events()
     assert set(archive.arrivals.values()) == {1}
 
@@ -285,25 +324,23 @@ def test_results_that_somebody_deleted_are_given_up(start: Any, archive: Archive
     archive.refuse = lambda _dataset: 0xA700
     node = start(destination__attempts=1)
     store(node.port, of_patient(files, 0, "CR"))
-    wait_until(lambda: node.has(State.FAILED))
+    wait_until(lambda: node.has(StudyState.FAILED))
     shutil.rmtree(node.node._spool.root / "results")
     node.journal.retry([], now=0)
-    wait_until(lambda: node.has(State.FAILED))
-    (study,) = node.journal.studies_in(State.FAILED)
+    wait_until(lambda: node.has(StudyState.FAILED))
+    (study,) = node.journal.studies_in(StudyState.FAILED)
     assert "No such file" in study.reason
 
 
 def test_what_was_half_done_is_due_again(start: Any, archive: Archive, files: list[Path]) -> None:
     node = start(study__quiet_s=60)
     store(node.port, of_patient(files, 0, "CR"))
-    (study,) = node.journal.studies_in(State.RECEIVING)
-    node.journal.begin_screening(node.journal.case_of(study, now=0, memory_s=0), now=0)
     spool = node.node._spool
     (spool.staging / "half").mkdir()
     (spool.root / "incoming" / "half").write_bytes(b"half")
     again = start()
     assert list(spool.staging.iterdir()) == list((spool.root / "incoming").iterdir()) == []
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     assert set(archive.arrivals.values()) == {1}
 
 
@@ -318,7 +355,7 @@ def test_files_without_a_record_are_found_again(start: Any, archive: Archive, fi
     (spool.root / "studies" / "0").mkdir()
     (spool.root / "studies" / "0" / "0.dcm").write_bytes(b"damaged")
     again = start()
-    wait_until(lambda: again.has(State.REPORTED))
+    wait_until(lambda: again.has(StudyState.REPORTED))
     (unreadable,) = [line for line in again.log.getvalue().splitlines() if '"unreadable-file"' in line]
     assert json.loads(unreadable)["file"].startswith("#")
     assert len(archive.reports()) == 1
@@ -333,8 +370,8 @@ def test_a_study_with_nothing_to_answer_is_not_reported(start: Any, archive: Arc
         abdomen.append(node.node._spool.root / path.name)
         image.save_as(abdomen[-1])
     store(node.port, abdomen)
-    wait_until(lambda: node.has(State.UNANSWERED))
-    (study,) = node.journal.studies_in(State.UNANSWERED)
+    wait_until(lambda: node.has(StudyState.UNANSWERED))
+    (study,) = node.journal.studies_in(StudyState.UNANSWERED)
     assert "KNEE" in study.reason
     assert not archive.arrivals
 
@@ -344,11 +381,11 @@ def test_a_screening_that_kills_its_process_is_tried_again_then_given_up(
 ) -> None:
     monkeypatch.setattr("duoscan.worklist.screening._FIRST_RETRY_S", 0.1)
     node = start(study__attempts=2)
-    bad = str(dcmread(of_patient(files, 0, "CR")[0]).StudyInstanceUID)
+    bad = dcmread(of_patient(files, 0, "CR")[0])
     real = ScreenerProcess.screen
 
     def screen(self: ScreenerProcess, job: Job, *, timeout_s: float) -> None:
-        if job.study_uid == bad:
+        if job.patient == bad.PatientID:
             if self._process is None:
                 self.start()
             self._process.kill()
@@ -356,9 +393,9 @@ def test_a_screening_that_kills_its_process_is_tried_again_then_given_up(
 
     monkeypatch.setattr(ScreenerProcess, "screen", screen)
     store(node.port, of_patient(files, 0, "CR") + of_patient(files, 1, "CR"))
-    wait_until(lambda: node.has(State.FAILED) and node.has(State.REPORTED))
-    (failed,) = node.journal.studies_in(State.FAILED)
-    assert failed.uid == bad
+    wait_until(lambda: node.has(StudyState.FAILED) and node.has(StudyState.REPORTED))
+    (failed,) = node.journal.studies_in(StudyState.FAILED)
+    assert failed.uid == bad.StudyInstanceUID
     assert failed.attempts == 2
     assert "process was lost" in failed.reason
     assert list(Spool(tmp_path / "spool").staging.iterdir()) == []
@@ -369,11 +406,12 @@ def test_a_screening_that_takes_too_long_is_stopped(
 ) -> None:
     process = ScreenerProcess(config(tmp_path, "A@127.0.0.1:1", brightness_bundles).models, tmp_path)
     process.start()
-    job = Job("1.2", "p", tuple(files), (), need_ct=True, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
+    job = Job("p", tuple(files), need_ct=True, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
     with pytest.raises(ScreeningError, match="not done after"):
         process.screen(job, timeout_s=0)
     process.screen(job, timeout_s=30)  # another process took its place
-    assert json.loads((tmp_path / "out" / "answer.json").read_text(encoding="utf-8"))["results"] == []
+    (case,) = read_screening(tmp_path / "out" / "answer.json")
+    assert (case.patient_id, len(case.images)) == ("p", len(files))
     process.close()
 
 
@@ -406,28 +444,33 @@ def test_the_screening_process_ends_with_a_node_that_is_killed(
 
 
 def test_an_answer_that_no_report_can_hold_is_given_up_and_not_silent(
-    process: SharedProcess, files: list[Path], tmp_path: Path
+    start: Any, archive: Archive, files: list[Path], tmp_path: Path
 ) -> None:
-    process.start()
+    node = start()
     image = dcmread(of_patient(files, 0, "CR")[0])
     image.PatientName = ["Doe^Jane", "Doe^John"]  # which no object that is made of it may have
     image.save_as(tmp_path / "odd.dcm")
-    own = (tmp_path / "odd.dcm",)
-    job = Job(str(image.StudyInstanceUID), "p", own, (), need_ct=False, objects=DEFAULT_OBJECTS, out=tmp_path / "out")
-    with pytest.raises(ScreeningError, match="answered, but nothing to send: .* no sr written"):
-        process.screen(job, timeout_s=60)
+    store(node.port, [tmp_path / "odd.dcm", *of_patient(files, 0, "CT")])
+    wait_until(lambda: node.has(StudyState.FAILED) and node.has(StudyState.REPORTED))
+    (failed,) = node.journal.studies_in(StudyState.FAILED)
+    assert failed.uid == image.StudyInstanceUID
+    assert failed.reason.startswith("answered, but nothing to send: its headers do not allow sr (")
+    assert len(archive.reports()) == 1
 
 
 def test_finished_studies_are_removed_and_stay_closed(start: Any, archive: Archive, files: list[Path]) -> None:
     node = start()
     slices = of_patient(files, 0, "CT")
     store(node.port, slices[:2])
-    wait_until(lambda: node.has(State.REPORTED))
+    wait_until(lambda: node.has(StudyState.REPORTED))
     again = start(study__keep_days=1e-9)
-    wait_until(lambda: again.has(State.REMOVED))
-    wait_until(lambda: not list(again.node._spool.objects()))
+    wait_until(lambda: again.has(StudyState.REMOVED))
+    wait_until(lambda: not [*again.node._spool.objects(), *again.node._spool.results.glob("*/*")])
     assert store(again.port, slices) == [0x0000, 0x0000, 0xC100]
     assert len(archive.reports()) == 1
+    # The patient's other studies are taken all the same.
+    assert store(again.port, of_patient(files, 0, "CR")) == [0x0000]
+    wait_until(lambda: len(archive.reports()) == 2)
 
 
 def test_two_nodes_do_not_share_a_spool(start: Any, archive: Archive, brightness_bundles: Any, tmp_path: Path) -> None:

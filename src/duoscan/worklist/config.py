@@ -50,8 +50,8 @@ class ListenSection(Stated):
         return any(found in ipaddress.ip_network(peer) for peer in self.peers)
 
 
-class StudySection(Stated):
-    """When and how a study is screened."""
+class CaseSection(Stated):
+    """When and how a patient's studies are screened."""
 
     quiet_s: float = Field(default=60, gt=0, description="a study is complete so long after its last object")
     need_ct: Literal["acquired", "always", "never"] = Field(
@@ -59,7 +59,7 @@ class StudySection(Stated):
     )
     memory_days: float = Field(default=30, ge=0, description="earlier studies of a patient that count")
     timeout_s: float = Field(default=900, gt=0, description="a screening that takes longer is stopped")
-    attempts: int = Field(default=3, ge=1, description="screenings that fail before the study is given up")
+    attempts: int = Field(default=3, ge=1, description="screenings that fail before their studies are given up")
     keep_days: float = Field(default=0, ge=0, description="files of finished studies go after this; 0 keeps them")
 
 
@@ -114,7 +114,7 @@ class NodeConfig(Stated):
     spool: Path = Field(description="folder of received objects, results and the journal")
     destination: DestinationSection
     listen: ListenSection = ListenSection()
-    study: StudySection = StudySection()
+    study: CaseSection = CaseSection()
     models: ModelsSection = ModelsSection()
     log_identifiers: bool = False
 

@@ -1,13 +1,14 @@
 """What became of each study, in SQLite; all of the node's SQL is here.
 
-Moves of a study::
+The studies of a patient are screened together, as one case; the results of each are sent by themselves. Its moves::
 
-    receiving ──► screening ──► sending ──► reported
-        ▲             │            └──────► failed      given up; ``duoscan node retry`` takes it up again
-        │             ├─► unanswered                    nothing in it could be answered, so nothing is sent
-        │             └─► failed
-        └── a new object of the study arrives after it was screened
-    reported, unanswered ──► removed                    its files were deleted after ``keep_days``
+    receiving ──► sending ──► reported
+        │ ▲          ├──────► unanswered     nothing in it could be answered, so nothing is sent
+        │ │          └──────► failed         given up; ``duoscan node retry`` takes it up again
+        ├─┼─────────────────► failed
+        │ └── a new object of the study arrives after it was screened
+    reported, unanswered ──► sending         another study of the patient came and changed its report
+    reported, unanswered ──► removed         its files were deleted after ``keep_days``
 """
 
 from __future__ import annotations
@@ -20,50 +21,50 @@ from enum import StrEnum
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
+from duoscan.errors import InputError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from duoscan.worklist.received import Received
 
 _BUSY_S = 30.0
 
+_VERSION = 1
+"""Of the schema, as ``user_version``; 0 is a new database, or one of a duoscan that screened each study by itself."""
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS studies (
+CREATE TABLE studies (
     key TEXT PRIMARY KEY,
     uid TEXT NOT NULL,
     patient_id TEXT NOT NULL,
+    patient TEXT NOT NULL,
     has_ct INTEGER NOT NULL,
     state TEXT NOT NULL,
     quiet_until REAL NOT NULL,
     retry_at REAL NOT NULL DEFAULT 0,
     attempts INTEGER NOT NULL DEFAULT 0,
-    image_set TEXT NOT NULL DEFAULT '',
     screened_objects INTEGER NOT NULL DEFAULT 0,
-    answer TEXT NOT NULL DEFAULT '',
     reason TEXT NOT NULL DEFAULT '',
     changed REAL NOT NULL
 );
-CREATE INDEX IF NOT EXISTS studies_by_state ON studies (state, quiet_until);
-CREATE INDEX IF NOT EXISTS studies_by_patient ON studies (patient_id);
-CREATE TABLE IF NOT EXISTS received (
+CREATE INDEX studies_by_state ON studies (state, quiet_until);
+CREATE INDEX studies_by_patient ON studies (patient);
+CREATE TABLE received (
     study TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (study, name)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS screenings (
-    study TEXT NOT NULL, image_set TEXT NOT NULL, finished REAL NOT NULL, PRIMARY KEY (study, image_set)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS results (
-    uid TEXT PRIMARY KEY, study TEXT NOT NULL, path TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS results_by_study ON results (study, state);
+CREATE TABLE results (uid TEXT PRIMARY KEY, study TEXT NOT NULL, path TEXT NOT NULL, state TEXT NOT NULL);
+CREATE INDEX results_by_study ON results (study, state);
+CREATE VIEW unsent AS SELECT rowid, * FROM results WHERE state != 'stored';
 """
 
 
-class State(StrEnum):
+class StudyState(StrEnum):
     """Where a study stands."""
 
     RECEIVING = "receiving"
-    SCREENING = "screening"
+    """It has objects that no screening has answered; it waits for quiet, or is being screened."""
     SENDING = "sending"
     REPORTED = "reported"
     UNANSWERED = "unanswered"
@@ -81,62 +82,69 @@ class Delivery(StrEnum):
 
 
 @dataclass(frozen=True)
-class Study:
-    """A row; see :class:`State` and the schema."""
+class ReceivedStudy:
+    """A row; see :class:`StudyState` and the schema."""
 
     key: str
     uid: str
     patient_id: str
+    patient: str
     has_ct: bool
-    state: State
+    state: StudyState
     attempts: int
-    image_set: str
-    answer: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Case:
-    """What is screened together: a study and its patient's other studies.
+class ReceivedCase:
+    """The studies of a patient that are screened together.
 
     Attributes:
-        study: The one that is answered.
-        objects: (study, name) of every received object, the own study's first.
-        has_ct: Whether there is CT among them.
+        objects: Each with the names of its received objects.
     """
 
-    study: Study
-    objects: tuple[tuple[str, str], ...]
-    has_ct: bool
+    objects: dict[ReceivedStudy, tuple[str, ...]]
+
+    @property
+    def studies(self) -> tuple[ReceivedStudy, ...]:
+        """At least one."""
+        return tuple(self.objects)
+
+    @property
+    def key(self) -> str:
+        """Of the patient."""
+        return self.studies[0].patient
+
+    @property
+    def unscreened(self) -> tuple[ReceivedStudy, ...]:
+        """Those with objects that no screening has answered."""
+        return tuple(study for study in self.studies if study.state is StudyState.RECEIVING)
 
     @property
     def image_set(self) -> str:
-        """The same for the same study and objects, and for no others."""
-        text = "\n".join([self.study.key, *sorted(f"{study}/{name}" for study, name in self.objects)])
+        """The same for the same objects, and for no others."""
+        text = "\n".join(sorted(f"{study.key}/{name}" for study, names in self.objects.items() for name in names))
         return hashlib.sha256(text.encode()).hexdigest()[:40]
-
-    @property
-    def own_objects(self) -> int:
-        """How many are of the study itself."""
-        return sum(study == self.study.key for study, _ in self.objects)
 
 
 @dataclass(frozen=True)
-class Result:
+class SentObject:
     """One object to be sent, or that was.
 
     Attributes:
         uid: SOPInstanceUID.
-        path: Below the study's folder of results.
+        study: Key of its study.
+        path: Below the folder of results.
         delivery: Where it stands.
     """
 
     uid: str
+    study: str
     path: str
     delivery: Delivery = Delivery.WAITING
 
 
-_STUDY = "key, uid, patient_id, has_ct, state, attempts, image_set, answer, reason"
+_STUDY = "key, uid, patient_id, patient, has_ct, state, attempts, reason"
 
 
 class Journal:
@@ -146,6 +154,9 @@ class Journal:
         path: Made where missing.
         durable: Whether each change is on the disk when a call returns. The listener does without: what it records
             can be read again from the files, and it has the disk confirm those.
+
+    Raises:
+        InputError: It is of another version of duoscan.
     """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
@@ -154,8 +165,18 @@ class Journal:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         with self._change():
-            for statement in _SCHEMA.split(";"):
-                self._connection.execute(statement)
+            version = self._rows("PRAGMA user_version")[0][0]
+            if not version and not self._rows("SELECT 1 FROM sqlite_master"):
+                for statement in _SCHEMA.split(";"):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {_VERSION}")
+                version = _VERSION
+        if version != _VERSION:
+            self.close()
+            raise InputError(
+                f"{path}: a journal of version {version}, this duoscan keeps version {_VERSION};"
+                " let the duoscan that made it finish, then name a new spool"
+            )
 
     def close(self) -> None:
         """Close the database."""
@@ -174,19 +195,19 @@ class Journal:
                 raise
             self._connection.execute("COMMIT")
 
-    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+    def _rows(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[Any]:
         with self._lock:
             return self._connection.execute(query, values).fetchall()
 
-    def _studies(self, condition: str, values: Sequence[Any] = ()) -> list[Study]:
+    def _studies(self, condition: str, values: Sequence[Any] = ()) -> list[ReceivedStudy]:
         rows = self._rows(f"SELECT {_STUDY} FROM studies WHERE {condition}", values)  # noqa: S608 - our own words
-        return [Study(row[0], row[1], row[2], bool(row[3]), State(row[4]), *row[5:]) for row in rows]
+        return list(map(_study, rows))
 
-    def study(self, key: str) -> Study | None:
+    def study(self, key: str) -> ReceivedStudy | None:
         """One study."""
         return next(iter(self._studies("key = ?", (key,))), None)
 
-    def studies_in(self, state: State) -> list[Study]:
+    def studies_in(self, state: StudyState) -> list[ReceivedStudy]:
         """All studies of one state, the longest unchanged first."""
         return self._studies("state = ? ORDER BY changed", (state,))
 
@@ -207,71 +228,79 @@ class Journal:
         """
         with self._change() as connection:
             cursor = connection.execute(
-                "INSERT INTO studies (key, uid, patient_id, has_ct, state, quiet_until, changed)"
-                " VALUES (?, ?, ?, ?, 'receiving', ?, ?) ON CONFLICT (key) DO UPDATE SET"
+                "INSERT INTO studies (key, uid, patient_id, patient, has_ct, state, quiet_until, changed)"
+                " VALUES (?, ?, ?, ?, ?, 'receiving', ?, ?) ON CONFLICT (key) DO UPDATE SET"
                 " has_ct = has_ct OR excluded.has_ct, quiet_until = excluded.quiet_until, changed = excluded.changed,"
-                " retry_at = CASE WHEN state IN ('screening', 'sending') THEN retry_at ELSE 0 END,"
-                " attempts = CASE WHEN state IN ('screening', 'sending') THEN attempts ELSE 0 END,"
-                " state = CASE WHEN state IN ('screening', 'sending') THEN state ELSE 'receiving' END"
+                " retry_at = CASE state WHEN 'sending' THEN retry_at ELSE 0 END,"
+                " attempts = CASE state WHEN 'sending' THEN attempts ELSE 0 END,"
+                " state = CASE state WHEN 'sending' THEN state ELSE 'receiving' END"
                 " WHERE state != 'removed'",
-                (received.study, received.study_uid, received.patient_id, received.is_ct, now + quiet_s, now),
+                (
+                    received.study,
+                    received.study_uid,
+                    received.patient_id,
+                    received.patient,
+                    received.is_ct,
+                    now + quiet_s,
+                    now,
+                ),
             )
             if cursor.rowcount == 0:
                 return False
             connection.execute("INSERT INTO received VALUES (?, ?, ?)", (received.study, received.name, digest))
         return True
 
-    def next_to_screen(self, now: float) -> Study | None:
-        """The study that has been complete for longest."""
-        condition = "state = 'receiving' AND quiet_until <= ? AND retry_at <= ? ORDER BY quiet_until LIMIT 1"
-        return next(iter(self._studies(condition, (now, now))), None)
+    def next_to_screen(self, *, now: float, memory_s: float) -> ReceivedCase | None:
+        """The case that has been complete for longest: it has unscreened objects, and all its studies are quiet.
 
-    def case_of(self, study: Study, *, now: float, memory_s: float) -> Case:
-        """A study with the other complete studies of its patient; without PatientID it stands alone."""
-        others = self._studies(
-            "patient_id = ? AND patient_id != '' AND key != ? AND quiet_until <= ? AND quiet_until >= ?"
-            " AND state NOT IN ('failed', 'removed') ORDER BY key",
-            (study.patient_id, study.key, now, now - memory_s),
+        Left out are studies without new objects for longer than ``memory_s``, and those that were given up.
+        """
+        rows = self._rows(
+            f"SELECT {_STUDY}, group_concat(name) FROM studies JOIN received ON study = key WHERE patient = ("  # noqa: S608
+            "  SELECT patient FROM studies AS one WHERE state = 'receiving' AND retry_at <= :now AND NOT EXISTS ("
+            "   SELECT 1 FROM studies AS other WHERE other.patient = one.patient AND other.quiet_until > :now"
+            "   AND other.state != 'removed')"
+            "  ORDER BY quiet_until LIMIT 1)"
+            " AND (state = 'receiving' OR state NOT IN ('failed', 'removed') AND quiet_until >= :oldest)"
+            " GROUP BY key ORDER BY key",
+            {"now": now, "oldest": now - memory_s},
         )
-        together = [study, *others]
-        objects: list[tuple[str, str]] = []
-        for one in together:
-            rows = self._rows("SELECT name FROM received WHERE study = ? ORDER BY name", (one.key,))
-            objects.extend((one.key, name) for (name,) in rows)
-        return Case(study, tuple(objects), any(one.has_ct for one in together))
-
-    def begin_screening(self, case: Case, *, now: float) -> None:
-        """The study is being screened."""
-        with self._change() as connection:
-            connection.execute(
-                "UPDATE studies SET state = 'screening', image_set = ?, screened_objects = ?, changed = ?"
-                " WHERE key = ?",
-                (case.image_set, case.own_objects, now, case.study.key),
-            )
-
-    def was_screened(self, case: Case) -> bool:
-        """Whether this very set of images was answered before."""
-        values = (case.study.key, case.image_set)
-        return bool(self._rows("SELECT 1 FROM screenings WHERE study = ? AND image_set = ?", values))
+        return ReceivedCase({_study(row[:-1]): tuple(sorted(row[-1].split(","))) for row in rows}) if rows else None
 
     def finish_screening(
-        self, study: Study, image_set: str, answer: str, reason: str, results: Iterable[Result], *, now: float
+        self, case: ReceivedCase, results: Iterable[SentObject], reason: str, given_up: Mapping[str, str], *, now: float
     ) -> None:
-        """Results are in their place; objects of an earlier screening that come again are not sent again."""
+        """Results are in their place; studies that were not screened before, or have a result not sent yet, are sent.
+
+        Args:
+            case: What was screened.
+            results: Of all its studies; one that was recorded before stays as it is.
+            reason: Of the answer.
+            given_up: Studies of which nothing can be sent, by key, with the reason.
+            now: As ``time.time()``.
+        """
         with self._change() as connection:
-            connection.execute("INSERT INTO screenings VALUES (?, ?, ?)", (study.key, image_set, now))
-            for number, one in enumerate(results):
-                connection.execute(
-                    "INSERT INTO results VALUES (?, ?, ?, ?, ?) ON CONFLICT (uid) DO NOTHING",
-                    (one.uid, study.key, one.path, number, one.delivery),
-                )
-            connection.execute(
-                "UPDATE studies SET state = 'sending', attempts = 0, retry_at = 0, answer = ?, reason = ?, changed = ?"
-                " WHERE key = ?",
-                (answer, reason, now, study.key),
+            connection.executemany(
+                "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (uid) DO NOTHING",
+                [(one.uid, one.study, one.path, one.delivery) for one in results],
+            )
+            connection.executemany(
+                "UPDATE studies SET attempts = 0, retry_at = 0, state = ?, reason = ?, screened_objects = ?,"
+                " changed = ? WHERE key = ? AND (? OR EXISTS (SELECT 1 FROM unsent WHERE study = key))",
+                [
+                    (
+                        StudyState.FAILED if one.key in given_up else StudyState.SENDING,
+                        given_up.get(one.key, reason),
+                        len(names),
+                        now,
+                        one.key,
+                        one in case.unscreened,
+                    )
+                    for one, names in case.objects.items()
+                ],
             )
 
-    def put_back(self, key: str, state: State, *, now: float, retry_at: float, reason: str, attempts: int) -> None:
+    def put_back(self, key: str, state: StudyState, *, now: float, retry_at: float, reason: str, attempts: int) -> None:
         """A screening or sending did not succeed; it is tried again later, or given up as failed."""
         with self._change() as connection:
             connection.execute(
@@ -279,34 +308,33 @@ class Journal:
                 (state, retry_at, reason, attempts, now, key),
             )
 
-    def next_to_send(self, now: float) -> Study | None:
+    def next_to_send(self, now: float) -> ReceivedStudy | None:
         """The study whose results wait for longest."""
         condition = "state = 'sending' AND retry_at <= ? ORDER BY retry_at, changed LIMIT 1"
         return next(iter(self._studies(condition, (now,))), None)
 
-    def unsent(self, study: str) -> list[Result]:
+    def unsent(self, study: str) -> list[SentObject]:
         """The results that the destination has not acknowledged, in the order to be sent."""
-        rows = self._rows(
-            "SELECT uid, path, state FROM results WHERE study = ? AND state != 'stored' ORDER BY number", (study,)
-        )
-        return [Result(uid, path, Delivery(state)) for uid, path, state in rows]
+        rows = self._rows("SELECT uid, study, path, state FROM unsent WHERE study = ? ORDER BY rowid", (study,))
+        return [SentObject(uid, study, path, Delivery(state)) for uid, study, path, state in rows]
 
     def deliver(self, uids: Iterable[str], delivery: Delivery) -> None:
         """Results were offered, or acknowledged."""
         with self._change() as connection:
             connection.executemany("UPDATE results SET state = ? WHERE uid = ?", [(delivery, uid) for uid in uids])
 
-    def finish_sending(self, study: str, *, now: float) -> State:
-        """Nothing is left to send; a study that grew meanwhile is received on."""
+    def finish_sending(self, study: str, *, now: float) -> StudyState:
+        """All is sent that was to be; a study that grew meanwhile is received on, one with newer results sent on."""
         with self._change() as connection:
             connection.execute(
                 "UPDATE studies SET attempts = 0, retry_at = 0, changed = ?, state = CASE"
+                " WHEN EXISTS (SELECT 1 FROM unsent WHERE study = key) THEN state"
                 " WHEN (SELECT count(*) FROM received WHERE study = key) > screened_objects THEN 'receiving'"
                 " WHEN EXISTS (SELECT 1 FROM results WHERE study = key) THEN 'reported'"
                 " ELSE 'unanswered' END WHERE key = ?",
                 (now, study),
             )
-            return State(connection.execute("SELECT state FROM studies WHERE key = ?", (study,)).fetchone()[0])
+            return StudyState(connection.execute("SELECT state FROM studies WHERE key = ?", (study,)).fetchone()[0])
 
     def wait_anew(self, *, now: float, quiet_s: float) -> None:
         """Quiet periods begin again: while the node was down, nobody could send to it."""
@@ -315,12 +343,12 @@ class Journal:
 
     def retry(self, keys: Sequence[str], *, now: float) -> list[str]:
         """Take up failed studies again, all where no keys are given; their keys."""
-        failed = [one.key for one in self.studies_in(State.FAILED) if not keys or one.key in keys]
+        failed = [one.key for one in self.studies_in(StudyState.FAILED) if not keys or one.key in keys]
         with self._change() as connection:
             for key in failed:
                 connection.execute(
                     "UPDATE studies SET attempts = 0, retry_at = 0, changed = ?, state = CASE"
-                    " WHEN EXISTS (SELECT 1 FROM results WHERE study = key AND state != 'stored') THEN 'sending'"
+                    " WHEN EXISTS (SELECT 1 FROM unsent WHERE study = key) THEN 'sending'"
                     " ELSE 'receiving' END WHERE key = ?",
                     (now, key),
                 )
@@ -336,11 +364,17 @@ class Journal:
             ).fetchall()
         return [str(key) for (key,) in rows]
 
-    def counts(self) -> dict[State, int]:
+    def unfinished(self) -> set[str]:
+        """Patients with a study that is received, sent or given up: their results may still be needed."""
+        rows = self._rows("SELECT patient FROM studies WHERE state IN ('receiving', 'sending', 'failed')")
+        return {str(patient) for (patient,) in rows}
+
+    def counts(self) -> dict[StudyState, int]:
         """How many studies stand where."""
         found = dict(self._rows("SELECT state, count(*) FROM studies GROUP BY state"))
-        return {state: int(found.get(state, 0)) for state in State}
+        return {state: int(found.get(state, 0)) for state in StudyState}
 
-    def screenings(self) -> dict[str, int]:
-        """How often each study was screened to the end."""
-        return dict(self._rows("SELECT study, count(*) FROM screenings GROUP BY study"))
+
+def _study(row: Sequence[Any]) -> ReceivedStudy:
+    key, uid, patient_id, patient, has_ct, state, attempts, reason = row
+    return ReceivedStudy(key, uid, patient_id, patient, bool(has_ct), StudyState(state), attempts, reason)

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _HASH_DIGITS = 12
 
@@ -53,15 +53,18 @@ class EventLog:
         self._stream = stream
         self._lock = Lock()
 
-    def write(self, event: str, *, uids: Mapping[str, str] | None = None, **values: Value) -> None:
+    def write(self, event: str, *, uids: Mapping[str, str | Sequence[str]] | None = None, **values: Value) -> None:
         """Write one line.
 
         Args:
             event: What happened, in one word.
-            uids: Identifiers by name; hashed unless asked otherwise.
+            uids: Identifiers by name, one or several; hashed unless asked otherwise.
             values: Anything that tells of no patient.
         """
-        named = {name: self._shown(uid) for name, uid in (uids or {}).items()}
+        named = {
+            name: self._shown(uid) if isinstance(uid, str) else [self._shown(one) for one in uid]
+            for name, uid in (uids or {}).items()
+        }
         time = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"time": time, "event": event} | named | values)
         with self._lock:

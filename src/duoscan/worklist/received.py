@@ -41,6 +41,11 @@ class Received:
         return file_key(self.study_uid)
 
     @property
+    def patient(self) -> str:
+        """Name of the patient on disk; a study without PatientID is a patient of its own."""
+        return file_key(f"patient {self.patient_id}") if self.patient_id else self.study  # no UID has a letter
+
+    @property
     def name(self) -> str:
         """Name of the object on disk."""
         return file_key(self.sop_instance_uid)

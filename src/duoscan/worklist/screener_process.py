@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import tempfile
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import wait
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from duoscan.errors import DuoscanError, InputError, ScreeningError
-from duoscan.files import write_text
 from duoscan.worklist.log import silence_libraries
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from pathlib import Path
 
     from duoscan.cases.screening import Screener
     from duoscan.results.write import ResultObject
@@ -26,8 +24,6 @@ if TYPE_CHECKING:
 ANSWER_FILE = "answer.json"
 """The stored case."""
 MAPS_FILE = "maps.npz"
-OBJECTS_FILE = "objects.json"
-"""The DICOM objects to send, in order, and what could not be made."""
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 5.0
 
@@ -37,19 +33,15 @@ class Job:
     """One screening.
 
     Attributes:
-        study_uid: Whose results are wanted.
         patient: All images are taken for this patient's.
-        own: Images of the study.
-        others: Images of the patient's other studies.
+        images: Of all studies.
         need_ct: Whether CT was asked for.
         objects: Which DICOM objects to make.
         out: Folder to make and write results into.
     """
 
-    study_uid: str
     patient: str
-    own: tuple[Path, ...]
-    others: tuple[Path, ...]
+    images: tuple[Path, ...]
     need_ct: bool
     objects: frozenset[ResultObject]
     out: Path
@@ -89,7 +81,7 @@ class ScreenerProcess:
             raise InputError(reason)
 
     def screen(self, job: Job, *, timeout_s: float) -> None:
-        """Screen one study; its results are in the job's folder when this returns.
+        """Screen one case; its results are in the job's folder when this returns.
 
         Raises:
             ScreeningError: It failed, took too long, or the process was lost.
@@ -176,40 +168,24 @@ def _screener(models: ModelsSection) -> Screener:
 def _screened(screener: Screener, job: Job) -> str:
     """Empty, or why there is no answer."""
     try:
-        write_study(screener, job)
+        write_case(screener, job)
     except DuoscanError as error:
         return str(error)
-    except Exception as error:  # noqa: BLE001 - a fault in one study must not end the process; the node reports it
+    except Exception as error:  # noqa: BLE001 - a fault in one case must not end the process; the node reports it
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-def write_study(screener: Screener, job: Job) -> None:
-    """Screen; write the stored case, its activation maps, the study's results, and which of them to send in order."""
+def write_case(screener: Screener, job: Job) -> None:
+    """Screen; write the stored case, its activation maps, and a folder of results for each study that was answered."""
     from duoscan.cases.find import PatientRules
     from duoscan.cases.stored import write_maps, write_screening
     from duoscan.results.sources import ActivationKeeper
     from duoscan.results.write import write_results
 
-    maps, problems = ActivationKeeper(), list[str]()
-    paths = [*job.own, *job.others]
-    rules = PatientRules({str(path): (job.patient, None) for path in paths})
-    screening = screener.screen(paths, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    written = write_results(screening, {}, maps.maps, job.out, objects=job.objects, on_problem=problems.append)
-    results = [one for one in map(_identified, written) if one["study"] == job.study_uid]
-    if problems and not results:
-        raise ScreeningError(f"answered, but nothing to send: {'; '.join(problems)}")
+    maps = ActivationKeeper()
+    rules = PatientRules({str(path): (job.patient, None) for path in job.images})
+    screening = screener.screen(job.images, rules=rules, need_ct=job.need_ct, on_image=maps.add)
+    write_results(screening, {}, maps.maps, job.out, objects=job.objects)
     write_screening(screening, job.out / ANSWER_FILE)
     write_maps(maps.maps, job.out / MAPS_FILE)
-    objects = {
-        "objects": [{"uid": one["uid"], "path": str(Path(one["path"]).relative_to(job.out))} for one in results],
-        "problems": problems,
-    }
-    write_text(job.out / OBJECTS_FILE, json.dumps(objects, indent=1) + "\n")
-
-
-def _identified(path: Path) -> dict[str, str]:
-    from pydicom import dcmread
-
-    header = dcmread(path, specific_tags=["SOPInstanceUID", "StudyInstanceUID"], stop_before_pixels=True)
-    return {"uid": str(header.SOPInstanceUID), "study": str(header.StudyInstanceUID), "path": str(path)}

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from duoscan.errors import TransferError, UnreachableError
-from duoscan.worklist.journal import Delivery, Journal, Result, State, Study
+from duoscan.worklist.journal import Delivery, Journal, ReceivedStudy, SentObject, StudyState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,8 +57,8 @@ class Sending:
             self._log.write(str(state), uids={"study": study.uid})
         return True
 
-    def _send(self, study: Study, results: Sequence[Result]) -> None:
-        found = {self._spool.results(study.key, one.path): one for one in results}
+    def _send(self, study: ReceivedStudy, results: Sequence[SentObject]) -> None:
+        found = {self._spool.results / one.path: one for one in results}
         doubtful = [path for path, one in found.items() if one.delivery is Delivery.OFFERED]
         # Said before the first byte leaves: after a crash, what is not marked was never sent.
         self._journal.deliver([one.uid for one in results], Delivery.OFFERED)
@@ -74,7 +74,7 @@ class Sending:
         if left := [path for path in found if path not in there]:
             self._destination.store(left, on_stored)
 
-    def _failed(self, study: Study, error: TransferError | OSError) -> None:
+    def _failed(self, study: ReceivedStudy, error: TransferError | OSError) -> None:
         """Refusals are counted; a destination that does not answer is waited for without end."""
         now, attempts = time.time(), study.attempts
         if isinstance(error, UnreachableError):
@@ -82,8 +82,8 @@ class Sending:
         else:
             wait_s = min(_FIRST_RETRY_S * 2**attempts, _LONGEST_RETRY_S)
             attempts += 1
-        state = State.FAILED if attempts >= self._attempts else State.SENDING
+        state = StudyState.FAILED if attempts >= self._attempts else StudyState.SENDING
         self._journal.put_back(study.key, state, now=now, retry_at=now + wait_s, reason=str(error), attempts=attempts)
-        event = "failed" if state is State.FAILED else "sending-failed"
+        event = "failed" if state is StudyState.FAILED else "sending-failed"
         kind = type(error).__name__
         self._log.write(event, uids={"study": study.uid}, attempts=attempts, kind=kind)

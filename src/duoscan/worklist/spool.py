@@ -9,7 +9,9 @@
         incoming/             objects half received; emptied on start
         staging/              results half made; emptied on start, and after a screening that failed
         studies/<study>/<object>.dcm
-        results/<study>/<set of images>/
+        results/<patient>/<set of images>/
+            answer.json, maps.npz     the stored case
+            <StudyInstanceUID>/       what is sent of a study
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from duoscan.errors import InputError
 from duoscan.privacy.pseudonyms import read_key, write_new_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 _NAME_DIGITS = 40
 _PRIVATE = 0o700
@@ -66,7 +68,7 @@ class Spool:
         """Make the folders and remove what was left half done; call it under :meth:`lock`."""
         for folder in (self._incoming, self.staging):
             _empty(folder)
-        for folder in (self.root / "studies", self.root / "results"):
+        for folder in (self.root / "studies", self.results):
             folder.mkdir(mode=_PRIVATE, exist_ok=True)
         if not self._key.exists():
             write_new_key(self._key)
@@ -144,25 +146,30 @@ class Spool:
         for path in sorted((self.root / "studies").glob("*/*.dcm")):
             yield path.parent.name, path.stem, path
 
-    def results(self, study: str, image_set: str) -> Path:
-        """Folder of one screening's results; it is there when they are complete."""
-        return self.root / "results" / study / image_set
+    @property
+    def results(self) -> Path:
+        """Folder of all results; below it the folder of each screening, which is there when they are complete."""
+        return self.root / "results"
 
-    def keep_results(self, staged: Path, study: str, image_set: str) -> None:
+    def keep_results(self, staged: Path, target: Path) -> None:
         """Move complete results to their place; all of it is on the disk when this returns."""
         for path in staged.rglob("*"):
             sync(path)
         sync(staged)
-        target = self.results(study, image_set)
         target.parent.mkdir(mode=_PRIVATE, exist_ok=True)
         staged.rename(target)
         sync(target.parent)
         sync(target.parent.parent)
 
     def remove(self, study: str) -> None:
-        """Remove the files of a study and its results."""
-        for folder in (self.root / "studies" / study, self.root / "results" / study):
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove the files of a study."""
+        shutil.rmtree(self.root / "studies" / study, ignore_errors=True)
+
+    def remove_results(self, *, before: float, but: Collection[str]) -> None:
+        """Remove results made before a time, except of some patients."""
+        for folder in self.results.glob("*/*"):
+            if folder.parent.name not in but and folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _empty(folder: Path) -> None:

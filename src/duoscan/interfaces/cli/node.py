@@ -92,10 +92,10 @@ def status_command(*, spool: Path) -> None:
     \b
     Exit code: 0 nothing was given up; 1 something was.
     """
-    from duoscan.worklist.journal import State
+    from duoscan.worklist.journal import StudyState
 
     with closing(_journal(spool)) as journal:
-        counts, failed = journal.counts(), journal.studies_in(State.FAILED)
+        counts, failed = journal.counts(), journal.studies_in(StudyState.FAILED)
     for state, count in counts.items():
         echo(f"{state:<12}{count:>8}")
     for study in failed:

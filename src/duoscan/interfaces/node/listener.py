@@ -41,7 +41,7 @@ from pynetdicom.sop_class import Verification
 from duoscan.errors import ImageError, InputError
 from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
 from duoscan.quiet import quiet
-from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.log import EventLog, place
 from duoscan.worklist.received import Received, read_received
 
@@ -246,7 +246,7 @@ class Listener:
             study = self._journal.study(received.study)
             if study is not None and study.patient_id != received.patient_id:
                 raise RefusedError(DATA_SET_DOES_NOT_MATCH, "same study, other patient")
-            if study is not None and study.state is State.REMOVED:
+            if study is not None and study.state is StudyState.REMOVED:
                 raise RefusedError(STUDY_IS_CLOSED, "study is closed")
             self._spool.keep(temporary, received.study, received.name)
             if not self._journal.add(received, digest, now=time.time(), quiet_s=self._quiet_s):

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
 from duoscan.interfaces.node.listener import Listener, file_digest
-from duoscan.worklist.journal import Journal, State
+from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.log import EventLog, place
 from duoscan.worklist.received import read_received
 from duoscan.worklist.screener_process import ScreenerProcess
-from duoscan.worklist.screening import Screening
+from duoscan.worklist.screening import CaseScreening
 from duoscan.worklist.sending import Sending
 from duoscan.worklist.spool import Spool
 
@@ -52,7 +52,7 @@ class Node:
         self._journal = Journal(self._spool.journal)
         self._log = EventLog(self._spool.key(), identifiers=config.log_identifiers, stream=stream)
         self._process = ScreenerProcess(config.models, self._spool.staging)
-        self._screening = Screening(self._spool, self._journal, self._process, config, self._log)
+        self._screening = CaseScreening(self._spool, self._journal, self._process, config, self._log)
         to = destination or config.destination.open()
         attempts = config.destination.attempts
         self._sending = Sending(self._spool, self._journal, to, attempts=attempts, log=self._log)
@@ -78,10 +78,9 @@ class Node:
             InputError: A model, an address or a TLS file cannot be used.
         """
         self._process.start()
-        for study in self._journal.studies_in(State.REMOVED):
+        for study in self._journal.studies_in(StudyState.REMOVED):
             self._spool.remove(study.key)
         recovered = self._register_files()
-        self._screening.recover()
         self._journal.wait_anew(now=time.time(), quiet_s=self._config.study.quiet_s)
         self._listener.start()
         for thread in self._threads:
@@ -134,6 +133,7 @@ class Node:
             before = now - self._config.study.keep_days * _DAY_S
             for key in self._journal.remove_finished(before=before):
                 self._spool.remove(key)
+            self._spool.remove_results(before=before, but=self._journal.unfinished())
         return self._screening.step()
 
     def _register_files(self) -> int:
