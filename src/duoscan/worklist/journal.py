@@ -226,6 +226,7 @@ class Journal:
         Returns:
             Whether it is recorded: a study whose files are deleted, or just being deleted, takes nothing more.
         """
+        study = (received.study, received.study_uid, received.patient_id, received.patient, received.is_ct)
         with self._change() as connection:
             cursor = connection.execute(
                 "INSERT INTO studies (key, uid, patient_id, patient, has_ct, state, quiet_until, changed)"
@@ -235,15 +236,7 @@ class Journal:
                 " attempts = CASE state WHEN 'sending' THEN attempts ELSE 0 END,"
                 " state = CASE state WHEN 'sending' THEN state ELSE 'receiving' END"
                 " WHERE state != 'removed'",
-                (
-                    received.study,
-                    received.study_uid,
-                    received.patient_id,
-                    received.patient,
-                    received.is_ct,
-                    now + quiet_s,
-                    now,
-                ),
+                (*study, now + quiet_s, now),
             )
             if cursor.rowcount == 0:
                 return False
@@ -270,35 +263,23 @@ class Journal:
     def finish_screening(
         self, case: ReceivedCase, results: Iterable[SentObject], reason: str, given_up: Mapping[str, str], *, now: float
     ) -> None:
-        """Results are in their place; studies that were not screened before, or have a result not sent yet, are sent.
+        """Results of all studies are in their place; those that were sent before are not sent again.
 
-        Args:
-            case: What was screened.
-            results: Of all its studies; one that was recorded before stays as it is.
-            reason: Of the answer.
-            given_up: Studies of which nothing can be sent, by key, with the reason.
-            now: As ``time.time()``.
+        A study goes on where it had unscreened objects, or has a new result: it is sent, or ``given_up`` for a reason.
         """
         with self._change() as connection:
             connection.executemany(
                 "INSERT INTO results VALUES (?, ?, ?, ?) ON CONFLICT (uid) DO NOTHING",
                 [(one.uid, one.study, one.path, one.delivery) for one in results],
             )
-            connection.executemany(
-                "UPDATE studies SET attempts = 0, retry_at = 0, state = ?, reason = ?, screened_objects = ?,"
-                " changed = ? WHERE key = ? AND (? OR EXISTS (SELECT 1 FROM unsent WHERE study = key))",
-                [
-                    (
-                        StudyState.FAILED if one.key in given_up else StudyState.SENDING,
-                        given_up.get(one.key, reason),
-                        len(names),
-                        now,
-                        one.key,
-                        one in case.unscreened,
-                    )
-                    for one, names in case.objects.items()
-                ],
-            )
+            for study, names in case.objects.items():
+                state = StudyState.FAILED if study.key in given_up else StudyState.SENDING
+                why = given_up.get(study.key, reason)
+                connection.execute(
+                    "UPDATE studies SET attempts = 0, retry_at = 0, state = ?, reason = ?, screened_objects = ?,"
+                    " changed = ? WHERE key = ? AND (? OR EXISTS (SELECT 1 FROM unsent WHERE study = key))",
+                    (state, why, len(names), now, study.key, study in case.unscreened),
+                )
 
     def put_back(self, key: str, state: StudyState, *, now: float, retry_at: float, reason: str, attempts: int) -> None:
         """A screening or sending did not succeed; it is tried again later, or given up as failed."""

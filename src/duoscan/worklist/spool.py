@@ -1,4 +1,4 @@
-"""Where a node's files lie. Names are hashes of UIDs, so that what a peer sends never becomes a path.
+"""Where a node's files lie. Names are hashes, or UIDs that were checked: what a peer sends never becomes a path.
 
 ::
 

@@ -42,7 +42,7 @@ def node_command(
     send: str | None,
     log_identifiers: bool,
 ) -> None:
-    """Listen for DICOM studies, screen each once it is complete, send the results.
+    """Listen for DICOM studies, screen each patient's once they are complete, send the results.
 
     \b
     Exit code: 0 stopped by SIGTERM or SIGINT; 1 a fault of the node itself, start it again;
