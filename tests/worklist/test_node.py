@@ -121,6 +121,13 @@ def start(
         started.pop().stop()
 
 
+def start_with(start: Any, files: list[Path]) -> Started:
+    """A node that has all of these files before the first of them is quiet, however slow the machine."""
+    assert store(start(study__quiet_s=600).port, files) == [0x0000] * len(files)
+    node: Started = start()
+    return node
+
+
 def of_patient(files: list[Path], number: int, modality: str) -> list[Path]:
     """One study's files."""
     headers = [(path, dcmread(path, stop_before_pixels=True)) for path in files]
@@ -135,8 +142,9 @@ def answer_of(report: Dataset) -> str:
 
 
 def test_every_study_is_reported_once(start: Any, archive: Archive, files: list[Path]) -> None:
+    first = start(study__quiet_s=600)
+    assert store(first.port, files) == [0x0000] * len(files)
     node = start()
-    assert store(node.port, files) == [0x0000] * len(files)
     wait_until(lambda: node.has(StudyState.REPORTED, 6))
     studies = sorted({str(dcmread(path, stop_before_pixels=True).StudyInstanceUID) for path in files})
     assert sorted(str(one.StudyInstanceUID) for one in archive.reports()) == studies
@@ -149,7 +157,7 @@ def test_every_study_is_reported_once(start: Any, archive: Archive, files: list[
     time.sleep(1)
     assert again.has(StudyState.REPORTED, 6)
     assert set(archive.arrivals.values()) == {1}
-    log = node.log.getvalue() + again.log.getvalue()
+    log = "".join(one.log.getvalue() for one in (first, node, again))
     for image in map(dcmread, files):
         for value in (image.PatientID, str(image.PatientName), image.StudyInstanceUID, image.SOPInstanceUID):
             assert value not in log
@@ -161,9 +169,8 @@ def test_xray_and_ct_that_come_together_are_screened_once(
     jobs: list[Job] = []
     real = process.screen
     monkeypatch.setattr(process, "screen", lambda job, **options: (jobs.append(job), real(job, **options)))
-    node = start()
     together = of_patient(files, 0, "CT") + of_patient(files, 0, "CR")
-    store(node.port, together)
+    node = start_with(start, together)
     wait_until(lambda: node.has(StudyState.REPORTED, 2))
     assert [len(job.images) for job in jobs] == [len(together)]
     assert len(list(node.node._spool.results.rglob("answer.json"))) == 1
@@ -177,13 +184,12 @@ def test_an_xray_is_reported_again_where_the_ct_changes_the_answer(
     start: Any, archive: Archive, files: list[Path]
 ) -> None:
     """The CT was acquired, so it was asked for: it is read whatever the X-ray said, and that is said too."""
-    node = start()
-    store(node.port, [path for path in files if dcmread(path).Modality == "CR"])
+    node = start_with(start, [path for path in files if dcmread(path).Modality == "CR"])
     wait_until(lambda: node.has(StudyState.REPORTED, 3))
     first = {str(one.StudyInstanceUID): one for one in archive.reports()}
-    store(node.port, [path for path in files if dcmread(path).Modality == "CT"])
-    wait_until(lambda: node.has(StudyState.REPORTED, 6))
-    assert node.screenings() == [2, 2, 2]
+    both = start_with(start, [path for path in files if dcmread(path).Modality == "CT"])
+    wait_until(lambda: both.has(StudyState.REPORTED, 6))
+    assert both.screenings() == [2, 2, 2]
     assert set(archive.arrivals.values()) == {1}
     on_ct = {str(one.PatientID): one for one in archive.reports() if one.StudyInstanceUID not in first}
     times = Counter(str(one.StudyInstanceUID) for one in archive.reports())
@@ -446,11 +452,10 @@ def test_the_screening_process_ends_with_a_node_that_is_killed(
 def test_an_answer_that_no_report_can_hold_is_given_up_and_not_silent(
     start: Any, archive: Archive, files: list[Path], tmp_path: Path
 ) -> None:
-    node = start()
     image = dcmread(of_patient(files, 0, "CR")[0])
     image.PatientName = ["Doe^Jane", "Doe^John"]  # which no object that is made of it may have
     image.save_as(tmp_path / "odd.dcm")
-    store(node.port, [tmp_path / "odd.dcm", *of_patient(files, 0, "CT")])
+    node = start_with(start, [tmp_path / "odd.dcm", *of_patient(files, 0, "CT")])
     wait_until(lambda: node.has(StudyState.FAILED) and node.has(StudyState.REPORTED))
     (failed,) = node.journal.studies_in(StudyState.FAILED)
     assert failed.uid == image.StudyInstanceUID
