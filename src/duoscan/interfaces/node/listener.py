@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from pydicom.uid import (
     JPEG2000,
@@ -38,8 +37,9 @@ from pynetdicom import AE, _config, evt
 from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.sop_class import Verification
 
+from duoscan.archives.associations import LONGEST_PDU, MessageBounds
 from duoscan.errors import ImageError, InputError
-from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
+from duoscan.interfaces.node.server import NodeServer
 from duoscan.quiet import quiet
 from duoscan.worklist.journal import Journal, State
 from duoscan.worklist.log import EventLog, place
@@ -92,8 +92,6 @@ STUDY_IS_CLOSED = 0xC100
 _MEGABYTE = 2**20
 _IMPLEMENTATION_UID = generate_uid(entropy_srcs=["duoscan", "implementation"])
 _PREAMBLE = b"\0" * 128 + b"DICM"
-_IS_LAST = 0b10  # PS3.8 E.2, of a command or a data set
-_MESSAGES_AHEAD = 2  # nobody negotiated more than one at a time (PS3.7 D.3.3.3)
 
 
 class RefusedError(Exception):
@@ -127,7 +125,6 @@ class Listener:
         self._spool = spool
         self._log = log
         self._locks = [threading.Lock() for _ in range(16)]
-        self._message_bytes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._tls = self._config.tls.server_context() if self._config.tls else None
         self._journal = Journal(spool.journal, durable=False)
         self._server: Any = None
@@ -153,9 +150,10 @@ class Listener:
         entity.add_supported_context(Verification)
         for sop_class in SOP_CLASSES:
             entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+        most_bytes = self._config.max_object_mb * _MEGABYTE
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_PDU_RECV, self._on_pdu),
+            (evt.EVT_PDU_RECV, MessageBounds(most_bytes, self._config.timeout_s, self._on_ended)),
             (evt.EVT_REJECTED, self._on_rejected),
         ]
         try:
@@ -167,6 +165,7 @@ class Listener:
                 admits=self._config.admits,
                 on_refused=lambda reason: self._log.write("connection-refused", reason=reason),
                 timeout_s=self._config.timeout_s,
+                most_of_address=self._config.max_associations_per_address,
             )
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
@@ -184,21 +183,8 @@ class Listener:
     def _on_rejected(self, event: Any) -> None:
         self._log.write("association-rejected", peer=event.assoc.requestor.address)
 
-    def _on_pdu(self, event: Any) -> None:
-        """Bound what a peer can have us hold: the bytes of a message, and messages sent ahead of our answers."""
-        association, total = event.assoc, self._message_bytes.get(event.assoc, 0)
-        for item in getattr(event.pdu, "presentation_data_value_items", ()):
-            fragment = item.presentation_data_value
-            total = 0 if fragment and fragment[0] & _IS_LAST else total + len(fragment)
-            if total > self._config.max_object_mb * _MEGABYTE:
-                self._end(association, "object too large")
-        if association.dimse.msg_queue.qsize() > _MESSAGES_AHEAD:
-            self._end(association, "does not wait for answers")
-        self._message_bytes[association] = total
-
-    def _end(self, association: Any, reason: str) -> None:
+    def _on_ended(self, association: Any, reason: str) -> None:
         self._log.write("refused", reason=reason, peer=association.requestor.address)
-        association.abort()
 
     def _on_store(self, event: Any) -> int:
         peer = event.assoc.requestor.address
