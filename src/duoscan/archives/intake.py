@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from duoscan.archives.archive import instance_file
 from duoscan.errors import ImageError, TransferError
+from duoscan.files import make_folder
 from duoscan.formats.dicom.guards import read_guarded
 from duoscan.formats.dicom.header import dicom_errors
 from duoscan.quiet import quiet
@@ -33,7 +34,7 @@ class Intake:
         self.written: list[Path] = []
         self._study_uid, self._out, self._limits = study_uid, out, limits
         self._bytes = 0
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
 
     def begin(self) -> Arrival:
         """One more instance arrives.

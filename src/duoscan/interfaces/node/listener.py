@@ -31,16 +31,13 @@ from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
-    generate_uid,
 )
 from pynetdicom import AE, _config, evt
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.sop_class import Verification
 
-from duoscan.archives.associations import LONGEST_PDU, MessageBounds
+from duoscan.archives.associations import LONGEST_PDU, Bounds, file_head
+from duoscan.archives.server import BoundedServer
 from duoscan.errors import ImageError, InputError
-from duoscan.interfaces.node.server import NodeServer
-from duoscan.quiet import quiet
 from duoscan.worklist.journal import Journal, State
 from duoscan.worklist.log import EventLog, place
 from duoscan.worklist.received import Received, read_received
@@ -90,8 +87,6 @@ CANNOT_UNDERSTAND = 0xC000
 STUDY_IS_CLOSED = 0xC100
 
 _MEGABYTE = 2**20
-_IMPLEMENTATION_UID = generate_uid(entropy_srcs=["duoscan", "implementation"])
-_PREAMBLE = b"\0" * 128 + b"DICM"
 
 
 class RefusedError(Exception):
@@ -151,16 +146,17 @@ class Listener:
         for sop_class in SOP_CLASSES:
             entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
         most_bytes = self._config.max_object_mb * _MEGABYTE
+        bounds = Bounds(self._config.timeout_s, most_bytes=most_bytes, on_ended=self._on_ended)
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_PDU_RECV, MessageBounds(most_bytes, self._config.timeout_s, self._on_ended)),
+            *bounds.handlers,
             (evt.EVT_REJECTED, self._on_rejected),
         ]
         try:
             self._server = entity.make_server(
                 (self._config.host, self._config.port),
                 evt_handlers=handlers,
-                server_class=NodeServer,
+                server_class=BoundedServer,
                 tls=self._tls,
                 admits=self._config.admits,
                 on_refused=lambda reason: self._log.write("connection-refused", reason=reason),
@@ -176,8 +172,6 @@ class Listener:
         """Accept nothing more and end what is open; what was not acknowledged will be sent again."""
         if self._server is not None:
             self._server.shutdown()
-            for association in self._server.active_associations:
-                association.abort()
         self._journal.close()
 
     def _on_rejected(self, event: Any) -> None:
@@ -208,7 +202,8 @@ class Listener:
         if self._spool.free_bytes() - len(content) < self._config.min_free_mb * _MEGABYTE:
             raise RefusedError(OUT_OF_RESOURCES, "disk almost full")
         try:
-            temporary = self._spool.write_incoming((_PREAMBLE, _file_meta(request, syntax), content))
+            head = file_head(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
+            temporary = self._spool.write_incoming((head, content))
             try:
                 received = _checked(temporary, request)
                 is_new = self._keep(temporary, received)
@@ -244,19 +239,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a received file; its meta information is the same for the same object and transfer syntax."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _file_meta(request: Any, syntax: str) -> bytes:
-    """PS3.10 clause 7.1; the data set follows as it came."""
-    with quiet:  # a peer's odd UIDs
-        meta = create_file_meta(
-            sop_class_uid=request.AffectedSOPClassUID,
-            sop_instance_uid=request.AffectedSOPInstanceUID,
-            transfer_syntax=syntax,
-            implementation_uid=_IMPLEMENTATION_UID,
-            implementation_version="DUOSCAN",
-        )
-        return bytes(encode_file_meta(meta))
 
 
 def _checked(path: Path, request: Any) -> Received:

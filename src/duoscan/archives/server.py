@@ -8,9 +8,7 @@ from collections import Counter
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
-
-from duoscan.archives.associations import BoundedReads
+from pynetdicom.transport import ThreadedAssociationServer
 
 if TYPE_CHECKING:
     import ssl
@@ -19,15 +17,17 @@ if TYPE_CHECKING:
 _CONNECTIONS_BEYOND_ASSOCIATIONS = 8
 
 
-class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
-    """As its base, except that no peer holds up the loop that accepts connections.
+class BoundedServer(ThreadedAssociationServer):  # type: ignore[misc]
+    """As its base, except that no peer holds up the loop that accepts connections, or takes all of them.
+
+    What comes over the connections is bounded by :class:`duoscan.archives.associations.Bounds`.
 
     Args:
         arguments: Of the base class.
         tls: Where connections are secured; the handshake is done in the connection's own thread.
         admits: Whether an address may connect; others are cut off before a byte is read.
         on_refused: Called with the reason where a connection ends before it is an association.
-        timeout_s: For the handshake, the association request, each PDU and each write.
+        timeout_s: For the handshake.
         most_of_address: Connections that one address may hold.
         options: Of the base class.
     """
@@ -47,16 +47,16 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         self._tls = tls
         self._admits = admits
         self._on_refused = on_refused
-        self.timeout_s = timeout_s
+        self._timeout_s = timeout_s
         self._most_of_address = most_of_address
         self._beginning: Counter[str] = Counter()  # connections by address that are no associations yet
         self._lock = threading.Lock()
-        super().__init__(*arguments, request_handler=_Handler, **options)
+        super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""
         connection, address = self.socket.accept()
-        connection.settimeout(self.timeout_s)
+        connection.settimeout(self._timeout_s)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # answers are small and must not be held back
         return connection, address
 
@@ -83,9 +83,11 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         return beginning + len(associations)
 
     def shutdown(self) -> None:
-        """Accept nothing more; not the base's way, which wants a server that the entity itself has started."""
+        """Accept nothing more and end what is open; the base wants a server that the entity itself has started."""
         BaseServer.shutdown(self)
         self.server_close()
+        for association in self.active_associations:
+            association.abort()
 
     def process_request_thread(self, request: socket.socket, client_address: Any) -> None:
         """Secure the connection, then serve it."""
@@ -104,12 +106,3 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
                 self.shutdown_request(request)
                 return
         super().process_request_thread(request, client_address)
-
-
-class _Handler(RequestHandler):  # type: ignore[misc]
-    """Makes an association whose reads are bounded."""
-
-    def _create_association(self) -> Any:
-        association = super()._create_association()
-        BoundedReads(association.dul.socket, self.server.timeout_s)
-        return association
