@@ -82,8 +82,11 @@ def read_guarded(path: Path, *, stop_before_pixels: bool, only: Sequence[str] = 
                 raise UnreadableImageError(path, "it is deflated; export it as Explicit VR Little Endian") from found
             stream.seek(0)
             # With the syntax of what is inflated, in as many bytes, so that the parser stays on the counted stream.
-            head = stream.read(found.begins).replace(*_DEFLATED_AND_PLAIN)
-            dataset = parsed(io.BytesIO(head + _inflated(stream.read(), path)))
+            inflated = io.BytesIO()
+            inflated.write(stream.read(found.begins).replace(*_DEFLATED_AND_PLAIN))
+            _inflate(stream, inflated, path)
+            inflated.seek(0)
+            dataset = parsed(inflated)
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     _check_elements(dataset, path)
     return dataset
@@ -196,23 +199,22 @@ def _kind(element: RawDataElement) -> str:
         return "UN"
 
 
-def _inflated(content: bytes, path: Path) -> bytes:
-    """A raw deflate stream, inflated.
+def _inflate(stream: BinaryIO, into: BinaryIO, path: Path) -> None:
+    """Inflate the rest of a file, a raw deflate stream.
 
     Raises:
         UnreadableImageError: It becomes too large.
         zlib.error: It is damaged.
     """
-    inflater, plain = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
-    for start in range(0, len(content), _CHUNK):
-        feed = content[start : start + _CHUNK]
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while (feed := stream.read(_CHUNK)) and not inflater.eof:
         while feed and not inflater.eof:
-            plain += inflater.decompress(feed, _CHUNK)
+            size += into.write(inflater.decompress(feed, _CHUNK))
             feed = inflater.unconsumed_tail
-            if len(plain) > MAX_INFLATED_BYTES:
+            if size > MAX_INFLATED_BYTES:
                 raise UnreadableImageError(
                     path,
                     f"the deflated data set becomes more than {MAX_INFLATED_BYTES // 2**20} MiB; "
                     "export it as Explicit VR Little Endian",
                 )
-    return bytes(plain + inflater.flush())
+    into.write(inflater.flush())
