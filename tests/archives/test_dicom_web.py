@@ -19,6 +19,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from duoscan.archives.archive import Access, Limits, StudyQuery, open_archive
 from duoscan.archives.credentials import VARIABLE, read_access, read_authorization
 from duoscan.archives.http import REPETITIONS
+from duoscan.archives.multipart import split_parts
 from duoscan.archives.web import WebArchive
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.cli import main
@@ -50,6 +51,7 @@ class Service:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
+        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # we hang up early
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -269,6 +271,18 @@ def test_nobody_there(service: Service) -> None:
     service.server.shutdown()
     with pytest.raises(TransferError, match="no connection"):
         archive.find(StudyQuery(patient_id="CANARY"))
+
+
+def test_parts_are_found_wherever_the_body_is_cut() -> None:
+    contents = [b"", b"one", b"\r\n--edg", b"\r\n\r\n-", b"\r" * 9, b"--edge"]
+    heads = [b"A: b\r\n", b"", b"A: b\r\nC: d\r\n", b"", b"", b"A: b\r\n"]
+    parted = b"".join(b"\r\n--edge\r\n" + one + b"\r\n" + two for one, two in zip(heads, contents, strict=True))
+    for body in (parted + b"\r\n--edge--\r\n", parted[2:] + b"\r\n--edge--", b"preamble" + parted + b"\r\n--edge-- x"):
+        for size in range(1, len(body) + 1):
+            chunks = (body[begin : begin + size] for begin in range(0, len(body), size))
+            assert [b"".join(part) for part in split_parts(chunks, b"edge")] == contents
+    with pytest.raises(TransferError, match="ends in the middle"):
+        list(map(list, split_parts(iter([parted]), b"edge")))
 
 
 def test_certificates_are_verified_and_shown(service: Service, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import socket
 import struct
 import threading
@@ -32,6 +33,7 @@ from node_parts import free_port
 
 STUDY = "1.2.826.0.1.3680043.8.498.1"
 FIND, FETCH = "archive.find(StudyQuery())", f"archive.fetch({STUDY!r}, out)"
+LIMITS = {"instance_bytes": 400 * 2**20, "instances": 1000}
 ZEROS = bytes(2**17)
 Attack = Callable[[Any, int], Iterator[bytes]]
 
@@ -203,7 +205,7 @@ def hostile() -> Iterator[Callable[..., Hostile]]:
     [
         ("get", endless_object, "larger than allowed"),
         ("get", object_of_items, "no image needs"),
-        ("get", endless_progress, "does not wait for answers"),
+        ("get", endless_progress, "progress without end|does not wait for answers"),
         ("get", endless_command, "object too large"),
         ("get", endless_answers, "was not answered"),
         ("find", endless_answer, "object too large"),
@@ -217,8 +219,8 @@ def test_what_a_peer_sends_costs_a_bounded_amount(
     hostile: Callable[..., Hostile], tmp_path: Path, question: str, attack: Attack, why: str
 ) -> None:
     peer = hostile(question, attack).peer
-    cost = cost_of(FIND if question == "find" else FETCH, str(peer), tmp_path, instance_bytes=400 * 2**20)
-    assert why in cost.said
+    cost = cost_of(FIND if question == "find" else FETCH, str(peer), tmp_path, **LIMITS)
+    assert re.search(why, cost.said)
     assert bool(cost.said) == bool(why)
     assert cost.peak < MOST_BYTES
     assert list(tmp_path.iterdir()) == []
@@ -228,7 +230,7 @@ def test_an_endless_object_that_a_peer_sends_to_our_port(hostile: Callable[..., 
     port = free_port()
     peer = hostile(str(port), endless_object).peer
     code = f"(setattr(archive, '_move_port', {port}), {FETCH})"
-    cost = cost_of(code, str(peer), tmp_path, instance_bytes=400 * 2**20)
+    cost = cost_of(code, str(peer), tmp_path, **LIMITS)
     assert "larger than allowed" in cost.said
     assert cost.peak < MOST_BYTES
     assert list(tmp_path.iterdir()) == []

@@ -165,13 +165,12 @@ def _repeatable(block: bytes) -> bytes:
     return packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
 
 
-def items(count: int, *, is_private: bool = True) -> bytes:
+def items(count: int) -> bytes:
     """A sequence of unknown length with so many empty items, before the UIDs."""
     plain = encoded(dicom())
     begins = plain.index(b"\x08\x00\x16\x00")
     item, end = struct.pack("<HHL", 0xFFFE, 0xE000, 0), struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
-    group = 0x0007 if is_private else 0x0008
-    sequence = struct.pack("<HH2s2xL", group, 0x0006, b"SQ", 0xFFFFFFFF)
+    sequence = struct.pack("<HH2s2xL", 0x0007, 0x0006, b"SQ", 0xFFFFFFFF)
     return plain[:begins] + sequence + item * count + end + plain[begins:]
 
 
@@ -257,6 +256,7 @@ def test_what_arrives_costs_a_bounded_amount(
 ) -> None:
     cost = cost_of(code, attacker(behave).url, tmp_path, instance_bytes=400 * 2**20)
     assert why in cost.said
+    assert bool(cost.said) == bool(why)
     assert cost.peak < MOST_BYTES
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import socket
 import struct
 import threading
@@ -17,11 +16,9 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import CTImageStorage
 
-from duoscan.interfaces.node.listener import Listener
 from duoscan.terms import Modality
-from duoscan.worklist.log import EventLog
-from duoscan.worklist.spool import Spool
-from node_parts import calling, cohort, config, wait_until
+from listening import Running, listening
+from node_parts import calling, cohort, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
@@ -29,29 +26,11 @@ SLOW, NORMAL = "127.0.0.1", "127.0.0.2"
 ASSOCIATE, DATA = 0x01, 0x04
 
 
-class Running:
-    """A listener, and what it logs."""
-
-    def __init__(self, listener: Listener, log: io.StringIO) -> None:
-        self.listener, self.port, self.log = listener, listener.port, log
-
-
 @pytest.fixture
 def listen(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    given = {"listen__peers": ["127.0.0.0/8"], "listen__timeout_s": 1}
     with ExitStack() as stack:
-
-        def starter(**changes: Any) -> Running:
-            changes = {"listen__peers": ["127.0.0.0/8"], "listen__timeout_s": 1} | changes
-            told = config(tmp_path / "spool", "NOBODY@127.0.0.1:1", brightness_bundles, **changes)
-            spool, log = Spool(told.spool), io.StringIO()
-            spool.root.mkdir(exist_ok=True)
-            spool.prepare()
-            listener = Listener(told, spool, EventLog(spool.key(), stream=log))
-            listener.start()
-            stack.callback(listener.stop)
-            return Running(listener, log)
-
-        yield starter
+        yield lambda **changes: stack.enter_context(listening(tmp_path, brightness_bundles, **given, **changes))
     gc.collect()
 
 

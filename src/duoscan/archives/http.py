@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -111,8 +111,8 @@ class Exchange:
 
     def __init__(self, connection: HTTPConnection, host: str, by: float, seconds: float) -> None:
         self._connection, self._host, self._by, self._seconds = connection, host, by, seconds
-        self._deadline: Deadline | None = None
         self._response: HTTPResponse
+        self._left = ExitStack()  # to be closed
 
     def __enter__(self) -> Exchange:
         return self
@@ -129,23 +129,20 @@ class Exchange:
         connection = self._connection
         try:
             self._check_time()
+            self._left.callback(connection.close)
             connection.connect()
             connection.sock.settimeout(READ_TIMEOUT_S)
-            self._deadline = Deadline(connection.sock, self._by)
+            self._left.callback(Deadline(connection.sock, self._by).cancel)
             with suppress(BrokenPipeError, ConnectionResetError):  # it may have answered before it had read all
                 connection.request(method, target, body, headers)
-            self._response = connection.getresponse()
+            self._response = self._left.enter_context(connection.getresponse())
         except (OSError, HTTPException) as error:
             self.close()
             raise self._explained(error) from error
 
     def close(self) -> None:
         """Read no more."""
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if hasattr(self, "_response"):
-            self._response.close()
-        self._connection.close()
+        self._left.close()
 
     @property
     def status(self) -> int:
@@ -210,23 +207,19 @@ class Exchange:
 
     def _check_time(self) -> None:
         if time.monotonic() >= self._by:
-            raise TransferError(f"{self._host}: the answer took more than {self._seconds:g} s; try again later")
+            raise self._explained(TimeoutError())
 
-    def _explained(self, error: Exception) -> TransferError:
+    def _explained(self, error: OSError | HTTPException) -> TransferError:
         """What to do about it."""
         if time.monotonic() >= self._by:
             return TransferError(f"{self._host}: the answer took more than {self._seconds:g} s; try again later")
         if isinstance(error, ssl.SSLCertVerificationError):
             return TransferError(f"{self._host}: its certificate is not trusted; name its authority, --ca-file")
-        if isinstance(error, ssl.SSLError):
-            return TransferError(
-                f"{self._host}: no secure connection; does it ask for a certificate? See --certificate"
-            )
+        if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+            return TransferError(f"{self._host}: no secure connection; does it want a certificate of ours?")
         if isinstance(error, TimeoutError):
             return UnreachableError(f"{self._host}: no answer in time; try again later")
-        if isinstance(error, OSError | HTTPException):
-            return UnreachableError(f"{self._host}: no connection, or it broke off; does it run? Try again")
-        return TransferError(f"{self._host}: not a DICOMweb service ({type(error).__name__})")
+        return UnreachableError(f"{self._host}: no connection, or it broke off; does it run? Try again")
 
 
 def _tls(access: Access) -> ssl.SSLContext:
@@ -235,8 +228,9 @@ def _tls(access: Access) -> ssl.SSLContext:
         if access.identity is not None:
             context.load_cert_chain(*access.identity)
     except OSError as error:  # ssl.SSLError too
+        files = ", ".join(str(file) for file in (access.ca_file, access.certificate, access.key) if file)
         raise InputError(
-            f"TLS files {access.ca_file or ''} {access.certificate or ''} {access.key or ''}: cannot be used "
-            f"({error.strerror or type(error).__name__}); give PEM files that belong together"
+            f"TLS files {files}: cannot be used ({error.strerror or type(error).__name__}); "
+            "give PEM files that belong together"
         ) from error
     return context

@@ -13,7 +13,6 @@ from duoscan.errors import TransferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from duoscan.archives.intake import Arrival, Intake
 
@@ -29,17 +28,17 @@ class Keeper:
     """
 
     def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+        self._intake = intake
         self.written = intake.written
-        self._arriving: set[_OnDisk] = set()
+        self._begun: set[Arrival] = set()
         self._problem = ""
 
     def __enter__(self) -> Keeper:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for one in tuple(self._arriving):
-            one.drop()
+        for arrival in tuple(self._begun):
+            arrival.drop()
 
     @property
     def handlers(self) -> list[tuple[Any, Callable[[Any], Any]]]:
@@ -76,18 +75,36 @@ class Keeper:
             if association.dimse.message is None:
                 message = association.dimse.message = DIMSEMessage()
                 message.data_set = _OnDisk(self, association, message)
-                self._arriving.add(message.data_set)
             receive(primitive)
 
         association.dimse.receive_primitive = receive_to_disk
 
     def _on_store(self, event: Any) -> int:
         """Status of one C-STORE."""
-        arrived = event.request.DataSet
-        is_kept = self.attempt(arrived.keep)
-        arrived.drop()
-        self._arriving.discard(arrived)
-        return _SUCCESS if is_kept else _CANNOT_STORE
+        return _SUCCESS if self.attempt(event.request.DataSet.keep) else _CANNOT_STORE
+
+    def begin(self, head: bytes) -> Arrival:
+        """An instance begins to arrive.
+
+        Raises:
+            TransferError: It is one too many.
+        """
+        arrival = self._intake.begin()
+        self._begun.add(arrival)
+        arrival.write(head)
+        return arrival
+
+    def end(self, arrival: Arrival) -> None:
+        """It is all there.
+
+        Raises:
+            TransferError: It is not what was asked for.
+        """
+        try:
+            arrival.keep()
+        finally:
+            arrival.drop()
+            self._begun.discard(arrival)
 
 
 class _OnDisk(io.BytesIO):
@@ -110,14 +127,9 @@ class _OnDisk(io.BytesIO):
             self._keeper.attempt(lambda: self._begun().write(fragment))
         return len(fragment)
 
-    def keep(self) -> Path:
+    def keep(self) -> None:
         """It is all there."""
-        return self._begun().keep()
-
-    def drop(self) -> None:
-        """Nothing stays of it that was not kept."""
-        if self._arrival is not None:
-            self._arrival.drop()
+        self._keeper.end(self._begun())
 
     def _begun(self) -> Arrival:
         if self._arrival is None:
@@ -125,6 +137,5 @@ class _OnDisk(io.BytesIO):
             contexts = [one for one in self._association.accepted_contexts if one.context_id == context_id]
             syntax = str(contexts[0].transfer_syntax[0])
             head = file_head(command.AffectedSOPClassUID, command.AffectedSOPInstanceUID, syntax)
-            self._arrival = self._keeper.intake.begin()
-            self._arrival.write(head)
+            self._arrival = self._keeper.begin(head)
         return self._arrival
