@@ -24,15 +24,13 @@ from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as F
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as Get
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelMove as Move
 
-from costs import MOST_BYTES, cost_of
+from costs import MOST_BYTES, STUDY, Caller
 from duoscan.archives.archive import Limits, StudyQuery
 from duoscan.archives.retrieve import PeerArchive
 from duoscan.archives.send import Peer
 from duoscan.errors import TransferError
 from node_parts import free_port
 
-STUDY = "1.2.826.0.1.3680043.8.498.1"
-FIND, FETCH = "archive.find(StudyQuery())", f"archive.fetch({STUDY!r}, out)"
 LIMITS = {"instance_bytes": 400 * 2**20, "instances": 1000}
 ZEROS = bytes(2**17)
 Attack = Callable[[Any, int], Iterator[bytes]]
@@ -92,7 +90,7 @@ def object_of_items(association: Any, _context_id: int) -> Iterator[bytes]:
     for _ in range(200):
         yield fragment(context_id, struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 2**14)
     yield fragment(context_id, struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) + DESCRIBED, 2)
-    time.sleep(20)
+    time.sleep(2)
 
 
 def endless_progress(_association: Any, context_id: int) -> Iterator[bytes]:
@@ -135,7 +133,7 @@ def answer_of_items(_association: Any, context_id: int) -> Iterator[bytes]:
     for _ in range(200):
         yield fragment(context_id, struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 2**14)
     yield fragment(context_id, struct.pack("<HHL", 0xFFFE, 0xE0DD, 0) + DESCRIBED, 2)
-    time.sleep(20)
+    time.sleep(2)
 
 
 def context_of(association: Any, sop_class: str) -> int:
@@ -187,6 +185,13 @@ class Hostile:
         yield 0
 
 
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Caller]:
+    one = Caller()
+    yield one
+    one.close()
+
+
 @pytest.fixture
 def hostile() -> Iterator[Callable[..., Hostile]]:
     started: list[Hostile] = []
@@ -216,21 +221,21 @@ def hostile() -> Iterator[Callable[..., Hostile]]:
     ],
 )
 def test_what_a_peer_sends_costs_a_bounded_amount(
-    hostile: Callable[..., Hostile], tmp_path: Path, question: str, attack: Attack, why: str
+    hostile: Callable[..., Hostile], caller: Caller, tmp_path: Path, question: str, attack: Attack, why: str
 ) -> None:
-    peer = hostile(question, attack).peer
-    cost = cost_of(FIND if question == "find" else FETCH, str(peer), tmp_path, **LIMITS)
+    peer = str(hostile(question, attack).peer)
+    cost = caller.find(peer, **LIMITS) if question == "find" else caller.fetch(peer, tmp_path, **LIMITS)
     assert re.search(why, cost.said)
     assert bool(cost.said) == bool(why)
     assert cost.peak < MOST_BYTES
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_endless_object_that_a_peer_sends_to_our_port(hostile: Callable[..., Hostile], tmp_path: Path) -> None:
+def test_an_endless_object_that_a_peer_sends_to_our_port(
+    hostile: Callable[..., Hostile], caller: Caller, tmp_path: Path
+) -> None:
     port = free_port()
-    peer = hostile(str(port), endless_object).peer
-    code = f"(setattr(archive, '_move_port', {port}), {FETCH})"
-    cost = cost_of(code, str(peer), tmp_path, **LIMITS)
+    cost = caller.fetch(str(hostile(str(port), endless_object).peer), tmp_path, move_port=port, **LIMITS)
     assert "larger than allowed" in cost.said
     assert cost.peak < MOST_BYTES
     assert list(tmp_path.iterdir()) == []

@@ -21,15 +21,20 @@ import trustme
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from costs import MOST_BYTES, cost_of
+from costs import MOST_BYTES, STUDY, Caller
 from duoscan.archives.archive import Access, Limits, StudyQuery
 from duoscan.archives.web import WebArchive
 from duoscan.errors import TransferError
 
-STUDY = "1.2.826.0.1.3680043.8.498.1"
 Behaviour = Callable[[socket.socket, bytes], None]
-FIND = "archive.find(StudyQuery())"
-FETCH = f"archive.fetch({STUDY!r}, out)"
+FIND, FETCH = "find", "fetch"
+
+
+@pytest.fixture(scope="module")
+def caller() -> Iterator[Caller]:
+    one = Caller()
+    yield one
+    one.close()
 
 
 class Attacker:
@@ -62,6 +67,8 @@ class Attacker:
                     head += piece
                 self.heads.append(head)
                 self._behave(connection, head)
+                while connection.recv(2**16):  # a connection with unread bytes would be reset
+                    pass
 
     def close(self) -> None:
         with suppress(OSError):
@@ -180,6 +187,16 @@ def long_element(size: int) -> bytes:
     return plain[:begins] + struct.pack("<HH2s2xL", 0x0007, 0x0006, b"OB", 0xFFFFFFFF) + bytes(size)
 
 
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
+    """The file of an authority, and what a service needs to show a certificate of it."""
+    authority, ca_file = trustme.CA(), tmp_path_factory.mktemp("tls") / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    return ca_file, context
+
+
 @pytest.mark.parametrize(
     "ask",
     [
@@ -197,12 +214,10 @@ def test_no_redirect_is_followed_and_nothing_is_taken_from_the_environment(
     monkeypatch: pytest.MonkeyPatch,
     status: int,
     ask: Callable[[WebArchive, Path, Path], object],
+    certified: tuple[Path, ssl.SSLContext],
 ) -> None:
     """From https to http on another port; the other one also is the proxy that the environment names."""
-    authority, ca_file = trustme.CA(), tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(ca_file)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    ca_file, context = certified
     other = attacker(lambda connection, _: connection.sendall(head(Content_Length=str(len(LISTED))) + LISTED))
     target = f"{other.url}/studies?PatientID=CANARY"
     named = attacker(lambda to, _: to.sendall(head(status, Location=target, Content_Length="0")), context)
@@ -227,7 +242,7 @@ GZIPPED = gzip.compress(bytes(2**28), 1)
 
 
 @pytest.mark.parametrize(
-    ("code", "behave", "why"),
+    ("way", "behave", "why"),
     [
         pytest.param(FETCH, sending(one_part(deflated)), "deflated", id="deflated part"),
         pytest.param(FETCH, sending(endless(MULTIPART + PART, ZEROS)), "larger than allowed", id="endless part"),
@@ -252,9 +267,10 @@ GZIPPED = gzip.compress(bytes(2**28), 1)
     ],
 )
 def test_what_arrives_costs_a_bounded_amount(
-    attacker: Callable[..., Attacker], tmp_path: Path, code: str, behave: Behaviour, why: str
+    attacker: Callable[..., Attacker], caller: Caller, tmp_path: Path, way: str, behave: Behaviour, why: str
 ) -> None:
-    cost = cost_of(code, attacker(behave).url, tmp_path, instance_bytes=400 * 2**20)
+    url, limits = attacker(behave).url, {"instance_bytes": 400 * 2**20}
+    cost = caller.find(url, **limits) if way == FIND else caller.fetch(url, tmp_path, **limits)
     assert why in cost.said
     assert bool(cost.said) == bool(why)
     assert cost.peak < MOST_BYTES
@@ -274,11 +290,11 @@ def test_what_arrives_costs_a_bounded_amount(
     ids=["nested", "lists", "objects", "numbers", "text", "nested objects"],
 )
 def test_brackets_are_counted_before_they_are_parsed(
-    attacker: Callable[..., Attacker], tmp_path: Path, begin: bytes, piece: bytes, count: int
+    attacker: Callable[..., Attacker], caller: Caller, begin: bytes, piece: bytes, count: int
 ) -> None:
     body = begin + piece * count
     service = attacker(lambda connection, _: connection.sendall(head(Content_Length=str(len(body))) + body))
-    cost = cost_of(FIND, service.url, tmp_path)
+    cost = caller.find(service.url)
     assert "larger than 16 MiB" in cost.said or "values" in cost.said or "no DICOM" in cost.said
     assert cost.peak < MOST_BYTES
 
