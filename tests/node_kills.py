@@ -7,6 +7,8 @@ import json
 import os
 import random
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -30,6 +32,7 @@ _RECEPTION = {"stored": 0.02}
 _WORK = {"launch": 3.0, "screening": 0.15, "screened": 0.05, "sent": 0.02, "reported": 0.02}
 _ARMING_S = 10.0  # an event that does not come may have come in an earlier life; the kill does not wait for it
 _PATIENCE_S = 60.0
+_SLOW_ADDRESS = "127.0.0.2"
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Outcome:
         during: Kills by what the node logged last before.
         acknowledged: Instances for which the sender had success.
         studies: How many were sent.
+        dripped: Bytes that slow senders could send into PDUs that they claim to be long.
         problems: Everything that must not be; empty if all is well.
     """
 
@@ -48,6 +52,7 @@ class Outcome:
     during: Counter[str] = field(default_factory=Counter)
     acknowledged: int = 0
     studies: int = 0
+    dripped: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -111,7 +116,45 @@ class Sender(threading.Thread):
                             self.acknowledged.add(path)
 
 
-def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: int) -> Outcome:
+class SlowSender(threading.Thread):
+    """Holds on to a connection by a byte now and then, from an address of its own; takes another when it is cut off.
+
+    Args:
+        port: Of the node.
+        is_associated: Whether it drips into an association, and not into the request for one.
+    """
+
+    def __init__(self, port: int, *, is_associated: bool) -> None:
+        super().__init__(daemon=True)
+        self.dripped = 0
+        self.is_stopped = False
+        self._port, self._is_associated = port, is_associated
+
+    def run(self) -> None:
+        while not self.is_stopped:
+            with contextlib.suppress(OSError, AttributeError):
+                self._hold()
+            time.sleep(0.1)
+
+    def _hold(self) -> None:
+        source = (_SLOW_ADDRESS, 0)
+        if not self._is_associated:
+            with socket.create_connection(("127.0.0.1", self._port), 1, source_address=source) as connection:
+                self._drip(connection, 0x01)
+            return
+        with calling(self._port, timeout_s=1, bind_address=source) as association:
+            if association.is_established:
+                self._drip(association.dul.socket.socket, 0x04)
+
+    def _drip(self, connection: socket.socket, kind: int) -> None:
+        connection.sendall(struct.pack(">BBL", kind, 0, 200_000))  # PS3.8 9.3
+        while not self.is_stopped:
+            connection.sendall(b"\0")
+            self.dripped += 1
+            time.sleep(0.5)
+
+
+def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: int, slow_senders: int = 0) -> Outcome:
     """Send three patients' studies to a node that is killed at random, then let it finish.
 
     Args:
@@ -119,6 +162,7 @@ def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: 
         bundles: Models.
         seed: Of all chance.
         kills: How many.
+        slow_senders: That hold on meanwhile, every other one to an association.
     """
     rng = random.Random(seed)
     files = cohort(folder / "cohort", slices=6)
@@ -128,9 +172,11 @@ def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: 
     port = free_port()
     config.write_text(_config(folder / "spool", archive.peer, port, bundles), encoding="utf-8")
     sender = Sender(port, list(patients.values()))
+    slow = [SlowSender(port, is_associated=bool(number % 2)) for number in range(slow_senders)]
     outcome = Outcome(studies=len(studies))
     try:
-        sender.start()
+        for one in (sender, *slow):
+            one.start()
         for number in range(kills):
             moments = _RECEPTION if number < kills // 2 else _WORK
             outcome.during[_live_and_die(config, moments, rng)] += 1
@@ -139,9 +185,12 @@ def run_kills(folder: Path, bundles: dict[Modality, Path], *, seed: int, kills: 
         _let_finish(folder / "spool", sender, len(studies))
         last.end(signal.SIGTERM)
     finally:
-        sender.is_stopped = True
-        sender.join(30)
+        for one in (sender, *slow):
+            one.is_stopped = True
+        for one in (sender, *slow):
+            one.join(30)
         archive.close()
+    outcome.dripped = sum(one.dripped for one in slow)
     outcome.acknowledged = len(sender.acknowledged)
     spool = Spool(folder / "spool")
     outcome.problems = [*_lost(sender.acknowledged, spool), *_twice(archive, list(studies), len(patients), spool)]
@@ -162,6 +211,7 @@ def _config(spool: Path, peer: str, port: int, bundles: dict[Modality, Path]) ->
             "[listen]",
             f"port = {port}",
             "min_free_mb = 0",
+            'peers = ["127.0.0.0/8"]',
             "[study]",
             f"quiet_s = {QUIET_S}",
             "[destination]",

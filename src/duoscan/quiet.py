@@ -50,8 +50,6 @@ quiet = _Quiet(
     "highdicom.image",
     "highdicom.sr.content",
     "highdicom.sr.templates",
-    "dicomweb_client.web",
-    "urllib3.connectionpool",
     "nibabel.global",
 )
 """``with quiet:`` around every call into a library for images, DICOM or HTTP that quotes what it is given."""

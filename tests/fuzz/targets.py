@@ -46,7 +46,7 @@ from duoscan.report.flow import read_flow
 from duoscan.terms import Modality
 from duoscan.training.recipe import read_recipe
 from duoscan.worklist.config import read_config
-from fuzz import seeds
+from fuzz import archives, seeds
 from fuzz.mutations import mutate_binary, mutate_dicom, mutate_text
 
 if TYPE_CHECKING:
@@ -208,6 +208,17 @@ TARGETS = (
     Target("screening answers", "a.json", lambda _: seeds.answers(), lambda path: read_flow(path, {}, 0), mutate_text),
     Target("stored case", "a.json", lambda _: seeds.answers(), _decided_again, mutate_text),
     Target("activation maps", "m.npz", seeds.maps, read_maps),
+    Target("DICOMweb, QIDO", "q.http", lambda _: archives.listings(), archives.read_listing),
+    Target("DICOMweb, WADO", "w.http", lambda _: archives.studies(), archives.read_study),
+    Target(
+        "DICOMweb, STOW",
+        "s.http",
+        lambda _: archives.confirmations(),
+        archives.read_confirmation,
+        mutate_binary,
+        _image_beside,
+    ),
+    Target("PDUs", "p.pdu", archives.conversations, archives.read_pdus),
     Target("key", "k.key", seeds.keys, _read_key, mutate_text, weight=0.5),
 )
 """Names are unique."""

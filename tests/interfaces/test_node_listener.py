@@ -27,28 +27,16 @@ from pynetdicom.dimse_primitives import C_STORE
 from duoscan.archives.send import Peer, send_files
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, UnreachableError
-from duoscan.interfaces.node.listener import Listener
 from duoscan.terms import Modality
 from duoscan.worklist.journal import Journal, SentObject, StudyState
 from duoscan.worklist.log import EventLog
 from duoscan.worklist.received import read_received
 from duoscan.worklist.spool import Spool, file_key
-from node_parts import calling, cohort, config, store, wait_until
+from listening import Running, listening
+from node_parts import calling, cohort, store, wait_until
 
 # pynetdicom leaves the sockets of connections that came to nothing to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
-
-class Running:
-    """A listener without the rest of the node."""
-
-    def __init__(self, listener: Listener, spool: Spool, log: io.StringIO) -> None:
-        self.listener, self.spool, self.log = listener, spool, log
-        self.port = listener.port
-        self.journal = Journal(spool.journal)
-
-    def kept(self) -> list[Path]:
-        return [path for _, _, path in self.spool.objects()]
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture
 def listen(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> Iterator[Callable[..., Running]]:
     with ExitStack() as stack:
-
-        def starter(**changes: Any) -> Running:
-            told = config(tmp_path / "spool", "NOBODY@127.0.0.1:1", brightness_bundles, **changes)
-            spool, log = Spool(told.spool), io.StringIO()
-            spool.root.mkdir(exist_ok=True)
-            spool.prepare()
-            listener = Listener(told, spool, EventLog(spool.key(), stream=log))
-            listener.start()
-            running = Running(listener, spool, log)
-            stack.callback(running.journal.close)
-            stack.callback(listener.stop)
-            return running
-
-        yield starter
+        yield lambda **changes: stack.enter_context(listening(tmp_path / "spool", brightness_bundles, **changes))
     gc.collect()
 
 

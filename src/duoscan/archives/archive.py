@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from duoscan.archives.send import Peer
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, TransferError
+from duoscan.formats.dicom.guards import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,16 +76,18 @@ class Limits:
     Attributes:
         studies: Answers to one query.
         instances: Images and other objects of one study.
-        instance_bytes: One of them.
+        instance_bytes: One of them; larger files are not opened anyway.
         study_bytes: All of them.
-        seconds: One query or one study.
+        seconds: One study.
+        answer_seconds: One query, or the confirmation that an object is stored.
     """
 
     studies: int = 1000
     instances: int = 20_000
-    instance_bytes: int = 2 * 2**30
+    instance_bytes: int = MAX_FILE_BYTES
     study_bytes: int = 32 * 2**30
     seconds: float = 3600.0
+    answer_seconds: float = 600.0
 
 
 NO_LIMITS_CHANGED = Limits()

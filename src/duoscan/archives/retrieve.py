@@ -6,9 +6,8 @@ no entry for us but the right to ask. A peer that knows only C-MOVE calls back, 
 
 from __future__ import annotations
 
-import io
-import time
-from contextlib import contextmanager
+import threading
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from duoscan.archives.archive import (
@@ -20,37 +19,36 @@ from duoscan.archives.archive import (
     check_uid,
     expected_instances,
     ignore,
-    instance_file,
 )
+from duoscan.archives.associations import DAMAGED, LONGEST_PDU, Bounds
+from duoscan.archives.intake import Intake
 from duoscan.archives.send import (
     CALLING_AE_TITLE,
     STUDY_ROOT_FIND,
     TIMEOUT_S,
     UNCOMPRESSED,
     Peer,
-    associate,
+    associated,
     send_files,
     stored_files,
 )
 from duoscan.errors import MissingExtraError, TransferError
-from duoscan.files import make_folder, write_bytes
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Generator, Iterator, Sequence
     from pathlib import Path
 
     from pydicom import Dataset
-    from pynetdicom.events import Event
 
     from duoscan.archives.archive import OnStored
+    from duoscan.archives.keeper import Keeper
     from duoscan.archives.tls import Tls
 
 _SUCCESS, _PENDING, _PART_FAILED = 0x0000, frozenset({0xFF00, 0xFF01}), 0xB000
-_CANNOT_STORE = 0xA700  # "refused: out of resources" stops the peer (PS3.4 table B.2-1)
 _MOST_CONTEXTS = 126  # of 128 on one association (PS3.8 9.3.2), less those of query and verification
 _STUDY_ROOT_MOVE, _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.2", "1.2.840.10008.5.1.4.1.2.2.3"
-_DAMAGED = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, OSError, NotImplementedError)
+_MOST_AHEAD = 64  # progress is told between objects, which wait for our answer
 
 
 class PeerArchive:
@@ -87,44 +85,57 @@ class PeerArchive:
         """The studies that match (C-FIND, PS3.4 C.4.1)."""
         query.check()
         found: list[FoundStudy] = []
-        with self._associated([(STUDY_ROOT_FIND, UNCOMPRESSED)]) as association:
+        bounds = Bounds(self._timeout_s, most_ahead=self._limits.studies, seconds=self._limits.answer_seconds)
+        with self._associated([(STUDY_ROOT_FIND, UNCOMPRESSED)], bounds) as association:
             for status, answer in association.send_c_find(_identifier(query), STUDY_ROOT_FIND):
                 if status.get("Status") in _PENDING and answer is not None:
-                    found.append(_found(answer))
+                    with self._damage():
+                        found.append(_found(answer))
                 else:
-                    self._check(status, "the query")
+                    self._check(status, "the query", bounds)
                 if len(found) >= self._limits.studies:
+                    association.abort()  # it would be released only once all others have come, too
                     break
         return found
 
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
-        """Write all instances of a study into a folder (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
+        """Write all instances of a study into a folder as they come (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
+        from duoscan.archives.keeper import Keeper
+
         query = StudyQuery(study_uid=check_uid(study_uid))
         expected = expected_instances(self.find(query), study_uid, str(self._peer))
-        make_folder(out)
-        keeper = _Keeper(study_uid, out, self._limits)
-        statuses = self._got(query, keeper) if self._move_port is None else self._moved(query, keeper, self._move_port)
-        for status in statuses:
-            if status.get("Status") not in _PENDING:
-                keeper.check()
-                self._check(status, "the study")
+        with Keeper(Intake(study_uid, out, self._limits)) as keeper:
+            bounds = self._of_objects(seconds=self._limits.seconds)
+            how = self._got if self._move_port is None else self._moved
+            with closing(how(query, keeper, bounds)) as statuses:
+                for number, status in enumerate(statuses):
+                    if number > 2 * self._limits.instances + _MOST_AHEAD:
+                        raise TransferError(f"{self._peer}: it tells of progress without end; see its log")
+                    if status.get("Status") not in _PENDING:
+                        keeper.check()
+                        self._check(status, "the study", bounds)
         check_complete(keeper.written, expected, str(self._peer))
         return keeper.written
 
-    def _got(self, query: StudyQuery, keeper: _Keeper) -> Iterator[Dataset]:
-        from pynetdicom import build_role, evt
+    def _of_objects(self, seconds: float | None) -> Bounds:
+        # A little more than is kept, so that the reason is told where objects are counted.
+        most_bytes = self._limits.instance_bytes + 2 * LONGEST_PDU
+        return Bounds(self._timeout_s, most_bytes=most_bytes, most_ahead=_MOST_AHEAD, seconds=seconds)
+
+    def _got(self, query: StudyQuery, keeper: Keeper, bounds: Bounds) -> Generator[Dataset]:
+        from pynetdicom import build_role
 
         storage = _storage_contexts()
         roles = [build_role(sop_class, scp_role=True) for sop_class, _ in storage]
         contexts = [(_STUDY_ROOT_GET, UNCOMPRESSED), *storage]
-        with self._associated(contexts, roles=roles, handlers=[(evt.EVT_C_STORE, keeper)]) as association:
+        with self._associated(contexts, bounds, roles=roles, handlers=keeper.handlers) as association:
             for status, _ in association.send_c_get(_identifier(query), _STUDY_ROOT_GET):
                 yield status
 
-    def _moved(self, query: StudyQuery, keeper: _Keeper, port: int) -> Iterator[Dataset]:
+    def _moved(self, query: StudyQuery, keeper: Keeper, bounds: Bounds) -> Generator[Dataset]:
         with (
-            _listening(port, self._peer, keeper, self._tls),
-            self._associated([(_STUDY_ROOT_MOVE, UNCOMPRESSED)]) as association,
+            _listening(self._move_port or 0, self._peer, keeper, self._of_objects(None), self._tls),
+            self._associated([(_STUDY_ROOT_MOVE, UNCOMPRESSED)], bounds, handlers=keeper.handlers) as association,
         ):
             for status, _ in association.send_c_move(_identifier(query), CALLING_AE_TITLE, _STUDY_ROOT_MOVE):
                 yield status
@@ -138,20 +149,30 @@ class PeerArchive:
         return stored_files(paths, self._peer, timeout_s=self._timeout_s, tls=self._tls)
 
     @contextmanager
-    def _associated(self, contexts: Sequence[tuple[str, Sequence[str]]], **options: Any) -> Iterator[Any]:
+    def _associated(
+        self, contexts: Sequence[tuple[str, Sequence[str]]], bounds: Bounds, **options: Any
+    ) -> Iterator[Any]:
         with quiet:
-            association = associate(self._peer, contexts, self._timeout_s, self._tls, **options)
             try:
-                yield association
+                with associated(self._peer, contexts, bounds, self._tls, **options) as association:
+                    yield association
             except ValueError as error:  # the peer took no context for what is asked
                 raise TransferError(f"{self._peer}: it does not answer this kind of question; try DICOMweb") from error
-            finally:
-                association.release()
 
-    def _check(self, status: Dataset, what: str) -> None:
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        """An answer may hold anything."""
+        try:
+            yield
+        except DAMAGED as error:
+            raise TransferError(f"{self._peer}: its answer is damaged ({type(error).__name__}); see its log") from error
+
+    def _check(self, status: Dataset, what: str, bounds: Bounds) -> None:
         code = status.get("Status")
         if code == _SUCCESS:
             return
+        if code is None and bounds.problem:
+            raise TransferError(f"{self._peer}: {what} was given up: {bounds.problem}; see its log")
         if code == _PART_FAILED:
             failed = status.get("NumberOfFailedSuboperations")
             raise TransferError(f"{self._peer}: {failed} instances of {what} did not come; see its log and fetch again")
@@ -159,73 +180,33 @@ class PeerArchive:
         raise TransferError(f"{self._peer}: {what} was not answered ({said}); may {CALLING_AE_TITLE} ask?")
 
 
-class _Keeper:
-    """Writes each instance that arrives before it is acknowledged."""
-
-    def __init__(self, study_uid: str, out: Path, limits: Limits) -> None:
-        self.written: list[Path] = []
-        self._study_uid, self._out, self._limits = study_uid, out, limits
-        self._bytes = 0
-        self._until = time.monotonic() + limits.seconds
-        self._problem = ""
-
-    def __call__(self, event: Event) -> int:
-        """Status of one C-STORE."""
-        from pydicom.errors import InvalidDicomError
-
-        try:
-            self._keep(event.encoded_dataset(), str(event.request.AffectedSOPInstanceUID))
-        except TransferError as error:
-            self._problem = self._problem or str(error)
-        except (*_DAMAGED, InvalidDicomError) as error:
-            self._problem = self._problem or f"an instance could not be kept ({type(error).__name__})"
-        else:
-            return _SUCCESS
-        return _CANNOT_STORE
-
-    def check(self) -> None:
-        """Say what went wrong here, which the peer cannot know.
-
-        Raises:
-            TransferError: An instance could not be kept.
-        """
-        if self._problem:
-            raise TransferError(f"{self._problem}; {len(self.written)} instances came")
-
-    def _keep(self, content: bytes, uid: str) -> None:
-        from pydicom import dcmread
-
-        self._bytes += len(content)
-        if self._bytes > self._limits.study_bytes or len(content) > self._limits.instance_bytes:
-            raise TransferError("the study is larger than allowed; raise the limit")
-        if len(self.written) >= self._limits.instances:
-            raise TransferError(f"more than {self._limits.instances} instances; raise the limit")
-        if time.monotonic() > self._until:
-            raise TransferError(f"the study took more than {self._limits.seconds:g} s; try again later")
-        header = dcmread(io.BytesIO(content), stop_before_pixels=True, specific_tags=["StudyInstanceUID"])
-        if str(header.StudyInstanceUID) != self._study_uid:
-            raise TransferError("an instance of another study came; see the log of the peer")
-        path = instance_file(self._out, uid)
-        write_bytes(path, content)
-        self.written.append(path)
-
-
 @contextmanager
-def _listening(port: int, peer: Peer, keeper: _Keeper, tls: Tls | None) -> Iterator[None]:
+def _listening(port: int, peer: Peer, keeper: Keeper, bounds: Bounds, tls: Tls | None) -> Iterator[None]:
     """Take what the peer, and nobody of another title, sends to a port of ours."""
-    from pynetdicom import AE, evt
+    from pynetdicom import AE
+
+    from duoscan.archives.server import BoundedServer
 
     entity = AE(CALLING_AE_TITLE)
     entity.require_called_aet = True
     entity.require_calling_aet = [peer.ae_title]
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = bounds.timeout_s
     for sop_class, syntaxes in _storage_contexts():
         entity.add_supported_context(sop_class, syntaxes)
-    secured = tls.server_context() if tls else None
-    handlers = [(evt.EVT_C_STORE, keeper)]
     try:
-        server = entity.start_server(("", port), block=False, evt_handlers=handlers, ssl_context=secured)
+        server = entity.make_server(
+            ("", port),
+            evt_handlers=[*bounds.handlers, *keeper.handlers],
+            server_class=BoundedServer,
+            tls=tls.server_context() if tls else None,
+            admits=lambda _address: True,
+            on_refused=lambda _reason: None,
+            timeout_s=bounds.timeout_s,
+            most_of_address=entity.maximum_associations,
+        )
     except OSError as error:
         raise TransferError(f"port {port}: cannot listen there ({error.strerror}); name a free one") from error
+    threading.Thread(target=server.serve_forever, args=(0.1,), name="listener", daemon=True).start()
     try:
         yield
     finally:
@@ -261,16 +242,21 @@ def _found(answer: Dataset) -> FoundStudy:
 
 
 def _storage_contexts() -> list[tuple[str, Sequence[str]]]:
-    """The storage classes a study may hold, in every syntax of a still image; our own results are among them."""
+    """The storage classes a study may hold, in every syntax of a still image but the deflated one.
+
+    Our own results are among them.
+    """
     from pydicom import uid
-    from pynetdicom import DEFAULT_TRANSFER_SYNTAXES, StoragePresentationContexts
+    from pynetdicom import StoragePresentationContexts
     from pynetdicom.sop_class import ParametricMapStorage
 
-    compressed = (
+    syntaxes = (
+        *UNCOMPRESSED,
+        uid.ExplicitVRBigEndian,
         *uid.JPEGTransferSyntaxes,
         *uid.JPEGLSTransferSyntaxes,
         *uid.JPEG2000TransferSyntaxes,
         *uid.RLETransferSyntaxes,
     )
     classes = [ParametricMapStorage, *(str(context.abstract_syntax) for context in StoragePresentationContexts)]
-    return [(one, [*DEFAULT_TRANSFER_SYNTAXES, *compressed]) for one in classes[:_MOST_CONTEXTS]]
+    return [(one, syntaxes) for one in classes[:_MOST_CONTEXTS]]

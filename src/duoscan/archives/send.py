@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from duoscan.archives.associations import Bounds
 from duoscan.errors import ImageError, InputError, MissingExtraError, TransferError, UnreachableError
 from duoscan.formats.dicom.header import dicom_errors
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from pydicom import Dataset
@@ -20,12 +23,16 @@ if TYPE_CHECKING:
 
 CALLING_AE_TITLE = "DUOSCAN"
 TIMEOUT_S = 30.0
+OBJECT_S = 600.0
+"""For all that is said about one object that is sent."""
+
 _PEER = re.compile(r"(?P<title>[^@\s]{1,16})@(?P<host>[^:@\s]+):(?P<port>\d{1,5})")
 _VERIFICATION = "1.2.840.10008.1.1"
 STUDY_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 UNCOMPRESSED = ("1.2.840.10008.1.2.1", "1.2.840.10008.1.2")  # explicit and implicit VR little endian
 _IMAGE_KEYS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 _SUCCESS = 0x0000
+_MOST_ANSWERS = 100  # to a question for one object
 _WARNINGS = range(0xB000, 0xC000)  # stored, with a remark (PS3.4 table B.2-1)
 
 
@@ -87,16 +94,14 @@ def send_files(
         MissingExtraError: pynetdicom is not installed.
     """
     contexts = dict.fromkeys(map(_context_of, paths))
-    association = associate(peer, contexts, timeout_s, tls)
-    refused = []
-    try:
+    bounds, refused = Bounds(timeout_s, seconds=OBJECT_S), []
+    with associated(peer, contexts, bounds, tls) as association:
         for path in paths:
+            bounds.restart(association, OBJECT_S)
             if reason := _store(association, path):
                 refused.append(f"{path.name}: {reason}")
             else:
                 on_stored(path)
-    finally:
-        association.release()
     if refused:
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise TransferError(refused[0] + more)
@@ -127,28 +132,31 @@ def stored_files(
     # A peer that takes none of what is asked for aborts, so what it must take is asked for too.
     contexts = dict.fromkeys((one.SOPClassUID, one.file_meta.TransferSyntaxUID) for one in headers)
     queries = [(STUDY_ROOT_FIND, syntax) for syntax in UNCOMPRESSED]
-    association = associate(peer, [*contexts, *queries], timeout_s, tls)
-    try:
-        return {path for path, header in zip(paths, headers, strict=True) if _has(association, header)}
-    finally:
-        association.release()
+    held, bounds = set(), Bounds(timeout_s, most_ahead=_MOST_ANSWERS, seconds=OBJECT_S)
+    with associated(peer, [*contexts, *queries], bounds, tls) as association:
+        for path, header in zip(paths, headers, strict=True):
+            bounds.restart(association, OBJECT_S)
+            if _has(association, header):
+                held.add(path)
+    return held
 
 
-def associate(
+@contextmanager
+def associated(
     peer: Peer,
     contexts: Iterable[tuple[str, str | Sequence[str]]],
-    timeout_s: float,
+    bounds: Bounds,
     tls: Tls | None,
     *,
     roles: Sequence[Any] = (),
     handlers: Sequence[Any] = (),
-) -> Any:
-    """An association of pynetdicom with a peer; to be released by the caller.
+) -> Iterator[Any]:
+    """An association of pynetdicom with a peer; released in the end, or aborted where an error ends the block.
 
     Args:
         peer: Whom to call.
         contexts: SOP class and transfer syntaxes of each presentation context.
-        timeout_s: For connecting and for each answer.
+        bounds: What the peer may do.
         tls: Where the connection is to be secured.
         roles: SCP/SCU role selection items (PS3.7 D.3.3.4).
         handlers: Event handlers of pynetdicom.
@@ -163,18 +171,26 @@ def associate(
         raise MissingExtraError("dicom", "speaking to a PACS") from error
 
     entity = AE(CALLING_AE_TITLE)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = timeout_s
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = bounds.timeout_s
     for sop_class, syntaxes in [(_VERIFICATION, UNCOMPRESSED[-1]), *contexts]:
         entity.add_requested_context(sop_class, syntaxes)
     secured = (tls.client_context(), peer.host) if tls else None
-    options = {"ext_neg": list(roles), "evt_handlers": list(handlers), "tls_args": secured}
+    options = {"ext_neg": list(roles), "evt_handlers": [*bounds.handlers, *handlers], "tls_args": secured}
     try:
-        association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, **options)
-    except OSError as error:
-        raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
-    if not association.is_established:
-        raise UnreachableError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
-    return association
+        try:
+            association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, **options)
+        except OSError as error:
+            raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
+        if not association.is_established:
+            raise UnreachableError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
+        try:
+            yield association
+        except BaseException:
+            association.abort()
+            raise
+        association.release()
+    finally:
+        bounds.cancel()
 
 
 def _context_of(path: Path) -> tuple[str, str]:
@@ -218,9 +234,9 @@ def _has(association: Any, header: Dataset) -> bool:
     query.QueryRetrieveLevel = "IMAGE"
     for key in _IMAGE_KEYS:
         setattr(query, key, header.get(key, ""))
+    uid = str(header.SOPInstanceUID)
     try:
-        answers = list(association.send_c_find(query, STUDY_ROOT_FIND))
+        answers = islice(association.send_c_find(query, STUDY_ROOT_FIND), _MOST_ANSWERS)
+        return uid in {str(identifier.get("SOPInstanceUID", "")) for _, identifier in answers if identifier is not None}
     except (ValueError, RuntimeError):  # the peer took no context for queries, or ended the association over one
         return False
-    found = [identifier for _, identifier in answers if identifier is not None]
-    return any(str(one.get("SOPInstanceUID", "")) == str(header.SOPInstanceUID) for one in found)

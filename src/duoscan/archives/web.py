@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
-import time
+import secrets
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from duoscan.archives.archive import (
     ANONYMOUS,
@@ -20,46 +19,39 @@ from duoscan.archives.archive import (
     check_uid,
     expected_instances,
     ignore,
-    instance_file,
 )
-from duoscan.errors import InputError, MissingExtraError, TransferError, UnreachableError
-from duoscan.files import make_folder, write_bytes
-from duoscan.quiet import quiet
+from duoscan.archives.http import BACKOFF_S, Exchange, HttpService
+from duoscan.archives.intake import Intake
+from duoscan.archives.multipart import split_parts
+from duoscan.errors import ImageError, InputError, TransferError, UnreachableError
+from duoscan.files import parse_json
+from duoscan.formats.dicom.guards import read_guarded
+from duoscan.formats.dicom.header import dicom_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dicomweb_client.api import DICOMwebClient
-    from pydicom import Dataset
-    from requests import PreparedRequest, Response
-
     from duoscan.archives.archive import OnStored
 
-CONNECT_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 60.0
-REPETITIONS = 3
-BACKOFF_S = 0.5
-_CHUNK = 2**20
-_ONE_PIECE = 2**31  # a body sent in chunks could not be sent again after an error
-_BUSY = (429, 500, 502, 503, 504)
-_MOST_ANSWER_BYTES = 64 * 2**20
-_ANY_SYNTAX = (("application/dicom", "*"),)  # as stored: nothing is decompressed on the way (PS3.18 8.7.3)
+MAX_ANSWER_BYTES = 16 * 2**20
+"""Longest answer that is no image; a thousand studies have a few megabytes."""
+
+MAX_ANSWER_VALUES = 500_000
+"""Values, attributes and lists in it; two characters of JSON become an object of 64 bytes."""
+
+_JSON = {"Accept": "application/dicom+json"}
+_AS_STORED = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}  # PS3.18 8.7.3
 _FIELDS = ("StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances")
 _NO_SUCH_QUESTION = (400, 404, 405, 501)
-_INSTANCE_KEYS = ("StudyInstanceUID", "SOPInstanceUID")
-_ADVICE = {
-    401: "it does not know us; check the credentials",
-    403: "it does not let us; check the credentials and the rights of the account",
-    404: "not there; check the address and the study",
-    413: "too large for it; ask its administrator",
-}
+_STUDY_UID, _INSTANCE_UID = "0020000D", "00080018"
+_STORED, _STORED_UID, _FAILED, _FAILURE_REASON = "00081199", "00081155", "00081198", "00081197"
 
 
 class WebArchive:
     """A DICOMweb service.
 
-    Certificates are verified. Requests are tried again after connection errors and answers that say "busy"; storing
-    an instance twice leaves one. No error quotes the service or the request, because both may name a patient.
+    Certificates are verified. Storing an instance twice leaves one. See :class:`duoscan.archives.http.HttpService`.
 
     Args:
         url: Base address, e.g. ``https://pacs.example.org/dicom-web``.
@@ -68,8 +60,8 @@ class WebArchive:
         backoff_s: Pause before the second repetition of a request; doubles with each one.
 
     Raises:
-        InputError: The address is none, holds a password, or credentials would travel in clear.
-        MissingExtraError: dicomweb-client is not installed.
+        InputError: The address is none, holds a password, credentials would travel in clear, or the certificates cannot
+            be used.
     """
 
     def __init__(
@@ -81,13 +73,8 @@ class WebArchive:
         backoff_s: float = BACKOFF_S,
     ) -> None:
         _check_address(url, access)
-        self._url, self._access, self._limits, self._backoff_s = url.rstrip("/"), access, limits, backoff_s
-        self._host = urlsplit(url).netloc
-        self._meter = _Meter(limits)
-        try:
-            import dicomweb_client  # noqa: F401
-        except ImportError as error:
-            raise MissingExtraError("dicom", "DICOMweb") from error
+        self._service, self._limits = HttpService(url, access, backoff_s), limits
+        self._host = self._service.host
 
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (QIDO-RS, PS3.18 10.6)."""
@@ -98,155 +85,90 @@ class WebArchive:
             "ModalitiesInStudy": query.modality,
             "StudyInstanceUID": query.study_uid,
         }
-        self._meter.start(_MOST_ANSWER_BYTES)
-        with _transfer_errors(self._host), self._connected(_CHUNK) as client:
-            answers = client.search_for_studies(
-                search_filters={key: value for key, value in asked.items() if value},
-                fields=_FIELDS,
-                limit=self._limits.studies,
-            )
+        matching = [(key, value) for key, value in asked.items() if value]
+        fields = [("includefield", field) for field in _FIELDS]
+        with self._search("/studies", [*matching, *fields, ("limit", str(self._limits.studies))]) as exchange:
+            answers = self._datasets(exchange)
+        with self._understood():
             return [_found(answer) for answer in answers[: self._limits.studies]]
 
     def fetch(self, study_uid: str, out: Path) -> list[Path]:
-        """Write all instances of a study into a folder (WADO-RS, PS3.18 10.4), one in memory at a time."""
+        """Write all instances of a study into a folder as they come (WADO-RS, PS3.18 10.4)."""
         expected = expected_instances(self.find(StudyQuery(study_uid=check_uid(study_uid))), study_uid, self._host)
-        make_folder(out)
-        self._meter.start(self._limits.instance_bytes)
-        written: list[Path] = []
-        with _transfer_errors(self._host), self._connected(_CHUNK) as client:
-            for dataset in client.iter_study(study_uid, media_types=_ANY_SYNTAX):
-                self._meter.next_instance()
-                if len(written) >= self._limits.instances:
-                    raise TransferError(f"{self._host}: more than {self._limits.instances} instances; raise the limit")
-                written.append(_keep(dataset, study_uid, out))
-        check_complete(written, expected, self._host)
-        return written
+        intake = Intake(study_uid, out, self._limits)
+        asked = self._service.ask("GET", f"/studies/{study_uid}", _AS_STORED, seconds=self._limits.seconds)
+        try:
+            with asked as exchange:
+                for part in _parts(exchange):
+                    with intake.begin() as arrival:
+                        for piece in part:
+                            arrival.write(piece)
+                        arrival.keep()
+        except OSError as error:
+            raise TransferError(f"{out}: cannot be written ({error.strerror}); make room, and fetch again") from error
+        check_complete(intake.written, expected, self._host)
+        return intake.written
 
     def store(self, paths: Sequence[Path], on_stored: OnStored = ignore) -> None:
         """Store every file (STOW-RS, PS3.18 10.5), one a request; one that is refused does not keep back the rest."""
-        from pydicom import dcmread
-
         refused: list[TransferError] = []
-        with self._connected(_ONE_PIECE) as client:
-            for path in paths:
-                self._meter.start(_MOST_ANSWER_BYTES)
-                try:
-                    with _transfer_errors(self._host, f"{path.name}: not stored; "):
-                        dataset = dcmread(path)
-                        answer = client.store_instances([dataset])
-                        _check_stored(answer, str(dataset.SOPInstanceUID), path)
-                except UnreachableError:
-                    raise
-                except TransferError as error:
-                    refused.append(error)
-                else:
-                    on_stored(path)
+        for path in paths:
+            try:
+                self._store(path)
+            except UnreachableError as error:
+                raise UnreachableError(f"{path.name}: not stored; {error}") from error
+            except TransferError as error:
+                refused.append(TransferError(f"{path.name}: not stored; {error}"))
+            else:
+                on_stored(path)
         if refused:
             raise refused[0]
 
     def holds(self, paths: Sequence[Path]) -> set[Path]:
         """Those it has (QIDO-RS, PS3.18 10.6); none of a service that only stores."""
-        from pydicom import dcmread
-        from requests import HTTPError
-
         held: set[Path] = set()
-        with self._connected(_CHUNK) as client:
-            for path in paths:
-                self._meter.start(_MOST_ANSWER_BYTES)
-                with _transfer_errors(self._host):
-                    header = dcmread(path, specific_tags=list(_INSTANCE_KEYS), stop_before_pixels=True)
-                    asked = {keyword: str(header[keyword].value) for keyword in _INSTANCE_KEYS}
-                    try:
-                        answers = client.search_for_instances(search_filters=asked, limit=1)
-                    except HTTPError as error:
-                        if error.response.status_code in _NO_SUCH_QUESTION:
-                            return set()
-                        raise
-                    if any(asked["SOPInstanceUID"] in one.get("00080018", {}).get("Value", ()) for one in answers):
-                        held.add(path)
+        for path in paths:
+            study_uid, uid = _identity(path)
+            asked = [("StudyInstanceUID", study_uid), ("SOPInstanceUID", uid), ("limit", "1")]
+            with self._search("/instances", asked) as exchange:
+                if exchange.status in _NO_SUCH_QUESTION:
+                    return set()
+                answers = self._datasets(exchange)
+            with self._understood():
+                if any(uid in _values(one, _INSTANCE_UID) for one in answers):
+                    held.add(path)
         return held
 
+    def _search(self, path: str, asked: Sequence[tuple[str, str]]) -> Exchange:
+        return self._service.ask("GET", f"{path}?{urlencode(asked)}", _JSON, seconds=self._limits.answer_seconds)
+
+    def _store(self, path: Path) -> None:
+        _, uid = _identity(path)
+        edge = secrets.token_hex(16)
+        head = f"--{edge}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        body = b"".join((head, path.read_bytes(), f"\r\n--{edge}--\r\n".encode()))
+        headers = _JSON | {"Content-Type": f'multipart/related; type="application/dicom"; boundary={edge}'}
+        with self._service.ask("POST", "/studies", headers, seconds=self._limits.answer_seconds, body=body) as exchange:
+            answers = self._datasets(exchange)
+        with self._understood():
+            _check_stored(answers[0] if answers else {}, uid, path)
+
+    def _datasets(self, exchange: Exchange) -> list[Mapping[str, Any]]:
+        """An answer in the DICOM JSON model (PS3.18 F)."""
+        body = exchange.read(MAX_ANSWER_BYTES)
+        if sum(map(body.count, (b"[", b"{", b",", b":"))) > MAX_ANSWER_VALUES:
+            raise TransferError(f"{self._host}: it answers with more than {MAX_ANSWER_VALUES:,} values; ask for less")
+        with self._understood():
+            answers = parse_json(body) if body else []
+        return answers if isinstance(answers, list) else [answers]  # some send a single one bare
+
     @contextmanager
-    def _connected(self, chunk_size: int) -> Iterator[DICOMwebClient]:
-        from dicomweb_client.api import DICOMwebClient
-        from requests import Session
-        from requests.adapters import HTTPAdapter
-        from requests.utils import get_environ_proxies
-        from urllib3.util import Retry
-
-        session = Session()
-        # The server does not choose how long we wait, so its Retry-After is not heard.
-        retry = Retry(
-            total=REPETITIONS,
-            backoff_factor=self._backoff_s,
-            status_forcelist=_BUSY,
-            allowed_methods=("GET", "POST"),
-            raise_on_status=False,
-            respect_retry_after_header=False,
-        )
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        session.auth = self._sign
-        session.cert = self._access.identity
-        if self._access.ca_file is not None:
-            # REQUESTS_CA_BUNDLE would go before the file that was named, so only the proxies are taken from there.
-            session.trust_env, session.verify = False, str(self._access.ca_file)
-            session.proxies.update(get_environ_proxies(self._url))
-        client = DICOMwebClient(
-            self._url,
-            session=session,
-            callback=self._meter,
-            chunk_size=chunk_size,
-            permissive_uid=True,
-            timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
-        )
-        client.set_http_retry_params(retry=False)  # the session tries again itself, and only where that can help
-        with session:
-            yield client
-
-    def _sign(self, request: PreparedRequest) -> PreparedRequest:
-        """Our credentials, or none: with an authentication of its own a session does not look into ``.netrc``."""
-        if self._access.authorization:
-            request.headers["Authorization"] = self._access.authorization
-        return request
-
-
-class _Meter:
-    """Counts what comes in, and stops it at a limit; a callback of every answer of the session."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._all = self._part = self._most_of_part = 0
-        self._until = 0.0
-
-    def start(self, most_of_part: int) -> None:
-        """A new operation begins."""
-        self._all = self._part = 0
-        self._most_of_part, self._until = most_of_part, time.monotonic() + self._limits.seconds
-
-    def next_instance(self) -> None:
-        """What comes now belongs to another instance."""
-        self._part = 0
-
-    def __call__(self, response: Response, *_args: object, **_options: object) -> Response:
-        """Count the body of an answer while it is read."""
-        read = response.iter_content
-
-        def metered(*args: Any, **options: Any) -> Iterator[bytes]:
-            for chunk in read(*args, **options):
-                self._count(len(chunk))
-                yield chunk
-
-        response.iter_content = metered
-        return response
-
-    def _count(self, size: int) -> None:
-        self._all += size
-        self._part += size
-        if self._part > self._most_of_part or self._all > self._limits.study_bytes:
-            raise TransferError("the answer is larger than allowed; the service is at fault, or the limit too low")
-        if time.monotonic() > self._until:
-            raise TransferError(f"the answer took more than {self._limits.seconds:g} s; try again later")
+    def _understood(self) -> Iterator[None]:
+        """What is taken out of an answer may not be there, or of another type."""
+        try:
+            yield
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TransferError(f"{self._host}: what it answers is no DICOM JSON; check the address") from error
 
 
 def _check_address(url: str, access: Access) -> None:
@@ -270,68 +192,56 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-@contextmanager
-def _transfer_errors(host: str, prefix: str = "") -> Iterator[None]:
-    """Turn what goes wrong on the network into what to do about it."""
-    from requests import exceptions as failed
+def _parts(exchange: Exchange) -> Iterator[Iterator[bytes]]:
+    """The instances of an answer; some services send a single one bare."""
+    exchange.check_status()
+    if exchange.content_type == "application/dicom":
+        yield exchange.chunks()
+    elif exchange.content_type == "multipart/related" and exchange.boundary:
+        yield from split_parts(exchange.chunks(), exchange.boundary)
+    else:
+        raise TransferError("what it answers is no DICOM; check the address")
 
+
+def _identity(path: Path) -> tuple[str, str]:
+    """StudyInstanceUID and SOPInstanceUID of a file of ours.
+
+    Raises:
+        TransferError: It is no DICOM file.
+    """
     try:
-        with quiet:
-            yield
-    except TransferError as error:
-        raise type(error)(f"{prefix}{error}") from error
-    except failed.SSLError as error:
-        raise TransferError(f"{prefix}{host}: its certificate is not trusted; name its authority, --ca-file") from error
-    except failed.HTTPError as error:
-        status = error.response.status_code
-        advice = _ADVICE.get(status, "see its log, and try again")
-        raise TransferError(f"{prefix}{host}: HTTP status {status}: {advice}") from error
-    except failed.Timeout as error:
-        raise UnreachableError(f"{prefix}{host}: no answer in time; try again later") from error
-    except (failed.ConnectionError, failed.ChunkedEncodingError) as error:
-        raise UnreachableError(f"{prefix}{host}: no connection, or it broke off; does it run? Try again") from error
-    except failed.RequestException as error:
-        raise TransferError(f"{prefix}{host}: not a DICOMweb service ({type(error).__name__})") from error
-    except Exception as error:
-        message = f"{prefix}{host}: what it answers is no DICOM ({type(error).__name__}); see its log"
-        raise TransferError(message) from error
+        with dicom_errors(path):
+            header = read_guarded(path, stop_before_pixels=True, only=("StudyInstanceUID", "SOPInstanceUID"))
+            return str(header.StudyInstanceUID), str(header.SOPInstanceUID)
+    except ImageError as error:
+        raise TransferError(f"{path.name}: {error.text}") from error
+
+
+def _values(answer: Mapping[str, Any], tag: str) -> list[Any]:
+    return [value for value in answer.get(tag, {}).get("Value") or () if value is not None]
 
 
 def _found(answer: Mapping[str, Any]) -> FoundStudy:
     """One answer in the DICOM JSON model (PS3.18 F)."""
 
-    def values(tag: str) -> list[str]:
-        return [str(value) for value in answer.get(tag, {}).get("Value") or () if value is not None]
-
     def one(tag: str) -> str:
-        return next(iter(values(tag)), "")
+        return str(next(iter(_values(answer, tag)), ""))
 
     count = one("00201208")
     return FoundStudy(
-        study_uid=one("0020000D"),
+        study_uid=one(_STUDY_UID),
         patient_id=one("00100020"),
         date=one("00080020"),
-        modalities=tuple(values("00080061")),
+        modalities=tuple(map(str, _values(answer, "00080061"))),
         description=one("00081030"),
         instances=int(count) if count.isdecimal() else None,
     )
 
 
-def _keep(dataset: Dataset, study_uid: str, out: Path) -> Path:
-    """Write an instance as it came."""
-    if str(dataset.StudyInstanceUID) != study_uid:
-        raise TransferError("an instance of another study came; see the log of the service")
-    buffer = io.BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    path = instance_file(out, str(dataset.SOPInstanceUID))
-    write_bytes(path, buffer.getvalue())
-    return path
-
-
-def _check_stored(answer: Dataset, uid: str, path: Path) -> None:
+def _check_stored(answer: Mapping[str, Any], uid: str, path: Path) -> None:
     """The service must name the instance among those it stored (PS3.18 10.5.3)."""
-    if uid in {str(item.get("ReferencedSOPInstanceUID")) for item in answer.get("ReferencedSOPSequence") or ()}:
+    if any(uid in _values(item, _STORED_UID) for item in _values(answer, _STORED)):
         return
-    reasons = [item.get("FailureReason") for item in answer.get("FailedSOPSequence") or ()]
-    why = f"failure reason 0x{int(reasons[0]):04X}" if reasons and reasons[0] is not None else "not confirmed"
+    reasons = [reason for item in _values(answer, _FAILED) for reason in _values(item, _FAILURE_REASON)]
+    why = f"failure reason 0x{int(reasons[0]):04X}" if reasons else "not confirmed"
     raise TransferError(f"{why}; see the log of the service and send {path.name} again")

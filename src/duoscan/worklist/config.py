@@ -31,9 +31,12 @@ class ListenSection(Stated):
     calling: tuple[str, ...] = Field(default=(), description="AE titles that may call; empty lets all call")
     peers: tuple[str, ...] = Field(default=("127.0.0.1", "::1"), description="addresses and networks that may connect")
     max_associations: int = Field(default=8, ge=1, le=256)
+    max_associations_per_address: int = Field(
+        default=4, ge=1, le=256, description="so that one peer cannot keep out all others"
+    )
     max_object_mb: int = Field(default=512, ge=1, le=4096)
     min_free_mb: int = Field(default=1024, ge=0, description="less room on the disk than this refuses objects")
-    timeout_s: float = Field(default=30, gt=0)
+    timeout_s: float = Field(default=30, gt=0, description="for a handshake, a request, each PDU and each write")
     tls: Tls | None = None
 
     @field_validator("peers")

@@ -15,7 +15,7 @@ from duoscan.errors import UnreadableImageError
 from duoscan.files import open_bounded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pydicom import Dataset
@@ -36,6 +36,10 @@ MAX_VALUE_BYTES = 256 * 2**10
 MAX_ELEMENT_BYTES = 8 * 2**20
 """Longest other element, private ones among them; pixel data are bounded by the file."""
 
+MAX_HEADER_BYTES = 64 * 2**20
+"""What is read of a file that is only asked for a few attributes; what lies between is passed over where its length is
+given."""
+
 MAX_ITEMS = 50_000
 """Items in all sequences of a file whose length is given; those are parsed when they are used."""
 
@@ -46,11 +50,16 @@ _MAY_BE_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "UN"})
 _CHUNK = 2**16
 
 
-def read_guarded(path: Path, *, stop_before_pixels: bool) -> Dataset:
+def read_guarded(path: Path, *, stop_before_pixels: bool, only: Sequence[str] = ()) -> Dataset:
     """As pydicom's ``dcmread`` with ``force``, within the bounds.
 
+    Args:
+        path: The file.
+        stop_before_pixels: As of ``dcmread``.
+        only: Keywords of the attributes that are wanted; a deflated data set is not inflated for them.
+
     Raises:
-        UnreadableImageError: The file is beyond one of them.
+        UnreadableImageError: The file is beyond one of them, or deflated where it may not be.
         Exception: Whatever pydicom and the system raise.
     """
     from pydicom import dcmread
@@ -61,17 +70,23 @@ def read_guarded(path: Path, *, stop_before_pixels: bool) -> Dataset:
         raise UnreadableImageError(path, f"{size:,} bytes; files above {MAX_FILE_BYTES:,} are not opened")
 
     def parsed(stream: BinaryIO) -> Dataset:
-        guarded = cast("BinaryIO", _CountedStream(stream, path))
-        return dcmread(guarded, stop_before_pixels=stop_before_pixels, force=True)
+        guarded = cast("BinaryIO", _CountedStream(stream, path, MAX_HEADER_BYTES if only else MAX_FILE_BYTES))
+        tags = list(only) or None
+        return dcmread(guarded, stop_before_pixels=stop_before_pixels, force=True, specific_tags=tags)
 
     with open_bounded(path) as stream:
         try:
             dataset = parsed(stream)
         except _DeflatedError as found:
+            if only:
+                raise UnreadableImageError(path, "it is deflated; export it as Explicit VR Little Endian") from found
             stream.seek(0)
             # With the syntax of what is inflated, in as many bytes, so that the parser stays on the counted stream.
-            head = stream.read(found.begins).replace(*_DEFLATED_AND_PLAIN)
-            dataset = parsed(io.BytesIO(head + _inflated(stream.read(), path)))
+            inflated = io.BytesIO()
+            inflated.write(stream.read(found.begins).replace(*_DEFLATED_AND_PLAIN))
+            _inflate(stream, inflated, path)
+            inflated.seek(0)
+            dataset = parsed(inflated)
             dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     _check_elements(dataset, path)
     return dataset
@@ -95,11 +110,12 @@ class _CountedStream:
     Args:
         stream: Bounded, at its beginning.
         path: For messages.
+        most_bytes: That are read in all.
     """
 
-    def __init__(self, stream: BinaryIO, path: Path) -> None:
+    def __init__(self, stream: BinaryIO, path: Path, most_bytes: int) -> None:
         self._stream, self._path = stream, path
-        self._reads = 0
+        self._reads, self._bytes_left = 0, most_bytes
         self.name = str(path)
 
     def read(self, size: int = -1) -> bytes:
@@ -116,7 +132,11 @@ class _CountedStream:
             )
         if size < 0:
             raise _DeflatedError(self._stream.tell())
-        return self._stream.read(size)
+        content = self._stream.read(min(size, self._bytes_left))
+        self._bytes_left -= len(content)
+        if self._bytes_left <= 0:
+            raise UnreadableImageError(self._path, "its header is too long; no image needs so much")
+        return content
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """As of a file."""
@@ -179,23 +199,22 @@ def _kind(element: RawDataElement) -> str:
         return "UN"
 
 
-def _inflated(content: bytes, path: Path) -> bytes:
-    """A raw deflate stream, inflated.
+def _inflate(stream: BinaryIO, into: BinaryIO, path: Path) -> None:
+    """Inflate the rest of a file, a raw deflate stream.
 
     Raises:
         UnreadableImageError: It becomes too large.
         zlib.error: It is damaged.
     """
-    inflater, plain = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
-    for start in range(0, len(content), _CHUNK):
-        feed = content[start : start + _CHUNK]
+    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while (feed := stream.read(_CHUNK)) and not inflater.eof:
         while feed and not inflater.eof:
-            plain += inflater.decompress(feed, _CHUNK)
+            size += into.write(inflater.decompress(feed, _CHUNK))
             feed = inflater.unconsumed_tail
-            if len(plain) > MAX_INFLATED_BYTES:
+            if size > MAX_INFLATED_BYTES:
                 raise UnreadableImageError(
                     path,
                     f"the deflated data set becomes more than {MAX_INFLATED_BYTES // 2**20} MiB; "
                     "export it as Explicit VR Little Endian",
                 )
-    return bytes(plain + inflater.flush())
+    into.write(inflater.flush())

@@ -7,7 +7,6 @@ import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from pydicom.uid import (
     JPEG2000,
@@ -32,15 +31,13 @@ from pydicom.uid import (
     MultiFrameTrueColorSecondaryCaptureImageStorage,
     RLELossless,
     SecondaryCaptureImageStorage,
-    generate_uid,
 )
 from pynetdicom import AE, _config, evt
-from pynetdicom.dsutils import create_file_meta, encode_file_meta
 from pynetdicom.sop_class import Verification
 
+from duoscan.archives.associations import LONGEST_PDU, Bounds, file_head
+from duoscan.archives.server import BoundedServer
 from duoscan.errors import ImageError, InputError
-from duoscan.interfaces.node.server import LONGEST_PDU, NodeServer
-from duoscan.quiet import quiet
 from duoscan.worklist.journal import Journal, StudyState
 from duoscan.worklist.log import EventLog, place
 from duoscan.worklist.received import Received, read_received
@@ -90,10 +87,6 @@ CANNOT_UNDERSTAND = 0xC000
 STUDY_IS_CLOSED = 0xC100
 
 _MEGABYTE = 2**20
-_IMPLEMENTATION_UID = generate_uid(entropy_srcs=["duoscan", "implementation"])
-_PREAMBLE = b"\0" * 128 + b"DICM"
-_IS_LAST = 0b10  # PS3.8 E.2, of a command or a data set
-_MESSAGES_AHEAD = 2  # nobody negotiated more than one at a time (PS3.7 D.3.3.3)
 
 
 class RefusedError(Exception):
@@ -127,7 +120,6 @@ class Listener:
         self._spool = spool
         self._log = log
         self._locks = [threading.Lock() for _ in range(16)]
-        self._message_bytes: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
         self._tls = self._config.tls.server_context() if self._config.tls else None
         self._journal = Journal(spool.journal, durable=False)
         self._server: Any = None
@@ -153,20 +145,23 @@ class Listener:
         entity.add_supported_context(Verification)
         for sop_class in SOP_CLASSES:
             entity.add_supported_context(sop_class, list(TRANSFER_SYNTAXES))
+        most_bytes = self._config.max_object_mb * _MEGABYTE
+        bounds = Bounds(self._config.timeout_s, most_bytes=most_bytes, on_ended=self._on_ended)
         handlers = [
             (evt.EVT_C_STORE, self._on_store),
-            (evt.EVT_PDU_RECV, self._on_pdu),
+            *bounds.handlers,
             (evt.EVT_REJECTED, self._on_rejected),
         ]
         try:
             self._server = entity.make_server(
                 (self._config.host, self._config.port),
                 evt_handlers=handlers,
-                server_class=NodeServer,
+                server_class=BoundedServer,
                 tls=self._tls,
                 admits=self._config.admits,
                 on_refused=lambda reason: self._log.write("connection-refused", reason=reason),
                 timeout_s=self._config.timeout_s,
+                most_of_address=self._config.max_associations_per_address,
             )
         except OSError as error:
             where = f"{self._config.host}:{self._config.port}"
@@ -177,28 +172,13 @@ class Listener:
         """Accept nothing more and end what is open; what was not acknowledged will be sent again."""
         if self._server is not None:
             self._server.shutdown()
-            for association in self._server.active_associations:
-                association.abort()
         self._journal.close()
 
     def _on_rejected(self, event: Any) -> None:
         self._log.write("association-rejected", peer=event.assoc.requestor.address)
 
-    def _on_pdu(self, event: Any) -> None:
-        """Bound what a peer can have us hold: the bytes of a message, and messages sent ahead of our answers."""
-        association, total = event.assoc, self._message_bytes.get(event.assoc, 0)
-        for item in getattr(event.pdu, "presentation_data_value_items", ()):
-            fragment = item.presentation_data_value
-            total = 0 if fragment and fragment[0] & _IS_LAST else total + len(fragment)
-            if total > self._config.max_object_mb * _MEGABYTE:
-                self._end(association, "object too large")
-        if association.dimse.msg_queue.qsize() > _MESSAGES_AHEAD:
-            self._end(association, "does not wait for answers")
-        self._message_bytes[association] = total
-
-    def _end(self, association: Any, reason: str) -> None:
+    def _on_ended(self, association: Any, reason: str) -> None:
         self._log.write("refused", reason=reason, peer=association.requestor.address)
-        association.abort()
 
     def _on_store(self, event: Any) -> int:
         peer = event.assoc.requestor.address
@@ -222,7 +202,8 @@ class Listener:
         if self._spool.free_bytes() - len(content) < self._config.min_free_mb * _MEGABYTE:
             raise RefusedError(OUT_OF_RESOURCES, "disk almost full")
         try:
-            temporary = self._spool.write_incoming((_PREAMBLE, _file_meta(request, syntax), content))
+            head = file_head(request.AffectedSOPClassUID, request.AffectedSOPInstanceUID, syntax)
+            temporary = self._spool.write_incoming((head, content))
             try:
                 received = _checked(temporary, request)
                 is_new = self._keep(temporary, received)
@@ -258,19 +239,6 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a received file; its meta information is the same for the same object and transfer syntax."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _file_meta(request: Any, syntax: str) -> bytes:
-    """PS3.10 clause 7.1; the data set follows as it came."""
-    with quiet:  # a peer's odd UIDs
-        meta = create_file_meta(
-            sop_class_uid=request.AffectedSOPClassUID,
-            sop_instance_uid=request.AffectedSOPInstanceUID,
-            transfer_syntax=syntax,
-            implementation_uid=_IMPLEMENTATION_UID,
-            implementation_version="DUOSCAN",
-        )
-        return bytes(encode_file_meta(meta))
 
 
 def _checked(path: Path, request: Any) -> Received:

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections import Counter
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
-from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import ThreadedAssociationServer
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-LONGEST_PDU = 2**18
-"""What peers are told they may send at once (PS3.8 D.1), in bytes."""
-
-_PDU_HEADER = 6
 _CONNECTIONS_BEYOND_ASSOCIATIONS = 8
 
 
-class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
-    """As its base, except that no peer holds up the loop that accepts connections.
+class BoundedServer(ThreadedAssociationServer):  # type: ignore[misc]
+    """As its base, except that no peer holds up the loop that accepts connections, or takes all of them.
+
+    What comes over the connections is bounded by :class:`duoscan.archives.associations.Bounds`.
 
     Args:
         arguments: Of the base class.
         tls: Where connections are secured; the handshake is done in the connection's own thread.
         admits: Whether an address may connect; others are cut off before a byte is read.
         on_refused: Called with the reason where a connection ends before it is an association.
-        timeout_s: Of each read and write; pynetdicom sets none on the sockets that it accepts.
+        timeout_s: For the handshake.
+        most_of_address: Connections that one address may hold.
         options: Of the base class.
     """
 
@@ -40,13 +41,17 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         admits: Callable[[str], bool],
         on_refused: Callable[[str], None],
         timeout_s: float,
+        most_of_address: int,
         **options: Any,
     ) -> None:
         self._tls = tls
         self._admits = admits
         self._on_refused = on_refused
         self._timeout_s = timeout_s
-        super().__init__(*arguments, request_handler=_Handler, **options)
+        self._most_of_address = most_of_address
+        self._beginning: Counter[str] = Counter()  # connections by address that are no associations yet
+        self._lock = threading.Lock()
+        super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection."""
@@ -60,19 +65,39 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
         if not self._admits(client_address[0]):
             self._on_refused("address")
             return False
+        if self._connections_of(client_address[0]) >= self._most_of_address:
+            self._on_refused("too many connections of one address")
+            return False
         # Beyond the limit they would be rejected one by one; so many more are a flood.
         if len(self.active_associations) >= self.ae.maximum_associations + _CONNECTIONS_BEYOND_ASSOCIATIONS:
             self._on_refused("too many connections")
             return False
+        with self._lock:
+            self._beginning[client_address[0]] += 1
         return True
 
+    def _connections_of(self, address: str) -> int:
+        with self._lock:
+            beginning = self._beginning[address]
+        associations = [one for one in self.active_associations if one.requestor.address == address]
+        return beginning + len(associations)
+
     def shutdown(self) -> None:
-        """Accept nothing more; not the base's way, which wants a server that the entity itself has started."""
+        """Accept nothing more and end what is open; the base wants a server that the entity itself has started."""
         BaseServer.shutdown(self)
         self.server_close()
+        for association in self.active_associations:
+            association.abort()
 
     def process_request_thread(self, request: socket.socket, client_address: Any) -> None:
         """Secure the connection, then serve it."""
+        try:
+            self._begin(request, client_address)
+        finally:
+            with self._lock:
+                self._beginning[client_address[0]] -= 1
+
+    def _begin(self, request: socket.socket, client_address: Any) -> None:
         if self._tls is not None:
             try:
                 request = self._tls.wrap_socket(request, server_side=True)
@@ -81,33 +106,3 @@ class NodeServer(ThreadedAssociationServer):  # type: ignore[misc]
                 self.shutdown_request(request)
                 return
         super().process_request_thread(request, client_address)
-
-
-class _Handler(RequestHandler):  # type: ignore[misc]
-    """Makes an association whose reads are bounded."""
-
-    def _create_association(self) -> Any:
-        association = super()._create_association()
-        association.dul.socket.recv = _bounded(association.dul.socket)
-        return association
-
-
-def _bounded(connection: Any) -> Callable[[int], bytearray]:
-    """A read that is never longer than the peer was told it may send, and reads in one piece what comes in one.
-
-    pynetdicom believes the length a PDU states, up to 4 GB.
-    """
-
-    def receive(count: int) -> bytearray:
-        if count > LONGEST_PDU + _PDU_HEADER:
-            raise ConnectionAbortedError
-        content = bytearray(count)
-        view, filled = memoryview(content), 0
-        while filled < count:
-            read = connection.socket.recv_into(view[filled:])
-            if not read:
-                return content[:filled]
-            filled += read
-        return content
-
-    return receive
