@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from duoscan.archives.archive import Limits, StudyQuery, open_archive
+from duoscan.archives.archive import Limits, StudyQuery
+from duoscan.archives.opening import open_archive
 from duoscan.archives.retrieve import PeerArchive
 from duoscan.archives.web import WebArchive
 from duoscan.errors import DuoscanError

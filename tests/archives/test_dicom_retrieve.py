@@ -22,7 +22,8 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelGet as Get,
 )
 
-from duoscan.archives.archive import Access, Limits, StudyQuery, open_archive
+from duoscan.archives.archive import Access, Limits, StudyQuery
+from duoscan.archives.opening import open_archive
 from duoscan.archives.retrieve import PeerArchive
 from duoscan.archives.send import Peer
 from duoscan.errors import TransferError

@@ -13,8 +13,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from duoscan.archives.archive import Access, Archive, StudyQuery, open_archive
+from duoscan.archives.archive import Access, Archive, StudyQuery
 from duoscan.archives.credentials import VARIABLE, read_authorization
+from duoscan.archives.opening import open_archive
 from duoscan.archives.send import Peer, send_files
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.cli import main

@@ -16,10 +16,11 @@ import trustme
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from duoscan.archives.archive import Access, Limits, StudyQuery, open_archive
+from duoscan.archives.archive import Access, Limits, StudyQuery
 from duoscan.archives.credentials import VARIABLE, read_access, read_authorization
 from duoscan.archives.http import REPETITIONS
 from duoscan.archives.multipart import split_parts
+from duoscan.archives.opening import open_archive
 from duoscan.archives.web import WebArchive
 from duoscan.errors import InputError, TransferError
 from duoscan.interfaces.cli import main

@@ -1,6 +1,6 @@
 """Image archives as duoscan sees them: find studies, fetch one, store files; over DICOM's own network or DICOMweb.
 
-``open_archive`` turns what a person writes into one of the two; whoever only sends needs no more than a
+``opening.open_archive`` turns what a person writes into one of the two; whoever only sends needs no more than a
 :class:`Destination`.
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from duoscan.archives.send import Peer
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, TransferError
 from duoscan.formats.dicom.guards import MAX_FILE_BYTES
@@ -191,41 +190,6 @@ class Archive(Destination, Protocol):
 def is_web_address(text: str) -> bool:
     """Whether a person names a DICOMweb service, and no DICOM peer."""
     return text.lower().startswith(("https://", "http://"))
-
-
-def open_archive(
-    text: str,
-    access: Access = ANONYMOUS,
-    limits: Limits = NO_LIMITS_CHANGED,
-    *,
-    move_port: int | None = None,
-) -> Archive:
-    """The archive a person names; nothing is sent yet.
-
-    Args:
-        text: ``TITLE@host:port``, or the ``https://…`` address of a DICOMweb service.
-        access: How to be let in.
-        limits: What it may answer at most.
-        move_port: Port of ours that a DICOM peer sends to, for C-MOVE in place of C-GET.
-
-    Raises:
-        InputError: It is neither, credentials would travel in clear, or the certificates cannot be used.
-        MissingExtraError: The extra [dicom] is not installed.
-    """
-    if is_web_address(text):
-        from duoscan.archives.web import WebArchive
-
-        return WebArchive(text, access, limits)
-    from duoscan.archives.retrieve import PeerArchive
-
-    try:
-        peer = Peer.parse(text)
-    except InputError as error:
-        raise InputError(f"{error}, or the https:// address of a DICOMweb service") from error
-    tls = access.tls
-    if tls is not None:
-        tls.client_context()  # now, and not when everything is screened
-    return PeerArchive(peer, limits, tls=tls, move_port=move_port)
 
 
 def check_uid(uid: str) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, FilePath, field_validator
 
-from duoscan.archives.archive import Destination, is_web_address, open_archive
+from duoscan.archives.archive import Destination, is_web_address
 from duoscan.archives.credentials import read_access
+from duoscan.archives.opening import open_archive
 from duoscan.archives.send import CALLING_AE_TITLE, Peer
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from duoscan.archives.archive import NO_LIMITS_CHANGED, FoundStudy, StudyQuery, open_archive
+from duoscan.archives.archive import NO_LIMITS_CHANGED, FoundStudy, StudyQuery
 from duoscan.archives.credentials import read_access
+from duoscan.archives.opening import open_archive
 from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_options

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.archives.archive import open_archive
 from duoscan.archives.credentials import read_access
+from duoscan.archives.opening import open_archive
 from duoscan.cases.find import (
     FoundImage,
     PatientRules,
