@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import BundleError
-from duoscan.inference.bundle import BUNDLE_NAME, read_bundle, write_bundle
+from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.inference.shipped import load_bundle
+from duoscan.run_files import BUNDLE_NAME
 from duoscan.terms import Modality
 from stand_ins import brightness_graph, brightness_info
 

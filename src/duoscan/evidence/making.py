@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes
-from duoscan.inference.bundle import BUNDLE_NAME, BundleInfo, read_bundle
+from duoscan.inference.bundle import BundleInfo, read_bundle
 from duoscan.rows import csv_rows
+from duoscan.run_files import BUNDLE_NAME, ENVIRONMENT, HISTORY, RECIPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -86,13 +87,13 @@ def read_making(run: Path, folders: Sequence[Path]) -> Making:
     for folder in folders:
         info = read_bundle(folder / BUNDLE_NAME).info
         parts.append(Part("model" if folder == run else folder.name, info, tuple(_learnings(folder, info))))
-    environment = folders[0] / "environment.json"
+    environment = folders[0] / ENVIRONMENT
     try:
         stated = dict(parse_json(_text(environment) or "{}"))
     except (ValueError, TypeError) as error:
         raise InputError(f"{environment}: not as 'duoscan train' writes it ({error}); put it back") from error
     command = stated.pop("command", "")
-    return Making(tuple(parts), _text(folders[0] / "recipe.toml"), stated, command)
+    return Making(tuple(parts), _text(folders[0] / RECIPE), stated, command)
 
 
 def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
@@ -100,7 +101,7 @@ def _learnings(run: Path, info: BundleInfo) -> Iterator[Learning]:
     members = sorted(run.glob("member-*"), key=lambda path: int(path.name.removeprefix("member-")))
     for number, folder in enumerate([run, *members], start=1):
         try:
-            names, *lines = [line for line in csv_rows(_text(folder / "history.csv"), ",") if line] or [[]]
+            names, *lines = [line for line in csv_rows(_text(folder / HISTORY), ",") if line] or [[]]
             history = tuple(dict(zip(names, map(float, line), strict=True)) for line in lines)
         except (ValueError, TypeError, csv.Error) as error:
             raise InputError(f"{folder / 'history.csv'}: not numbers ({error}); put it back or remove it") from error

@@ -15,10 +15,11 @@ from duoscan.evaluation.prior_shift import Fitted
 from duoscan.evidence.faults import faults_of, trained_sources
 from duoscan.evidence.making import Making, bare_making, read_making
 from duoscan.formats.frame_names import split_frame
-from duoscan.inference.bundle import BUNDLE_NAME, SUFFIX, read_bundle
+from duoscan.inference.bundle import SUFFIX, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import read_predictions
+from duoscan.run_files import BUNDLE_NAME, MANIFEST, MARKER, TEST_PREDICTIONS
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ BookAt = Callable[[Path], "Book"]
 ALL_SPLITS = "all"
 NO_SPLIT = "not stated"
 
-_MANIFEST = "manifest.csv"
-_PREDICTIONS = "predictions-test.csv"
 _FOLD = re.compile(r"fold-(\d+)")
 
 
@@ -60,7 +59,7 @@ class Ask:
     """
 
     images: Manifest | None = None
-    path: Path = Path(_MANIFEST)
+    path: Path = Path(MANIFEST)
     beside: Manifest | None = None
     trained: Manifest | None = None
     part: str | None = None
@@ -189,11 +188,13 @@ def read_subject(target: Path, ask: Ask | None = None) -> Subject:
         return _read_model(target, ask)
     if target.is_file():
         return _read_table(target, ask)
-    if (target / _PREDICTIONS).exists():
+    if (target / TEST_PREDICTIONS).exists():
         return _read_folds(target, ask)
-    if (target / "run.json").exists():
+    if (target / MARKER).exists():
         raise InputError(f"{target}: the run is not finished; repeat its 'duoscan train' command, which takes it up")
-    raise InputError(f"{target}: holds neither {BUNDLE_NAME} nor {_PREDICTIONS}; name a run folder of 'duoscan train'")
+    raise InputError(
+        f"{target}: holds neither {BUNDLE_NAME} nor {TEST_PREDICTIONS}; name a run folder of 'duoscan train'"
+    )
 
 
 def is_model(target: Path) -> bool:
@@ -238,8 +239,8 @@ def _read_model(target: Path, ask: Ask) -> Subject:
         raise InputError(
             f"{target} answers {kind.spoken}; here a {ask.modality and ask.modality.spoken} model is needed"
         )
-    own = _records(target / _MANIFEST) if (target / _MANIFEST).exists() else None
-    images, path = (own, target / _MANIFEST) if ask.images is None else (ask.images, ask.path)
+    own = _records(target / MANIFEST) if (target / MANIFEST).exists() else None
+    images, path = (own, target / MANIFEST) if ask.images is None else (ask.images, ask.path)
     if images is None:
         raise InputError(
             f"{target}: a bundle without its run; name the run folder, or predictions of 'duoscan predict'"
@@ -272,8 +273,8 @@ def _read_model(target: Path, ask: Ask) -> Subject:
         is_external=ask.images is not None,
         faults=faults_of(tuple(tested), own, None if ask.images is None else own),
     )
-    if ask.images is None and (target / _PREDICTIONS).exists():
-        return _with_stored(subject, target / _PREDICTIONS, tested, ask.seed)
+    if ask.images is None and (target / TEST_PREDICTIONS).exists():
+        return _with_stored(subject, target / TEST_PREDICTIONS, tested, ask.seed)
     return _with_answers(subject, bundle, tested, path, ask)
 
 
@@ -324,10 +325,10 @@ def _read_folds(run: Path, ask: Ask) -> Subject:
         key=lambda path: int(path.name.removeprefix("fold-")),
     )
     if not folds:
-        raise InputError(f"{run}: no finished fold is there, only {_PREDICTIONS}; name that table instead")
-    manifests = [_records(fold / _MANIFEST) for fold in folds]
+        raise InputError(f"{run}: no finished fold is there, only {TEST_PREDICTIONS}; name that table instead")
+    manifests = [_records(fold / MANIFEST) for fold in folds]
     tested = [fold.where(split=Split.TEST) for fold in manifests]
-    rows = read_predictions(run / _PREDICTIONS)
+    rows = read_predictions(run / TEST_PREDICTIONS)
     pooled = [(part.file(record), record) for part in tested for record in part]
     making = read_making(run, folds)
     return Subject(
@@ -338,7 +339,7 @@ def _read_folds(run: Path, ask: Ask) -> Subject:
         split=Split.TEST,
         threshold=None,
         threshold_origin="",
-        command=_command(run / _PREDICTIONS, None, None, ask.seed),
+        command=_command(run / TEST_PREDICTIONS, None, None, ask.seed),
         fingerprint=manifests[0].replace([record for _, record in pooled]).fingerprint(),
         making=making,
         records=manifests[0],

@@ -23,6 +23,7 @@ from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibration import Calibration
+from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".duoscan"
-BUNDLE_NAME = "model.duoscan"
-"""The bundle in the folder of a run."""
 GRAPH_MEMBER = "model.onnx"
 INFO_MEMBER = "bundle.json"
 MAX_GRAPH_BYTES = 512 * 2**20

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duoscan.inference.bundle import BUNDLE_NAME
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.splits import grouped_folds
 from duoscan.predictions import write_predictions
+from duoscan.run_files import BUNDLE_NAME, TEST_PREDICTIONS
 from duoscan.terms import Split
 from duoscan.training.run import train
 
@@ -43,6 +43,6 @@ def cross_validate(manifest: Manifest, recipe: Recipe, run: Path, folds: int, wa
         if not (folder / BUNDLE_NAME).exists():
             train(fold, recipe, folder, watcher)
         rows += predict_manifest(folder / BUNDLE_NAME, fold.where(split=Split.TEST))
-    path = run / "predictions-test.csv"
+    path = run / TEST_PREDICTIONS
     write_predictions(rows, path)
     return path

@@ -31,10 +31,11 @@ from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import choose_calibrator
 from duoscan.files import make_folder, write_text
 from duoscan.imaging.preprocess import normalise
-from duoscan.inference.bundle import BUNDLE_NAME, Bundle, BundleInfo, Provenance, write_bundle
+from duoscan.inference.bundle import Bundle, BundleInfo, Provenance, write_bundle
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
 from duoscan.rows import csv_text
+from duoscan.run_files import BUNDLE_NAME, CHECKPOINT, ENVIRONMENT, HISTORY, MANIFEST, MARKER, RECIPE
 from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, count_by, load_set
@@ -117,7 +118,7 @@ def train(
 def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
     """Make the folder, or see that it holds the same, unfinished work."""
     identity = {"recipe": recipe.model_dump(mode="json"), "data_fingerprint": manifest.fingerprint()}
-    marker = run / "run.json"  # written first, so that a run killed while its folder is made is still known
+    marker = run / MARKER  # written first, so that a run killed while its folder is made is still known
     if (run / BUNDLE_NAME).exists():
         raise InputError(f"{run}: holds a finished run, and runs are never edited; name another folder with --run")
     if marker.exists():
@@ -127,11 +128,11 @@ def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
         raise InputError(f"{run}: is not empty and not a run; name another folder with --run")
     else:
         write_text(marker, json.dumps(identity, indent=1))
-    if (run / "checkpoint.pt").exists():
+    if (run / CHECKPOINT).exists():
         return
-    write_text(run / "recipe.toml", tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))))
-    write_manifest(manifest, run / "manifest.csv")
-    write_text(run / "environment.json", json.dumps(environment() | {"command": " ".join(sys.argv)}, indent=1))
+    write_text(run / RECIPE, tomli_w.dumps(_without_none(recipe.model_dump(mode="json"))))
+    write_manifest(manifest, run / MANIFEST)
+    write_text(run / ENVIRONMENT, json.dumps(environment() | {"command": " ".join(sys.argv)}, indent=1))
 
 
 def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
@@ -144,7 +145,7 @@ def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
         for result in trainer.run(watcher.on_tick):
             for name, value in asdict(result).items():
                 log.add_scalar(name, value, result.epoch)
-            write_text(run / "history.csv", _history_csv(trainer.progress.history))
+            write_text(run / HISTORY, _history_csv(trainer.progress.history))
             watcher.on_epoch(result)
 
 

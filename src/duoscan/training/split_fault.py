@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.evaluation.evaluate import Evaluation, evaluate
 from duoscan.evaluation.intervals import Estimate, unpaired_difference
-from duoscan.inference.bundle import BUNDLE_NAME
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.splits import random_by_image_split
 from duoscan.predictions import write_predictions
+from duoscan.run_files import BUNDLE_NAME
 from duoscan.terms import Split
 from duoscan.training.run import train
 

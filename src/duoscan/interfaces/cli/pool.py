@@ -43,7 +43,8 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     which spoke of the old way), aggregation.json with every candidate, and predictions-val.csv.
     """
     check_can_train()
-    from duoscan.inference.bundle import BUNDLE_NAME, read_bundle, write_bundle
+    from duoscan.inference.bundle import read_bundle, write_bundle
+    from duoscan.run_files import BUNDLE_NAME
     from duoscan.training.data import usable_records
     from duoscan.training.studies import pool_studies
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.inference.bundle import BUNDLE_NAME
 from duoscan.inference.predictor import predict_manifest
+from duoscan.run_files import BUNDLE_NAME
 from duoscan.terms import Split
 from duoscan.training.run import train
 from duoscan.training.shortcuts.audit import CONTROL, Scores
