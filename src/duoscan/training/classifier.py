@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from duoscan.errors import RecipeError
+from duoscan.run_files import CHECKPOINT
 from duoscan.training.backbones import Backbone, build_backbone
 from duoscan.training.heads import Head
 
@@ -91,7 +92,7 @@ def build_classifier(recipe: Recipe) -> tuple[Classifier, str]:
     head = Head(backbone.features, section.hidden, len(recipe.classes), section.dropout)
     network = Classifier(backbone, head, mirror=section.mirror)
     if section.start:
-        _start_from(network, Path(section.start) / "checkpoint.pt")
+        _start_from(network, Path(section.start) / CHECKPOINT)
     frozen_modules(network, section.freeze)
     return network, backbone.licence
 

@@ -90,7 +90,7 @@ def train(
         network, licence = build_classifier(member)
         folder = run / f"member-{number + 1}" if number else run
         make_folder(folder)
-        trainers.append(Trainer(network, member, training, validation, folder / "checkpoint.pt"))
+        trainers.append(Trainer(network, member, training, validation, folder / CHECKPOINT))
         trainers[-1].resume()
         _run_epochs(trainers[-1], folder, watcher)
 
