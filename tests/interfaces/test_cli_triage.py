@@ -74,7 +74,9 @@ def test_the_operating_table(tmp_path: Path) -> None:
     sick = [x for x, is_sick in zip(scores["xray"], scores["sick"], strict=True) if is_sick]
     assert certified["xray_threshold"] == pytest.approx(min(sick), abs=1e-6)
     assert certified["certificate"]["positives"] == 40
-    assert "confidence 0.95" in printed
+    # Two certified rivals at 0.05 in all: 0.95⁷² = 0.0249, so 72 of either class; 40 sick and 80 well calibrate.
+    assert found["chosen"]["kind"] == "ct-for-all"
+    assert "that takes 72 sick and 72 well calibration patients; missing are 32 more sick (there are 40)" in printed
     assert found["comparison"]["paired"]
     figure = (out / "policies.svg").read_bytes()
     assert b"<svg" in figure
@@ -158,7 +160,7 @@ def test_a_report_shows_the_policies(tmp_path: Path) -> None:
     written = tmp_path / "out" / "triage.json"
     sound = written.read_text(encoding="utf-8")
     for changed, said in (
-        (sound.replace('"version": 3', '"version": 2', 1), "of version 3; run 'duoscan triage' again"),
+        (sound.replace('"version": 4', '"version": 3', 1), "of version 4; run 'duoscan triage' again"),
         (sound.replace('"alpha": 0.1', '"alpha": 0.01', 1), "changed since 'duoscan triage' wrote it"),
         (sound[:-20], "damaged"),
     ):

@@ -14,11 +14,12 @@ from duoscan.errors import InputError
 from duoscan.evaluation.figures import render
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
 from duoscan.evaluation.policies.abstention import DEFAULT_SET_ERROR
+from duoscan.evaluation.policies.choice import Choice, choose
 from duoscan.evaluation.policies.document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
 from duoscan.evaluation.policies.figure import policy_figure
 from duoscan.evaluation.policies.measured import PolicyFigures
 from duoscan.evaluation.policies.modalities import Dose
-from duoscan.evaluation.policies.operating import Choice, Offer, Setting, choose, operating_table
+from duoscan.evaluation.policies.operating import DEFAULT_MARGIN, Offer, Setting, operating_table
 from duoscan.evidence.phases import (
     judged,
     operating_point,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DEFAULT_MISS_RATE = 0.02
 _MADE_HERE = (
     "These patients are the validation part the models were trained with, which chose the training epoch and the "
     "operating points; that weakens every promise made on them. Certify on others with --calibration."
@@ -68,7 +70,12 @@ _CHOSEN_HERE = (
 @click.argument("ct", metavar="RUN_CT", type=_FILE)
 @click.option("--manifest", type=_TABLE, help="Images to answer: its val part calibrates, its test part measures.")
 @click.option("--calibration", type=_TABLE, help="Manifest of patients who calibrate instead of the val part.")
-@click.option("--miss-rate", default=0.02, show_default=True, help="Largest share of the sick who may leave.")
+@click.option(
+    "--miss-rate",
+    type=float,
+    help=f"Largest share of the sick who may leave; if given, only policies certified to keep it are chosen. "
+    f"[default: {DEFAULT_MISS_RATE}]",
+)
 @click.option("--confidence", default=0.95, show_default=True, help="Of the promise; exact method only.")
 @click.option("--method", type=click.Choice(["exact", "split-conformal"]), default="exact", show_default=True)
 @click.option(
@@ -78,7 +85,13 @@ _CHOSEN_HERE = (
     show_default=True,
     help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound.",
 )
-@click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs as right as CT-for-all.")
+@click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs shown to keep --margin.")
+@click.option(
+    "--margin",
+    default=DEFAULT_MARGIN,
+    show_default=True,
+    help="Of sensitivity and of specificity, what a policy may lose against CT for all and still be chosen.",
+)
 @click.option("--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Where it is to be used.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
@@ -104,11 +117,12 @@ def triage_command(
     *,
     manifest: Path | None,
     calibration: Path | None,
-    miss_rate: float,
+    miss_rate: float | None,
     confidence: float,
     method: str,
     scope: str,
     policy: str | None,
+    margin: float,
     prevalence: float | None,
     xray_threshold: float | None,
     ct_threshold: float | None,
@@ -138,7 +152,8 @@ def triage_command(
     check_resamples(resamples)
     check_can_write_pages("duoscan triage")
     stated = read_assumptions(assumptions, ct_harm)
-    promise = Promise(miss_rate, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
+    alpha = DEFAULT_MISS_RATE if miss_rate is None else miss_rate
+    promise = Promise(alpha, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
     command = command_line()
@@ -161,6 +176,8 @@ def triage_command(
         prevalence,
         resamples,
         seed,
+        margin,
+        miss_rate is not None,
     )
     points = setting.xray_threshold, setting.ct_threshold
     models = {
@@ -171,7 +188,7 @@ def triage_command(
     ground = Ground(calibrating, test, sources_of(phases), models, origin, tuple(notes), command)
     extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
-    choice = choose(offers, kind, given)
+    choice = choose(offers, calibrating, setting, kind, given)
     abstaining = abstentions(ground, setting, extras)
     document = triage_document(offers, choice, setting, ground, extras, abstaining)
     audited = [read_audit(folder) for folder in audits]
