@@ -5,15 +5,17 @@
 ==================  ===============================================================================================
 ``format``          ``duoscan-triage``; ``version`` 4
 ``prevalence``      at which all figures hold; ``prevalence_origin`` is ``given`` or ``test patients``
-``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``
+``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``, and ``ct_chosen_here``, whether the
+                    CT threshold was chosen on the calibration patients
 ``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
 ``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words
 ``test``            ``patients``, ``sick``, ``paired``
-``policies``        list; each with ``kind``, ``description``, ``policy`` (thresholds and certificate), ``refusal`` (why
-                    it is not certified, or empty), ``follows_miss_rate`` (whether its X-ray threshold comes from the
-                    promise), ``calibration`` and ``test``, each either measured (``basis``, ``patients``, ``sick``,
-                    ``figures`` by name: ``value``, ``low``, ``high``, ``n``, ``patients``) or bounded (``basis``,
-                    ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
+``policies``        list; each with ``kind``, ``name``, ``description``, ``policy`` (thresholds and certificate),
+                    ``refusal`` (why it is not certified, or empty), ``missed_at_most`` (of the sick, by both phases
+                    together: upper 95 % limit on the test patients), ``follows_miss_rate`` (whether its X-ray threshold
+                    comes from the promise), ``calibration`` and ``test``, each either measured (``basis``,
+                    ``patients``, ``sick``, ``figures`` by name: ``value``, ``low``, ``high``, ``n``, ``patients``) or
+                    bounded (``basis``, ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
 ``chosen``          ``place`` among the policies, ``kind``, ``name`` and ``why``; it stands in ``policy.toml`` too;
                     ``margin``, ``level`` and ``rivals``: sensitivity and specificity of each policy less those of CT
                     for all on the calibration patients, with one-sided lower limits at the level

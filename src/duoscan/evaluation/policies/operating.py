@@ -72,10 +72,19 @@ class Offer:
     calibration: PolicyFigures | PolicyBounds
     test: PolicyFigures | PolicyBounds
 
+    @property
+    def missed_at_most(self) -> float | None:
+        """Upper end of the interval of the share of the sick whom both phases together miss, on the test patients."""
+        found = self.test.figures if isinstance(self.test, PolicyFigures) else self.test.low
+        caught = found["sensitivity"].low
+        return None if caught is None else 1.0 - caught
+
     def to_json(self) -> dict[str, Any]:
         """As in ``triage.json``."""
         return {
             "kind": self.policy.kind.value,
+            "name": self.policy.name,
+            "missed_at_most": self.missed_at_most,
             "description": DESCRIPTIONS[self.policy.kind],
             "policy": self.policy.model_dump(mode="json"),
             "refusal": self.refusal,

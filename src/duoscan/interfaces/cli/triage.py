@@ -37,7 +37,8 @@ from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
-from duoscan.policies.certify import Method, Models, Promise, Scope
+from duoscan.policies.certify import Method, Models, Promise, Wish
+from duoscan.policies.joint import several_studies
 from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.stored import store_policy
@@ -59,10 +60,6 @@ _MADE_HERE = (
     "These patients are the validation part the models were trained with, which chose the training epoch and the "
     "operating points; that weakens every promise made on them. Certify on others with --calibration."
 )
-_CHOSEN_HERE = (
-    "The CT threshold was chosen on the calibration patients themselves, which weakens a joint promise; give "
-    "--ct-threshold."
-)
 
 
 @click.command("triage")
@@ -80,10 +77,11 @@ _CHOSEN_HERE = (
 @click.option("--method", type=click.Choice(["exact", "split-conformal"]), default="exact", show_default=True)
 @click.option(
     "--scope",
-    type=click.Choice(["xray", "joint", "union"]),
-    default="xray",
+    type=click.Choice(["auto", "xray", "joint", "union"]),
+    default="auto",
     show_default=True,
-    help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound.",
+    help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound. "
+    "auto: at either where the sick are enough for that.",
 )
 @click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs shown to keep --margin.")
 @click.option(
@@ -153,7 +151,7 @@ def triage_command(
     check_can_write_pages("duoscan triage")
     stated = read_assumptions(assumptions, ct_harm)
     alpha = DEFAULT_MISS_RATE if miss_rate is None else miss_rate
-    promise = Promise(alpha, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
+    promise = Promise(alpha, round(1.0 - confidence, 12), cast("Method", method), cast("Wish", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
     command = command_line()
@@ -165,13 +163,12 @@ def triage_command(
             read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
         )
     calibrating, test = phase_patients(phases, share_names=calibration is None)
-    notes = [] if calibration or not any(phase.bundle for phase in phases) else [_MADE_HERE]
-    if promise.scope == "joint" and ct_threshold is None and phases[1].bundle is None:
-        notes.append(_CHOSEN_HERE)
+    caveat = "" if calibration or not any(phase.bundle for phase in phases) else _MADE_HERE
     setting = Setting(
         operating_point(phases[0], calibrating, xray_threshold),
         operating_point(phases[1], calibrating, ct_threshold),
-        replace(promise, caveat=" ".join(notes)),
+        # A bundle's own point was chosen on the validation part it was trained with.
+        replace(promise, ct_chosen_here=ct_threshold is None and calibration is None, caveat=caveat),
         Models(phases[0].study_digest, phases[1].study_digest),
         prevalence,
         resamples,
@@ -185,7 +182,7 @@ def triage_command(
         for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
     }
     origin = f"all of {calibration.name}" if calibration else "val rows"
-    ground = Ground(calibrating, test, sources_of(phases), models, origin, tuple(notes), command)
+    ground = Ground(calibrating, test, sources_of(phases), models, origin, _notes(caveat, phases), command)
     extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
     choice = choose(offers, calibrating, setting, kind, given)
@@ -201,6 +198,18 @@ def triage_command(
         if phase.count is not None:
             echo(f"{modality.spoken}: {phase.count.spoken}")
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+
+
+def _notes(caveat: str, phases: Sequence[Phase]) -> tuple[str, ...]:
+    """What a reader must know beside the numbers."""
+    repeated = {phase.modality.spoken: several_studies(phase.rows, phase.modality) for phase in phases}
+    said = [
+        f"{count} patients have several studies of {name}: the first listed of each counts, since that is what triage "
+        "has before it decides; list them by date."
+        for name, count in repeated.items()
+        if count
+    ]
+    return tuple(filter(None, [caveat, *said]))
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, PolicyDraft | None]:

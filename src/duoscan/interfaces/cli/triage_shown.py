@@ -31,6 +31,12 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
         echo(f"Promise: {choice.offer.policy.certificate.promise}")
+    for entry in document["policies"]:
+        if entry["policy"]["certificate"] and entry["missed_at_most"] is not None:
+            echo(
+                f"{entry['name']}: X-ray and CT together miss at most {entry['missed_at_most']:.3f} of the sick "
+                f"(upper 95 % limit, {document['test']['sick']} sick test patients)"
+            )
     for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
         echo(f"Not certified: {refusal}")
     names = [offer.policy.name for offer in offers]

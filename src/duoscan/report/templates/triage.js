@@ -76,19 +76,29 @@
     return scores[n - called];
   }
 
+  // The ways out that count; left to the numbers, both where the sick are enough for that.
+  function scopeOf(policy) {
+    if (data.scope !== "auto") return data.scope;
+    if (!data.ct_chosen_here && policy.leaving.joint.length >= needed(state.alpha, data.delta)) return "joint";
+    const ofEach = Math.min(data.sick_xray.length, data.sick_ct.length);
+    return ofEach >= needed(state.alpha / 2, data.delta / 2) ? "union" : "xray";
+  }
+
   function thresholds(policy) {
-    let { xray_threshold: low, xray_rule_in: ruleIn, ct_threshold: ct } = policy, refusal = "";
+    let { xray_threshold: low, xray_rule_in: ruleIn, ct_threshold: ct } = policy, refusal = "", scope = "";
     if (policy.follows_miss_rate) {
-      const half = data.scope === "union" ? 2 : 1;
+      scope = scopeOf(policy);
+      const half = scope === "union" ? 2 : 1;
       const alpha = state.alpha / half, delta = data.delta / half;
-      const atCt = half === 2 ? certified(data.sick_ct, alpha, delta) : { threshold: ct };
-      const found = atCt.refusal ? atCt : certified(policy.leaving, alpha, delta);
+      const atCt = half === 2 ? certified(data.sick_ct, alpha, delta)
+        : scope === "joint" && data.ct_chosen_here ? { refusal: data.no_joint } : { threshold: ct };
+      const found = atCt.refusal ? atCt : certified(policy.leaving[scope === "joint" ? "joint" : "xray"], alpha, delta);
       refusal = found.refusal || "";
       low = refusal ? uncertified(state.alpha) : Math.min(found.threshold, 1);
       if (!refusal) ct = atCt.threshold;
       if (ruleIn !== null) ruleIn = Math.max(low, ruleIn);
     }
-    return { low, high: ruleIn === null ? low : ruleIn, ct, refusal };
+    return { low, high: ruleIn === null ? low : ruleIn, ct, refusal, scope };
   }
 
   // Patients of one class: all, answered positive, sent to CT, both.
@@ -194,7 +204,8 @@
 
   const find = (selector) => document.querySelector("#triage " + selector);
   const policyName = (policy, at) => policy.follows_miss_rate
-    ? `${policy.kind}, ${at.refusal ? "un" : ""}certified` : policy.name;
+    ? `${policy.kind}, ${at.refusal ? "uncertified" : at.scope === "xray" ? "X-ray exit certified" : "whole policy certified"}`
+    : policy.name;
 
   function drawTables(all) {
     all.forEach(({ policy, at, answered }, place) => {
