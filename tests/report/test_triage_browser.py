@@ -133,6 +133,19 @@ def test_the_script_starts_from_the_numbers_that_stand(opened: Any, browser: Any
     still.context.close()
 
 
+def test_without_a_stated_prevalence_shares_are_of_the_test_patients(opened: Any) -> None:
+    """Until the slider states one; then it is taken as known."""
+    calibration, test = cohort(1), cohort(2, 30, 50)
+    page = opened(document(calibration, test, setting(prevalence=None), Assumptions(costs=COSTS)))
+    shown = read(page)
+    for place, (policy, _) in enumerate(candidate_policies(calibration, setting())):
+        for name, estimate in measure_policy(policy, test).figures.items():
+            ends = [estimate.value, estimate.low, estimate.high]
+            assert shown[f"{place} {name}"] == pytest.approx(ends, **SAME), (place, name)
+    move(page, "prevalence", 0.1)
+    check(page, calibration, test, Promise(0.05))
+
+
 @pytest.mark.parametrize("levels", [None, 20])
 def test_sliders_say_what_python_says(opened: Any, levels: int | None) -> None:
     """Also where scores are tied, and where too few are sick for the miss rate."""

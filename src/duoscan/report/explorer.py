@@ -48,6 +48,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
     promise = document["promise"]
     return {
         "prevalence": document["prevalence"],
+        "prevalence_origin": document["prevalence_origin"],
         **promise,
         "no_joint": CT_CHOSEN_HERE,
         "ct_harm": worth["ct_harm"],

@@ -103,8 +103,8 @@ class PolicyBounds:
 def measure_policy(policy: Policy, patients: PatientScores, *, prevalence: float | None = None) -> PolicyFigures:
     """What a policy does to paired patients of whom nobody is asked for by the clinician.
 
-    Each patient counts once, so the intervals are in closed form. The prevalence is taken as known; its own
-    uncertainty is in no interval.
+    Each patient counts once, so the intervals are in closed form. A stated prevalence is taken as known; that of the
+    patients themselves is not, and its uncertainty is in the intervals.
 
     Args:
         policy: Resolved.
@@ -117,7 +117,7 @@ def measure_policy(policy: Policy, patients: PatientScores, *, prevalence: float
     """
     paired = paired_patients(patients)
     at = float(paired.sick.mean()) if prevalence is None else _checked(prevalence)
-    figures = answered(policy, paired).figures(at)
+    figures = answered(policy, paired).figures(None if prevalence is None else at)
     return PolicyFigures(policy, at, {name: figures[name] for name in FIGURES}, len(paired), int(paired.sick.sum()))
 
 

@@ -57,7 +57,8 @@ def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, 
         )
         for offer in offers
     ]
-    title = f"On {group['patients']} test patients, {group['sick']} sick, at prevalence {at:.3f}"
+    own = "" if document["prevalence_origin"] == "given" else "their own "
+    title = f"On {group['patients']} test patients, {group['sick']} sick, at {own}prevalence {at:.3f}"
     _print(title, ("policy", *FIGURES.values()), rows)
 
 

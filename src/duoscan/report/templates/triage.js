@@ -157,14 +157,37 @@
     return { value: b.value / (a.value + b.value), low: 1 / (1 + highest), high: 1 / (1 + lowest) };
   }
 
+  // As Python's: shares of all patients as proportions of all of them.
+  function pooled({ sick, well }) {
+    const n = sick.n + well.n, called = sick.positive + well.positive;
+    const none = { value: NaN, low: NaN, high: NaN };
+    const missed = proportion(sick.n - sick.positive, n);
+    const always = sick.to_ct.low === sick.to_ct.high && well.to_ct.low === well.to_ct.high;
+    return {
+      missed, per: 1000, toCt: always ? sick.to_ct : proportion(sick.sent + well.sent, n),
+      ppv: called ? proportion(sick.positive, called) : none,
+      npv: called < n ? proportion(well.n - well.positive, n - called) : none,
+    };
+  }
+
   function figures(answered) {
+    const { sick, well } = answered;
+    const isOwn = data.prevalence_origin === "test patients" && state.prevalence === data.prevalence;
+    const { missed, per, toCt, ppv, npv } = isOwn ? pooled(answered) : atPrevalence(answered);
+    return {
+      sensitivity: sick.positives, specificity: well.negatives, to_ct: toCt,
+      missed_per_1000: { value: per * missed.value, low: per * missed.low, high: per * missed.high },
+      cts_avoided_per_100: { value: 100 * (1 - toCt.value), low: 100 * (1 - toCt.high), high: 100 * (1 - toCt.low) },
+      ppv, npv,
+    };
+  }
+
+  function atPrevalence(answered) {
     const p = state.prevalence, q = 1 - p, { sick, well } = answered;
     const missed = sick.negatives, sum = weigh(answered, { sensitivity: 0, alarms: 0, sick_to_ct: p, well_to_ct: q });
     const toCt = { value: sum.value, low: Math.max(0, sum.low), high: Math.min(1, sum.high) };
     return {
-      sensitivity: sick.positives, specificity: well.negatives, to_ct: toCt,
-      missed_per_1000: { value: 1000 * p * missed.value, low: 1000 * p * missed.low, high: 1000 * p * missed.high },
-      cts_avoided_per_100: { value: 100 * (1 - toCt.value), low: 100 * (1 - toCt.high), high: 100 * (1 - toCt.low) },
+      toCt, missed, per: 1000 * p,
       ppv: predictive([p, sick.positives], [q, well.positives]),
       npv: predictive([q, well.negatives], [p, sick.negatives]),
     };
