@@ -121,8 +121,8 @@ def operating_table(
 def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tuple[Policy, str]]:
     """Each kind with its thresholds, and why it could not be certified where it should be.
 
-    Rule-out and three zones get the certified X-ray threshold. Where it is refused they get the one that keeps the
-    miss rate on the calibration patients themselves, which promises nothing.
+    Rule-out and three zones get the certified X-ray threshold. Where it is refused they get the one that is expected
+    to keep the miss rate on average, at best, which promises nothing.
     """
     base = {"xray_threshold": setting.xray_threshold, "ct_threshold": setting.ct_threshold}
     plain = {kind: Policy(kind=kind, **base) for kind in PolicyKind if kind is not PolicyKind.THREE_ZONES}

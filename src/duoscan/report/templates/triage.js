@@ -68,12 +68,10 @@
     return threshold === null ? { refusal: "the CT alone misses too many for this miss rate" } : { threshold };
   }
 
-  // What promises nothing: the miss rate kept on the calibration patients themselves.
+  // What promises nothing: the miss rate kept on average, where the sick are enough even for that.
   function uncertified(alpha) {
-    const scores = data.sick_xray, n = scores.length, target = 1 - alpha;
-    let called = Math.ceil(target * n);
-    if ((called - 1) / n >= target) called -= 1;
-    return scores[n - called];
+    const scores = data.sick_xray, n = scores.length;
+    return scores[n - Math.min(n, Math.ceil((1 - alpha) * (n + 1) - ROUNDING))];
   }
 
   // The ways out that count; left to the numbers, both where the sick are enough for that.
@@ -369,8 +367,8 @@
     const refusals = [...new Set(all.map((one) => one.at.refusal).filter(Boolean))];
     find("#triage-refusal").hidden = !refusals.length;
     find("#triage-refusal").textContent = refusals.length
-      ? `Not certified at a miss rate of ${spoken(state.alpha, 3)}: ${refusals.join("; ")}. The thresholds shown keep it on ` +
-        "the calibration patients themselves and promise nothing." : "";
+      ? `Not certified at a miss rate of ${spoken(state.alpha, 3)}: ${refusals.join("; ")}. The thresholds shown are expected to ` +
+        "keep it on average at best, and promise nothing." : "";
     const one = all[state.looked_at], found = figures(one.answered);
     find("#triage-status").textContent = `${policyName(one.policy, one.at)} at prevalence ${spoken(state.prevalence, 3)}: ` +
       `sensitivity ${spoken(found.sensitivity.value, 3)}, specificity ${spoken(found.specificity.value, 3)}, sent to CT ` +
