@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from duoscan.evaluation.aggregation import (
@@ -120,14 +119,16 @@ def operating_points(
     """
     points, rates = {}, {}
     chosen: dict[str, Choose] = {
-        "youden": youden_threshold,
-        "sensitivity": partial(sensitivity_threshold, target=recipe.operating.sensitivity),
+        "youden": lambda reference, probability, _: youden_threshold(reference, probability),
+        "sensitivity": lambda reference, probability, units: sensitivity_threshold(
+            reference, probability, recipe.operating.sensitivity, units
+        ),
     }
     for prefix, part in (("", rows), ("study-", per_patient(rows, recipe.modality))):
         sample = sample_of(part, threshold=None)
         points[f"{prefix}argmax"] = 1 / 2
         for name, choose in chosen.items():
-            points[f"{prefix}{name}"] = choose(sample.reference, sample.probability)
+            points[f"{prefix}{name}"] = choose(sample.reference, sample.probability, sample.units)
             rates[f"{prefix}{name}"] = left_out_rates(choose, sample.reference, sample.probability, sample.units)
     return points, rates
 
