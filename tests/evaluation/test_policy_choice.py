@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.stats import multinomial, norm
 
 from duoscan.errors import InputError
 from duoscan.evaluation.policies.choice import LEVEL, choose
@@ -62,6 +62,20 @@ def test_one_more_found_never_lowers_the_limit_and_one_more_lost_does() -> None:
     limits = np.array([[lower_limit(lost, gained, 60, 0.01) for gained in range(12)] for lost in range(12)])
     assert np.all(np.diff(limits, axis=1) >= 0)
     assert np.all(np.diff(limits, axis=0) < 0)
+
+
+@pytest.mark.parametrize(("level", "most"), [(0.01, 0.014), (0.025, 0.034), (0.05, 0.072)])
+@pytest.mark.parametrize("patients", [30, 60])
+def test_the_level_counted_out_over_all_tables_and_truths(patients: int, level: float, most: float) -> None:
+    """How often a policy passes that is worse by just the margin of 0.1, whatever else is true of it."""
+    tables = [(lost, gained) for lost in range(patients + 1) for gained in range(patients + 1 - lost)]
+    passing = np.array([table for table in tables if lower_limit(*table, patients, level) > -0.1])
+    counts = np.column_stack([passing, patients - passing.sum(axis=1)])
+    worst = max(
+        multinomial.pmf(counts, patients, [gained + 0.1, gained, 0.9 - 2 * gained]).sum()
+        for gained in np.linspace(0, 0.45, 19)
+    )
+    assert level / 10 < worst <= most
 
 
 def noisy(rng: np.random.Generator, sick: int, well: int, worse: float) -> PatientScores:

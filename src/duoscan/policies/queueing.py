@@ -6,7 +6,7 @@ Reading and scanning take exponential times. Sick-first takes patients with a po
 at both stations, without interrupting anyone; within each group, and in first-come altogether, who came first is
 first. One replication is one run from an empty department; its first patients are not counted.
 
-A queue forgets where it began after about ρ/(1 − √ρ)² patients at load ρ: 8 at 0.6, 340 at 0.9, 9,700 at 0.98 (Cohen,
+A queue forgets where it began after about ρ/(1 − √ρ)² patients at load ρ: 12 at 0.6, 340 at 0.9, 9,700 at 0.98 (Cohen,
 The Single Server Queue, 1982, II.2.1). Warm-up and window are multiples of that, so that near full load the department
 is neither still filling nor seen in one lucky hour; where they would be too long, nothing is simulated.
 The stations are two short loops: a general event simulation took thirty times as long, and a test holds both together.
@@ -27,8 +27,8 @@ from duoscan.errors import InputError
 if TYPE_CHECKING:
     from duoscan.policies.policy import BoolArray, FloatArray
 
-LEAST_WARM_UP, LEAST_COUNTED = 500, 3000
-WARM_UP_MEMORIES, COUNTED_MEMORIES = 4, 20  # e⁻⁴ = 2 % of the empty start is left
+LEAST_WARM_UP, LEAST_COUNTED = 500, 5000
+WARM_UP_MEMORIES, COUNTED_MEMORIES = 4, 40  # e⁻⁴ = 2 % of the empty start is left
 MOST_PATIENTS = 250_000  # a replication
 
 
