@@ -66,6 +66,8 @@ class Cell:
     @property
     def spoken(self) -> str:
         """In a table."""
+        if not self.patients:
+            return f"{self.truth} at {self.prevalence:g}"
         return f"{self.patients} patients, {self.prevalence:g} sick, {self.images} images, {self.truth}"
 
 
