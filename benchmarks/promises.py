@@ -145,6 +145,7 @@ class Check:
             the cohort has nothing to say.
         holds: Whether it should; ``False`` for a rule known to be broken.
         cells: Where it is tried.
+        times: How many times the cohorts asked for, where one takes little.
     """
 
     name: str
@@ -152,18 +153,19 @@ class Check:
     run: Run
     holds: bool = True
     cells: tuple[Cell, ...] = EVERYWHERE
+    times: int = 1
 
 
 CHECKS: list[Check] = []
 
 
 def promise(
-    name: str, level: float, *, holds: bool = True, cells: tuple[Cell, ...] = EVERYWHERE
+    name: str, level: float, *, holds: bool = True, cells: tuple[Cell, ...] = EVERYWHERE, times: int = 1
 ) -> Callable[[Run], Run]:
     """Register a check."""
 
     def register(run: Run) -> Run:
-        CHECKS.append(Check(name, level, run, holds, cells))
+        CHECKS.append(Check(name, level, run, holds, cells, times))
         return run
 
     return register
@@ -201,7 +203,7 @@ def tried(check: Check, cohorts: int, cells: int) -> Found:
     chosen = [check.cells[place] for place in order]
     worst: Found | None = None
     for number, cell in enumerate(chosen):
-        values = check.run(cell, cohorts, np.random.default_rng((number, cohorts)))
+        values = check.run(cell, cohorts * check.times, np.random.default_rng((number, cohorts)))
         values = values[~np.isnan(values)]
         if len(values) < 2:
             continue
@@ -296,6 +298,7 @@ def _conformal(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray
     DELTA,
     holds=False,
     cells=(Cell(300, 0.5, 1, "alike"),),
+    times=10,
 )
 def _chosen_here(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     """Of all CT thresholds that give a certificate, the one that lets most of the well go."""
@@ -368,12 +371,12 @@ def _limits(cell: Cell, cohorts: int, rng: np.random.Generator, level: float) ->
 PAIRS = tuple(Cell(size, 1.0, 1, truth) for size, truth in itertools.product(SIZES[1:], TRUTHS))
 
 
-@promise("lower limit of a paired difference, one-sided 0.05", 0.05, cells=PAIRS)
+@promise("lower limit of a paired difference, one-sided 0.05", 0.05, cells=PAIRS, times=5)
 def _paired(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     return _limits(cell, cohorts, rng, 0.05)
 
 
-@promise("lower limit of a paired difference, one-sided 0.01", 0.01, cells=PAIRS)
+@promise("lower limit of a paired difference, one-sided 0.01", 0.01, cells=PAIRS, times=5)
 def _paired_of_five(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     return _limits(cell, cohorts, rng, 0.01)
 
