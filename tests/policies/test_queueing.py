@@ -109,7 +109,7 @@ def test_a_queue_that_grows_for_ever_is_refused() -> None:
 
 def test_near_full_load_the_department_is_not_still_filling() -> None:
     # M/M/1 at ρ = 0.95: P(wait > t) = ρ e^(−(1 − ρ) t / 6), so 95 of 100 wait ln(0.95/0.05) · 6 / 0.05 = 353.3 minutes
-    # at most. 500 patients to warm up and 1,000 counted said 190.
+    # at most. 500 patients to warm up and 1,000 counted said 208.
     runs = replicate(Department(9.5, 1, 6, 1, 1), flow(0.5), sick_first=False, replications=16, seed=1)
     p95 = (runs["sick p95"] + runs["others p95"]) / 2
     error = p95.std(ddof=1) / math.sqrt(len(p95))
