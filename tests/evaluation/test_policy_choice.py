@@ -11,7 +11,7 @@ from scipy.stats import multinomial, norm
 
 from duoscan.errors import InputError
 from duoscan.evaluation.policies.choice import LEVEL, choose
-from duoscan.evaluation.policies.noninferiority import lower_limit, patients_needed, tango_lower
+from duoscan.evaluation.policies.noninferiority import PairedDifference, lower_limit, patients_needed, tango_lower
 from duoscan.evaluation.policies.operating import Offer, Setting, operating_table
 from duoscan.policies.certify import Promise
 from duoscan.policies.joint import PatientScores
@@ -116,12 +116,24 @@ def test_it_says_who_is_missing() -> None:
     of = setting()
     found = choose(table(few, of), few, of)
     assert found.offer.policy.kind is PolicyKind.CT_FOR_ALL
-    # Five rivals, 5 points: 90 of either class.
-    assert "70 more sick (there are 20) and 60 more well (there are 30)" in found.why
+    # Either positive loses none of the 20 sick and many of the well; rule-out none of either: 90 each for five rivals.
+    assert "nearest is rule-out" in found.why
+    assert "70 more sick (there are 20)" in found.why
     assert [rival.keeps(of.margin) for rival in found.rivals] == [False] * 5
     # Enough of both, and the X-ray alone is plainly worse: nobody is missing.
     many, asked = cohort(1, 300, 300), setting(promise=Promise(0.3), miss_rate_asked=True)
-    assert choose(table(many, asked), many, asked).why.endswith("answer too many of the calibration patients otherwise")
+    assert "all lose too much; where none is answered otherwise 72 sick" in choose(table(many, asked), many, asked).why
+
+
+def test_how_many_more_if_it_goes_on_so() -> None:
+    # At one lost of 100, Clopper and Pearson's limit at 0.025 comes below 0.05 with some 120 patients.
+    seen = PairedDifference(100, 1, 0, lower_limit(1, 0, 100, 0.025))
+    needed = seen.patients_for(0.05, 0.025)
+    assert needed
+    assert lower_limit(needed / 100, 0, needed, 0.025) > -0.05 >= lower_limit((needed - 1) / 100, 0, needed - 1, 0.025)
+    assert 100 < needed < 200
+    assert PairedDifference(100, 6, 0, -0.2).patients_for(0.05, 0.025) is None
+    assert PairedDifference(20, 0, 0, -0.2).patients_for(0.05, 0.025) == 72
 
 
 def test_with_a_miss_rate_only_the_certified_are_held_against_ct_for_all() -> None:

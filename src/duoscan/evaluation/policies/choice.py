@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LEVEL = 0.05
 """Chance that a policy is chosen which is worse by the margin, all rivals together."""
 
+_WHO = {"sensitivity": "sick", "specificity": "well"}
+
 
 @dataclass(frozen=True)
 class Rival:
@@ -102,7 +104,7 @@ def choose(
     rivals = _rivals(others, everyone, calibration, level)
     keeping = [rival.offer for rival in rivals if rival.keeps(setting.margin)]
     if not keeping:
-        return Choice(everyone, _none_keeps(calibration, setting.margin, level), rivals, level)
+        return Choice(everyone, _none_keeps(rivals, setting.margin, level), rivals, level)
     return Choice(
         min([*keeping, everyone], key=_burden),
         f"on the calibration patients it sends the fewest to CT of those shown to lose less than {setting.margin:g} of "
@@ -129,16 +131,26 @@ def _burden(offer: Offer) -> tuple[float, ...]:
     return values["to_ct"], -values["sensitivity"], -values["specificity"]
 
 
-def _none_keeps(calibration: PatientScores, margin: float, level: float) -> str:
-    """Why none is chosen, with the patients that are missing."""
-    paired = paired_patients(calibration)
-    needed = patients_needed(margin, level)
-    counts = {"sick": int(paired.sick.sum()), "well": int((~paired.sick).sum())}
+def _none_keeps(rivals: Sequence[Rival], margin: float, level: float) -> str:
+    """Why none is chosen, with the patients that are missing: those of the policy that needs fewest more."""
     said = f"no policy with fewer CTs is shown to lose less than {margin:g} of its sensitivity and of its specificity"
-    missing = [f"{needed - count} more {who} (there are {count})" for who, count in counts.items() if count < needed]
-    if not missing:
-        return f"{said}: they answer too many of the calibration patients otherwise"
-    return (
-        f"{said}: where none is answered otherwise that takes {needed} sick and {needed} well calibration patients; "
-        f"missing are {' and '.join(missing)}"
+    nearest = min(
+        ((sum(more.values()), rival, more) for rival in rivals if (more := _missing(rival, margin, level)) is not None),
+        key=lambda each: each[0],
+        default=None,
     )
+    if nearest is None:
+        least = patients_needed(margin, level)
+        return f"{said}: all lose too much; where none is answered otherwise {least} sick and {least} well would do"
+    _, rival, more = nearest
+    counts = {_WHO[name]: each.patients for name, each in rival.differences.items()}
+    missing = [f"{count} more {who} (there are {counts[who]})" for who, count in more.items() if count]
+    return f"{said}; nearest is {rival.offer.policy.kind}: if it goes on as so far, missing are {' and '.join(missing)}"
+
+
+def _missing(rival: Rival, margin: float, level: float) -> dict[str, int] | None:
+    """By class, how many more calibration patients a policy needs; ``None`` where no number would do."""
+    needed = {_WHO[name]: (each.patients_for(margin, level), each.patients) for name, each in rival.differences.items()}
+    if any(number is None for number, _ in needed.values()):
+        return None
+    return {who: max(0, (number or 0) - patients) for who, (number, patients) in needed.items()}

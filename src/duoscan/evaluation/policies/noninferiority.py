@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from duoscan.evaluation.sample import BoolArray
     from duoscan.policies.policy import Outcome
 
+_MOST = 100_000  # patients nobody has
+
 
 @dataclass(frozen=True)
 class PairedDifference:
@@ -53,6 +55,29 @@ class PairedDifference:
         """As observed."""
         return (self.gained - self.lost) / self.patients
 
+    def patients_for(self, margin: float, level: float) -> int | None:
+        """With how many patients the margin would be kept if the next ones were lost and gained as these.
+
+        ``None`` where the margin is as good as lost, so that more patients would not help.
+        """
+        if self.value <= -margin:
+            return None
+        share_lost, share_gained = self.lost / self.patients, self.gained / self.patients
+
+        def keeps(patients: int) -> bool:
+            return lower_limit(share_lost * patients, share_gained * patients, patients, level) > -margin
+
+        enough = 1
+        while not keeps(enough):
+            enough *= 2
+            if enough > _MOST:
+                return None
+        few = enough // 2
+        while enough - few > 1:
+            middle = (few + enough) // 2
+            few, enough = (few, middle) if keeps(middle) else (middle, enough)
+        return enough
+
     def to_json(self) -> dict[str, Any]:
         """As in ``triage.json``."""
         return {"value": self.value, **vars(self)}
@@ -76,7 +101,7 @@ def differences(outcome: Outcome, other: Outcome, sick: BoolArray, level: float)
     }
 
 
-def lower_limit(lost: int, gained: int, patients: int, level: float) -> float:
+def lower_limit(lost: float, gained: float, patients: int, level: float) -> float:
     """One-sided lower limit of a paired difference of shares; see the module.
 
     Example:
@@ -91,7 +116,7 @@ def lower_limit(lost: int, gained: int, patients: int, level: float) -> float:
     return max(-most_lost, tango_lower(lost, gained, patients, level))
 
 
-def tango_lower(lost: int, gained: int, patients: int, level: float) -> float:
+def tango_lower(lost: float, gained: float, patients: int, level: float) -> float:
     """Tango's lower limit alone: the least difference that its score test does not refuse.
 
     Raises:
@@ -109,7 +134,7 @@ def tango_lower(lost: int, gained: int, patients: int, level: float) -> float:
     return float(brentq(lambda difference: _score(lost, gained, patients, difference) - z, below, observed - 1e-12))
 
 
-def _score(lost: int, gained: int, patients: int, difference: float) -> float:
+def _score(lost: float, gained: float, patients: int, difference: float) -> float:
     """How many standard errors the observed difference lies above a stated one; the error is the one at that."""
     # The share lost if the stated difference were true, by maximum likelihood.
     b = (2 * patients - gained + lost) * difference - lost - gained

@@ -154,7 +154,6 @@ def triage_command(
     promise = Promise(alpha, round(1.0 - confidence, 12), cast("Method", method), cast("Wish", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
-    command = command_line()
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
         ask = Ask(book_at=book_at, on_stage=on_stage, on_image=on_image)
@@ -182,7 +181,7 @@ def triage_command(
         for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
     }
     origin = f"all of {calibration.name}" if calibration else "val rows"
-    ground = Ground(calibrating, test, sources_of(phases), models, origin, _notes(caveat, phases), command)
+    ground = Ground(calibrating, test, sources_of(phases), models, origin, _notes(caveat, phases), command_line())
     extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
     choice = choose(offers, calibrating, setting, kind, given)
@@ -200,14 +199,13 @@ def triage_command(
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
 
 
-def _notes(caveat: str, phases: Sequence[Phase]) -> tuple[str, ...]:
+def _notes(caveat: str, phases: Sequence[Subject]) -> tuple[str, ...]:
     """What a reader must know beside the numbers."""
-    repeated = {phase.modality.spoken: several_studies(phase.rows, phase.modality) for phase in phases}
     said = [
-        f"{count} patients have several studies of {name}: the first listed of each counts, since that is what triage "
-        "has before it decides; list them by date."
-        for name, count in repeated.items()
-        if count
+        f"{count} patients have several studies of {modality.spoken}: the first listed of each counts, since that is "
+        "what triage has before it decides; list them by date."
+        for modality, phase in zip(Modality, phases, strict=True)
+        if (count := several_studies(phase.rows, modality))
     ]
     return tuple(filter(None, [caveat, *said]))
 
