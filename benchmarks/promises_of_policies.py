@@ -14,6 +14,7 @@ from duoscan.evaluation.policies.choice import LEVEL, choose
 from duoscan.evaluation.policies.measured import measure_policy
 from duoscan.evaluation.policies.noninferiority import lower_limit
 from duoscan.evaluation.policies.operating import Setting, operating_table
+from duoscan.evaluation.thresholds import youden_threshold
 from duoscan.policies.certify import Method, Promise, Wish, allowed_misses, certify
 from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy, apply_policy_to_all
@@ -148,6 +149,29 @@ def _choice(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
             continue
         offers = operating_table(patients, patients, setting)
         found.append(float(choose(offers, patients, setting).offer.policy.kind is PolicyKind.XRAY_ONLY))
+    return np.array(found)
+
+
+OFFERING = tuple(Cell(*each) for each in itertools.product((150, 300, 600), PREVALENCES[1:], (1, 5), TRUTHS))
+
+
+@promise("the same, every threshold chosen on the same patients", LEVEL, cells=OFFERING)
+def _offered(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
+    """1 where the policy chosen loses more than the margin of the population's sensitivity or specificity."""
+    place = world(cell.images, cell.truth)
+    everyone, found = place.patients(), []
+    for _ in range(cohorts):
+        patients = place.patients(place.cohort(cell, rng))
+        points = (youden_threshold(patients.sick, scores) for scores in (patients.xray, patients.ct))
+        setting = Setting(*points, Promise(ALPHA), margin=MARGIN, prevalence=0.1)
+        chosen = choose(operating_table(patients, patients, setting), patients, setting).offer.policy
+        ct_for_all = Policy(kind=PolicyKind.CT_FOR_ALL, xray_threshold=0.5, ct_threshold=setting.ct_threshold)
+        ours, theirs = (apply_policy_to_all(each, everyone.xray, everyone.ct) for each in (chosen, ct_for_all))
+        losses = (
+            np.mean(theirs.positive[place.sick]) - np.mean(ours.positive[place.sick]),
+            np.mean(theirs.negative[~place.sick]) - np.mean(ours.negative[~place.sick]),
+        )
+        found.append(float(max(losses) > MARGIN))
     return np.array(found)
 
 
