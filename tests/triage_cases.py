@@ -8,9 +8,10 @@ import numpy as np
 
 from duoscan.audit.gate import Check, Verdict
 from duoscan.audit.result import Level
+from duoscan.evaluation.policies.choice import choose
 from duoscan.evaluation.policies.document import Extras, Ground, abstentions, triage_document
 from duoscan.evaluation.policies.modalities import Dose
-from duoscan.evaluation.policies.operating import Setting, choose, operating_table
+from duoscan.evaluation.policies.operating import Setting, operating_table
 from duoscan.policies.assumptions import Assumptions
 from duoscan.policies.certify import Promise
 from duoscan.policies.joint import PatientScores
@@ -68,5 +69,7 @@ def document(
     }
     ground = Ground(calibration, test, sources, models, "val rows", ("a note",), "duoscan triage xray ct")
     extras = Extras(assumptions or Assumptions(), Dose(0.02, 7), 0.1)
-    found = triage_document(offers, choose(offers, None), of, ground, extras, abstentions(ground, of, extras))
+    found = triage_document(
+        offers, choose(offers, calibration, of), of, ground, extras, abstentions(ground, of, extras)
+    )
     return found | {"verdicts": {phase: verdict(level) for phase in ("xray", "ct")}}

@@ -222,12 +222,14 @@ def test_a_stated_prevalence_moves_probability_ppv_and_npv(tmp_path: Path, rows:
     assert not (tmp_path / "out" / "at-prevalence.csv").exists()
 
 
-def test_without_validation_rows_the_measured_ones_give_the_prevalence(table: Path, tmp_path: Path) -> None:
-    output = run(table, "--prevalence", 0.1).output
-    assert "prevalence of 0.417, that of the measured rows themselves" in output
-    one_class = tmp_path / "one.csv"
-    one_class.write_text("label,probability\n1,0.9\n1,0.8\n", encoding="utf-8")
-    assert "rows of both classes" in str(run(one_class, "--prevalence", 0.1).exception)
+def test_without_validation_rows_the_prior_is_to_be_stated(table: Path, tmp_path: Path) -> None:
+    """How common covid is among the measured rows has no part in what P(covid) was fitted at."""
+    refused = run(table, "--prevalence", 0.1).exception
+    assert isinstance(refused, InputError)
+    assert "State it with --prior" in str(refused)
+    output = run(table, "--prevalence", 0.1, "--prior", 0.25).output
+    assert "right at a prevalence of 0.250, that of the prior, as stated" in output
+    assert "say with --prevalence where to" in run(table, "--prior", 0.25).output
 
 
 def test_the_prevalence_of_patients_is_not_that_of_their_images(tmp_path: Path) -> None:

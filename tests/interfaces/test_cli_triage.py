@@ -63,7 +63,13 @@ def test_the_operating_table(tmp_path: Path) -> None:
     assert [entry["kind"] for entry in found["policies"]] == KINDS
     assert (found["prevalence"], found["prevalence_origin"]) == (0.05, "given")
     assert found["test"] == {"patients": 120, "sick": 40, "paired": 120}
-    assert found["promise"] == {"alpha": 0.1, "delta": 0.05, "method": "exact", "scope": "xray"}
+    assert found["promise"] == {
+        "alpha": 0.1,
+        "delta": 0.05,
+        "method": "exact",
+        "scope": "auto",
+        "ct_chosen_here": True,
+    }
     for entry in found["policies"]:
         assert entry["test"]["basis"] == "measured on paired patients"
         for name, estimate in entry["test"]["figures"].items():
@@ -74,7 +80,12 @@ def test_the_operating_table(tmp_path: Path) -> None:
     sick = [x for x, is_sick in zip(scores["xray"], scores["sick"], strict=True) if is_sick]
     assert certified["xray_threshold"] == pytest.approx(min(sick), abs=1e-6)
     assert certified["certificate"]["positives"] == 40
-    assert "confidence 0.95" in printed
+    # Too few for both phases: 29 would do for a CT threshold that was given, but it was chosen on these patients.
+    assert certified["certificate"]["covers"] == "leaving at X-ray"
+    assert "rule-out, X-ray exit certified: X-ray and CT together miss at most" in printed
+    # Two certified rivals at 0.05 in all: 0.95⁷² = 0.0249, so 72 of either class; 40 sick and 80 well calibrate.
+    assert found["chosen"]["kind"] == "ct-for-all"
+    assert "if it goes on as so far, missing are 32 more sick (there are 40)" in printed
     assert found["comparison"]["paired"]
     figure = (out / "policies.svg").read_bytes()
     assert b"<svg" in figure
@@ -158,7 +169,7 @@ def test_a_report_shows_the_policies(tmp_path: Path) -> None:
     written = tmp_path / "out" / "triage.json"
     sound = written.read_text(encoding="utf-8")
     for changed, said in (
-        (sound.replace('"version": 3', '"version": 2', 1), "of version 3; run 'duoscan triage' again"),
+        (sound.replace('"version": 4', '"version": 3', 1), "of version 4; run 'duoscan triage' again"),
         (sound.replace('"alpha": 0.1', '"alpha": 0.01', 1), "changed since 'duoscan triage' wrote it"),
         (sound[:-20], "damaged"),
     ):
@@ -200,7 +211,7 @@ def test_it_says_how_many_are_missing(tmp_path: Path) -> None:
 def test_conformal_and_union(tmp_path: Path) -> None:
     paths = tables(tmp_path)
     arguments = [*paths, "--miss-rate", "0.05", "--policy", "rule-out"]
-    printed = run(*arguments, "--method", "split-conformal", "--out", tmp_path / "conformal")
+    printed = run(*arguments, "--method", "split-conformal", "--scope", "xray", "--out", tmp_path / "conformal")
     assert "averaged over calibrations" in " ".join(printed.split())
     # n = 40 at α = 0.05: ⌊0.05 · 41⌋ = 2, so one sick calibration patient lies below t.
     certificate = read_policy(tmp_path / "conformal" / "policy.toml").certificate
@@ -208,6 +219,16 @@ def test_conformal_and_union(tmp_path: Path) -> None:
     assert (certificate.missed, certificate.delta) == (1, None)
     printed = run(*arguments, "--scope", "union", "--out", tmp_path / "union")
     assert "needs 146 sick calibration patients" in printed
+
+
+def test_the_whole_policy_is_certified_where_the_numbers_allow_it(tmp_path: Path) -> None:
+    paths = tables(tmp_path)
+    printed = run(*paths, "--miss-rate", "0.1", "--ct-threshold", "0.1", "--out", tmp_path / "given")
+    assert "rule-out, whole policy certified" in printed
+    asked = ["--scope", "joint", "--policy", "rule-out"]
+    printed = run(*paths, "--miss-rate", "0.1", *asked, "--out", tmp_path / "joint")
+    assert "no joint promise: the CT threshold was chosen on the calibration patients themselves" in printed
+    assert read_policy(tmp_path / "joint" / "policy.toml").certificate is None
 
 
 def test_a_policy_file_is_held_against_its_ground(tmp_path: Path) -> None:
@@ -304,7 +325,7 @@ def test_from_models_to_screening(brightness_bundles: dict[Modality, Path], coho
     assert read_bundle(bundles[0]).info.policy is None, "the bundle itself is sealed"
 
     shown = CliRunner().invoke(cli, ["bundle", str(out / "ct.duoscan")]).output
-    assert "two-phase policy: rule-out, certified" in shown
+    assert "two-phase policy: rule-out, X-ray exit certified" in shown
 
     def screened(*arguments: str | Path) -> list[dict[str, str]]:
         answers = tmp_path / "answers.csv"
@@ -328,9 +349,9 @@ def test_from_models_to_screening(brightness_bundles: dict[Modality, Path], coho
     carried = screened("--xray-bundle", out / "cxr.duoscan", "--ct-bundle", out / "ct.duoscan")
     named = screened("--xray-bundle", bundles[0], "--ct-bundle", bundles[1], "--policy", out / "policy.toml")
     assert carried == named
-    assert {row["policy"] for row in carried} == {"rule-out, certified"}
+    assert {row["policy"] for row in carried} == {"rule-out, X-ray exit certified"}
     assert all("exact: at most 0.25 of the sick" in row["certificate"] for row in carried)
-    assert all("[policy: rule-out, certified exact" in row["reason"] for row in carried)
+    assert all("[policy: rule-out, X-ray exit certified exact" in row["reason"] for row in carried)
     # Above the lowest sick calibration X-ray everyone goes on: all the sick and the well in between.
     figures = document(out)["policies"][1]["test"]["figures"]
     assert figures["sensitivity"]["value"] == np.mean(

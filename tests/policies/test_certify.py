@@ -21,6 +21,7 @@ from duoscan.policies.certify import (
     conformal_threshold,
     exact_threshold,
     positives_needed,
+    scope_of,
 )
 from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy, apply_policy_to_all
@@ -244,6 +245,26 @@ def test_the_union_bound_needs_no_pairs_and_more_patients() -> None:
     assert "union bound" in policy.certificate.promise
     with pytest.raises(InputError, match="needs 146 sick calibration patients; there are 50"):
         certify(rule_out(), cohort(sick=50), Promise(0.05, scope="union"), MODELS)
+
+
+def test_a_threshold_chosen_on_the_same_patients_gives_no_joint_promise() -> None:
+    with pytest.raises(InputError, match="was chosen on the calibration patients themselves"):
+        certify(rule_out(), cohort(), Promise(0.1, scope="joint", ct_chosen_here=True), MODELS)
+    assert certify(rule_out(), cohort(), Promise(0.1, ct_chosen_here=True), MODELS).certificate, "X-ray alone"
+
+
+def test_left_to_the_numbers_both_phases_are_certified_where_the_sick_are_enough() -> None:
+    # α = δ = 0.05 needs 59 sick with both; where the CT threshold was chosen here, 146 at half of each.
+    for sick, chosen_here, scope in (
+        (58, False, "xray"), (59, False, "joint"), (59, True, "xray"), (145, True, "xray"), (146, True, "union"),
+    ):  # fmt: skip
+        promise = Promise(0.05, scope="auto", ct_chosen_here=chosen_here)
+        assert scope_of(rule_out(), cohort(sick=sick), promise) == scope, (sick, chosen_here)
+    only = rule_out().model_copy(update={"kind": PolicyKind.XRAY_ONLY})
+    assert scope_of(only, cohort(), Promise(0.05, scope="auto")) == "xray"
+    # 19 with both at X-ray and CT for an average of 5 %, 39 of each for half of it.
+    conformal = Promise(0.05, method="split-conformal", scope="auto")
+    assert [scope_of(rule_out(), cohort(sick=sick), conformal) for sick in (18, 19)] == ["xray", "joint"]
 
 
 def test_what_cannot_be_certified() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,6 +20,7 @@ from duoscan.policies.joint import (
     margins,
     patient_scores,
     rates_at,
+    several_studies,
 )
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
@@ -171,6 +174,22 @@ def test_the_copula_against_simulation() -> None:
 
 def row(patient: str, modality: Modality, probability: float | None, label: Finding | None) -> Prediction:
     return Prediction(f"{patient}/{probability}", patient, modality, probability, "", label=label)
+
+
+def test_of_several_studies_the_first_counts() -> None:
+    """Triage has one X-ray before it decides; the highest of three lets fewer leave than the first visit does."""
+    rows = [
+        replace(row("a", modality, p, Finding.COVID), study_id=study)
+        for modality in (Modality.CXR, Modality.CT)
+        for study, p in (("one", 0.2), ("two", 0.9), ("one", 0.3))
+    ]
+    group = patient_scores(rows)
+    assert group.xray.tolist() == [0.3]
+    assert group.ct.tolist() == [pytest.approx(0.25)]
+    assert [several_studies(rows, modality) for modality in (Modality.CXR, Modality.CT)] == [1, 1]
+    # A first study that cannot be read is no reason to take the second: such a patient goes to CT.
+    unread = [replace(each, probability=None) if each.study_id == "one" else each for each in rows]
+    assert np.isnan(patient_scores(unread).xray).all()
 
 
 def test_patients_from_images() -> None:

@@ -179,7 +179,9 @@ def test_file_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "policy.toml"
     path.write_text(policy_toml(policy), encoding="utf-8")
     assert read_policy(path).resolved(0.5, 0.5) == policy
-    assert policy.name == "rule-out, certified"
+    assert policy.name == "rule-out, X-ray exit certified"
+    whole = policy.model_copy(update={"certificate": certificate_of(policy, covers="leaving at X-ray or CT")})
+    assert whole.name == "rule-out, whole policy certified"
 
 
 @pytest.mark.parametrize(

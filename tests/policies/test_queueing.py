@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
+import simpy
 
-from duoscan.errors import InputError, MissingExtraError
-from duoscan.policies.queueing import Department, Flow, at_prevalence, replicate, simulate
+from duoscan.errors import InputError
+from duoscan.policies.queueing import Department, Flow, at_prevalence, replicate, simulate, waits_at
 
 REPLICATIONS = 16
 
@@ -96,9 +98,43 @@ def test_a_queue_that_grows_for_ever_is_refused() -> None:
         simulate(Department(6, 1, 6, 1, 12), flow(0.5, to_ct=True), sick_first=False)
     with pytest.raises(InputError, match="readers 0"):
         Department(6, 0, 6, 1, 1)
+    with pytest.raises(InputError, match="readers are loaded to 99.0%, so near to full"):
+        simulate(Department(9.9, 1, 6, 1, 1), flow(0.5), sick_first=False)
+    # The scanner is loaded to 0.8, and only one patient of ten is sent: it takes ten times as many to fill it.
+    both = np.array([True, False])
+    rarely = Flow(both, both, both, np.array([0.1, 0.9]))
+    assert Department(6, 9, 6, 1, 80).memory(0.1) == pytest.approx(10 * Department(6, 9, 6, 1, 8).memory(1.0))
+    assert len(simulate(Department(6, 9, 6, 1, 80), rarely, sick_first=False).sick) > 10_000
 
 
-def test_without_simpy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "simpy", None)
-    with pytest.raises(MissingExtraError, match="evaluate"):
-        simulate(Department(6, 1, 6, 1, 1), flow(0.5), sick_first=False)
+def test_near_full_load_the_department_is_not_still_filling() -> None:
+    # M/M/1 at ρ = 0.95: P(wait > t) = ρ e^(−(1 − ρ) t / 6), so 95 of 100 wait ln(0.95/0.05) · 6 / 0.05 = 353.3 minutes
+    # at most. 500 patients to warm up and 1,000 counted said 208.
+    runs = replicate(Department(9.5, 1, 6, 1, 1), flow(0.5), sick_first=False, replications=16, seed=1)
+    p95 = (runs["sick p95"] + runs["others p95"]) / 2
+    error = p95.std(ddof=1) / math.sqrt(len(p95))
+    assert error < 0.15 * 353.3
+    assert abs(p95.mean() - 353.3) < 3 * error
+
+
+@pytest.mark.parametrize("servers", [1, 3])
+def test_a_station_waits_as_simpy_says(servers: int) -> None:
+    """The general simulation, given the same patients; every wait of every patient."""
+    rng = np.random.default_rng(servers)
+    came, first = np.cumsum(rng.exponential(1.0, 2000)), rng.random(2000) < 0.3
+    services = rng.exponential(0.9 * servers, 2000)
+    environment = simpy.Environment()
+    station = simpy.PriorityResource(environment, servers)
+    found = np.empty(2000)
+
+    def patient(number: int) -> Iterator[Any]:
+        yield environment.timeout(came[number])
+        with station.request(priority=0 if first[number] else 1) as turn:
+            yield turn
+            found[number] = environment.now - came[number]
+            yield environment.timeout(services[number])
+
+    for number in range(2000):
+        environment.process(patient(number))
+    environment.run()
+    np.testing.assert_allclose(waits_at(came, services, first, servers), found, atol=1e-9)

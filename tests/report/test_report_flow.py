@@ -153,6 +153,6 @@ def test_a_page_says_which_policy_was_obeyed(answers: Path, tmp_path: Path, hosp
     path = tmp_path / "x.json"
     write_screening(decide_again(read_screening(answers), policy=policy), path)
     page = build_report(Request((hospital_run,), screening=path))
-    assert "The policy obeyed is three-zones, certified: X-ray low leaves; middle" in page
+    assert "The policy obeyed is three-zones, X-ray exit certified: X-ray low leaves; middle" in page
     assert "flow-arrow" not in page
     assert page.count(said) == 1, "said once, not of every patient"

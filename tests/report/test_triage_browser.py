@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,19 @@ def test_the_script_starts_from_the_numbers_that_stand(opened: Any, browser: Any
     still.context.close()
 
 
+def test_without_a_stated_prevalence_shares_are_of_the_test_patients(opened: Any) -> None:
+    """Until the slider states one; then it is taken as known."""
+    calibration, test = cohort(1), cohort(2, 30, 50)
+    page = opened(document(calibration, test, setting(prevalence=None), Assumptions(costs=COSTS)))
+    shown = read(page)
+    for place, (policy, _) in enumerate(candidate_policies(calibration, setting())):
+        for name, estimate in measure_policy(policy, test).figures.items():
+            ends = [estimate.value, estimate.low, estimate.high]
+            assert shown[f"{place} {name}"] == pytest.approx(ends, **SAME), (place, name)
+    move(page, "prevalence", 0.1)
+    check(page, calibration, test, Promise(0.05))
+
+
 @pytest.mark.parametrize("levels", [None, 20])
 def test_sliders_say_what_python_says(opened: Any, levels: int | None) -> None:
     """Also where scores are tied, and where too few are sick for the miss rate."""
@@ -167,6 +181,11 @@ def test_sliders_say_what_python_says(opened: Any, levels: int | None) -> None:
         (Promise(0.1, scope="union"), 200, "needs 146 sick"),
         (Promise(0.1, scope="union"), 100, "needs 146 sick"),
         (Promise(0.1, method="split-conformal"), 30, ""),
+        (Promise(0.1, scope="joint", ct_chosen_here=True), 100, "chosen on the calibration patients"),
+        # At 10 % the pairs are enough for both phases, at 5 % for X-ray alone or for neither.
+        (Promise(0.1, scope="auto"), 50, "needs 59 sick"),
+        (Promise(0.1, scope="auto"), 200, ""),
+        (Promise(0.1, scope="auto", ct_chosen_here=True), 100, ""),
     ],
 )
 def test_other_promises_certify_the_same(opened: Any, promise: Promise, least_sick: int, missing: str) -> None:
@@ -174,7 +193,7 @@ def test_other_promises_certify_the_same(opened: Any, promise: Promise, least_si
     page = opened(document(calibration, test, setting(promise=promise), Assumptions(costs=COSTS)))
     check(page, calibration, test, promise)
     move(page, "alpha", 0.05)
-    smaller = Promise(0.05, method=promise.method, scope=promise.scope)
+    smaller = replace(promise, alpha=0.05)
     refusals = check(page, calibration, test, smaller)
     assert bool(refusals) == page.is_visible("#triage-refusal")
     assert not missing or not refusals or all(missing in each or "CT alone misses" in each for each in refusals)

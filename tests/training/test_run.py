@@ -160,7 +160,7 @@ def test_members_come_from_further_seeds(manifest: Manifest, tmp_path: Path) -> 
     short = RECIPE.optimise.model_copy(update={"epochs": 1})
     two = RECIPE.model_copy(update={"optimise": short, "model": RECIPE.model.model_copy(update={"members": 2})})
     info = train(manifest, two, tmp_path / "run").info
-    assert set(info.provenance.metrics) == {"member-1", "member-2"}
+    assert set(info.provenance.metrics) == {"member-1", "member-2", "operating_points"}
     first, second = (
         torch.load(tmp_path / "run" / name, weights_only=True)["best_state"]["head.last.weight"]
         for name in ("checkpoint.pt", "member-2/checkpoint.pt")

@@ -33,6 +33,8 @@ FOLDS = 5
 LEAST_PATIENTS = 20  # of each class; fewer cannot tell a calibrator from chance
 COLDEST, HOTTEST = 0.02, 50.0
 NONE = "none"
+LEVEL = 0.05
+"""Chance to take a calibrator that does not help, all candidates together."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,14 @@ class Candidate:
         name: ``none``, ``temperature``, ``platt`` or ``isotonic``.
         log_loss: Mean over the validation rows.
         brier_score: The same.
+        added_loss_at_most: Upper limit, over patients, of its log loss less that of ``none``, at a one-sided level of
+            0.05 over all candidates.
     """
 
     name: str
     log_loss: float
     brier_score: float
+    added_loss_at_most: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -187,8 +192,8 @@ def choose_calibrator(
 ) -> CalibratorChoice:
     """None or one of ``fits``, by log loss on validation patients left out of the fit.
 
-    A calibrator is taken only if both its log loss and its Brier score are below those of leaving P(covid) alone;
-    of two such, the one of lower log loss.
+    A calibrator is taken only where it helps beyond chance: the upper limit of what it adds to the log loss of
+    leaving P(covid) alone lies below 0, and its Brier score is lower too. Of two such, the one of lower log loss.
 
     Args:
         validation: Predictions of the validation part, no other; for studies, one row each.
@@ -211,17 +216,19 @@ def choose_calibrator(
         )
         return CalibratorChoice(NONE, None, (), reason)
     values = left_out(sample, fits, seed)
-    candidates = tuple(_candidate(name, sample, of) for name, of in ({NONE: sample.probability} | values).items())
-    plain = candidates[0]
-    better = [one for one in candidates[1:] if one.log_loss < plain.log_loss and one.brier_score < plain.brier_score]
+    level = LEVEL / len(fits)
+    plain = _candidate(NONE, sample, sample.probability)
+    candidates = (plain, *(_candidate(name, sample, of, level) for name, of in values.items()))
+    better = [one for one in candidates[1:] if one.added_loss_at_most < 0.0 and one.brier_score < plain.brier_score]
     if not better:
-        reason = "no calibrator lowers both log loss and Brier score on patients left out of its fit"
+        reason = "no calibrator lowers log loss, beyond chance, and Brier score on patients left out of its fit"
         return CalibratorChoice(NONE, None, candidates, reason)
     best = min(better, key=lambda one: one.log_loss)
     calibration = fits[best.name](sample.reference, sample.probability, sample.units)
     reason = (
-        f"{best.name} lowers the log loss on left-out patients from {plain.log_loss:.3f} to {best.log_loss:.3f} "
-        f"and the Brier score from {plain.brier_score:.3f} to {best.brier_score:.3f}"
+        f"{best.name} lowers the log loss on left-out patients from {plain.log_loss:.3f} to {best.log_loss:.3f}, by "
+        f"at least {-best.added_loss_at_most:.3f} (one-sided level {LEVEL:g}), and the Brier score from "
+        f"{plain.brier_score:.3f} to {best.brier_score:.3f}"
     )
     return CalibratorChoice(best.name, calibration, candidates, reason)
 
@@ -290,8 +297,25 @@ def left_out(sample: Sample, fits: Mapping[str, Fit], seed: int) -> dict[str, Fl
     return values
 
 
-def _candidate(name: str, sample: Sample, values: FloatArray) -> Candidate:
-    return Candidate(name, log_loss(sample.reference, values), float(np.mean((sample.reference - values) ** 2)))
+def _candidate(name: str, sample: Sample, values: FloatArray, level: float = LEVEL) -> Candidate:
+    losses = log_losses(sample.reference, values)
+    added = losses - log_losses(sample.reference, sample.probability)
+    brier_score = float(np.mean((sample.reference - values) ** 2))
+    return Candidate(name, float(losses.mean()), brier_score, _mean_at_most(added, sample.units, level))
+
+
+def _mean_at_most(values: FloatArray, units: Sequence[str], level: float) -> float:
+    """Upper one-sided limit of a mean over rows whose patients are independent, by Student's t.
+
+    The error is that of a ratio of sums over patients: what a patient adds beyond the mean of as many rows.
+    """
+    from scipy.stats import t
+
+    _, place = np.unique(np.array(units), return_inverse=True)
+    mean, patients = float(values.mean()), int(place.max()) + 1
+    beyond = np.bincount(place, weights=values - mean)
+    error = float(np.sqrt(patients / (patients - 1) * np.sum(beyond**2)) / len(values))
+    return mean + float(t.isf(level, patients - 1)) * error
 
 
 def _check_classes(reference: BoolArray) -> None:

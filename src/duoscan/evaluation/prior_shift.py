@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duoscan.predictions import Prediction
 
 COLUMNS = ("path", "patient_id", "label", "probability", "probability_at_prevalence")
-MEASURED_ROWS = "the measured rows themselves, since no validation rows of both classes are known"
+STATED = "the prior, as stated"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,11 @@ class PriorShift:
 
 
 def shift_prior(
-    evaluation: Evaluation, predictions: Sequence[Prediction], becomes: float, fitted: Fitted | None
+    evaluation: Evaluation,
+    predictions: Sequence[Prediction],
+    becomes: float,
+    fitted: Fitted | None,
+    prior: float | None = None,
 ) -> PriorShift:
     """Move P(covid) to a stated prevalence, and give PPV and NPV there.
 
@@ -104,17 +108,23 @@ def shift_prior(
         evaluation: Of the predictions.
         predictions: Its rows.
         becomes: Share of covid where the model is to be used.
-        fitted: What P(covid) was fitted on; where unknown or of one class, the measured rows stand for it.
+        fitted: What P(covid) was fitted on.
+        prior: Prevalence that P(covid) was fitted at, as the user states it; goes before ``fitted``.
 
     Raises:
-        InputError: The prevalence is out of range, or the measured rows must stand in and are of one class.
+        InputError: A prevalence is out of range, or that of the fit is not known. The measured rows cannot stand in
+            for it: how common covid is among them has no part in P(covid).
     """
     sample, rows = evaluation.overall.sample, tuple(measurable(predictions))
     was, origin = fitted.prevalence if fitted else None, fitted.origin if fitted else ""
+    if prior is not None:
+        was, origin = prior, STATED
     if was is None:
-        was, origin = float(sample.reference.mean()), MEASURED_ROWS
-    if was in {0.0, 1.0}:
-        raise InputError("--prevalence needs rows of both classes to move P(covid) from; add rows, or leave it out")
+        raise InputError(
+            "--prevalence moves P(covid) from the prevalence that it was fitted at, which is not known: there are no "
+            "labelled validation rows of both classes. State it with --prior, the share of covid among the images the "
+            "model was trained or calibrated on"
+        )
     (values,) = predictive_values(sample, (becomes,), resamples=evaluation.resamples, seed=evaluation.seed)
     return PriorShift(was, origin, values, rows, at_prevalence(_fitted_probability(rows), was=was, becomes=becomes))
 

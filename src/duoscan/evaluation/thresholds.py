@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.errors import InputError
+from duoscan.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from duoscan.evaluation.sample import BoolArray, FloatArray
+
+    Choose = Callable[[BoolArray, FloatArray, Sequence[str]], float]
+
+_FOLDS = 10
 
 
 def youden_threshold(reference: BoolArray, probability: FloatArray) -> float:
@@ -39,16 +45,21 @@ def youden_threshold(reference: BoolArray, probability: FloatArray) -> float:
     return between if best and between > scores[best - 1] else float(scores[best])
 
 
-def sensitivity_threshold(reference: BoolArray, probability: FloatArray, target: float) -> float:
-    """The largest threshold at which at least ``target`` of the covid rows are called positive.
+def sensitivity_threshold(
+    reference: BoolArray, probability: FloatArray, target: float, units: Sequence[str] | None = None
+) -> float:
+    """The largest threshold at which at least ``target`` of new covid rows are expected to be called positive.
 
-    The sensitivity is that of these rows; on new patients it may be lower. A guarantee needs the certified
-    thresholds of triage.
+    The k-th highest of n covid rows finds k/n of these and, on average over sets of rows, k/(n + 1) of new ones: new
+    rows may fall below, as one of n + 1 places. Rows of P patients are only as good as P: k/n · P/(P + 1), and k is the
+    smallest for which that is the target. Where even k = n falls short, the lowest covid row is taken. On average is
+    no guarantee: that needs the certified thresholds of triage.
 
     Args:
         reference: shape (N,); which rows are covid.
         probability: shape (N,); P(covid).
         target: Sensitivity wanted, above 0 and at most 1.
+        units: The N rows' patients; one each where ``None``.
 
     Raises:
         InputError: The target is out of range or only one class is there.
@@ -58,10 +69,53 @@ def sensitivity_threshold(reference: BoolArray, probability: FloatArray, target:
         raise InputError(msg)
     _check(reference, probability)
     positive = np.sort(probability[reference])[::-1]
-    called = math.ceil(target * len(positive))
-    if (called - 1) / len(positive) >= target:  # 0.07 · 100 is a little above 7
-        called -= 1
-    return float(positive[called - 1])
+    patients = len(positive) if units is None else len(set(np.array(units)[reference].tolist()))
+    called = math.ceil(target * len(positive) * (patients + 1) / patients - 1e-9)  # 0.07 · 100 is a little above 7
+    return float(positive[min(called, len(positive)) - 1])
+
+
+def left_out_rates(
+    choose: Choose,
+    reference: BoolArray,
+    probability: FloatArray,
+    units: Sequence[str],
+) -> dict[str, list[float]]:
+    """Sensitivity and specificity on the rows a threshold is chosen on, and on patients left out of the choice.
+
+    The first flatters, since the threshold suits these very rows; the second, from ten folds, says by how much.
+
+    Args:
+        choose: A way to choose from rows' references, probabilities and patients.
+        reference: shape (N,); which rows are covid.
+        probability: shape (N,); P(covid).
+        units: The N rows' patients.
+
+    Returns:
+        By name, both shares; empty where a class has fewer than two patients.
+
+    Raises:
+        InputError: Only one class is there.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.model_selection import StratifiedGroupKFold
+    except ImportError as error:
+        raise MissingExtraError("evaluate", "judging an operating point") from error
+    names = np.array(units)
+    folds = min(_FOLDS, *(len(set(names[of].tolist())) for of in (reference, ~reference)))
+    if folds < 2:
+        return {}
+    called = probability >= choose(reference, probability, units)
+    others = np.zeros(len(reference), dtype=bool)
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    for inside, outside in dealt.split(probability, reference, groups=names):
+        if reference[inside].all() or not reference[inside].any():
+            return {}
+        others[outside] = probability[outside] >= choose(reference[inside], probability[inside], names[inside].tolist())
+    return {
+        name: [float(np.mean(answers[of] == is_called)) for answers in (called, others)]
+        for name, of, is_called in (("sensitivity", reference, True), ("specificity", ~reference, False))
+    }
 
 
 def _check(reference: BoolArray, probability: FloatArray) -> None:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -40,9 +40,14 @@ if TYPE_CHECKING:
 
 Method = Literal["exact", "split-conformal"]
 Scope = Literal["xray", "joint", "union"]
+Wish = Literal["auto", "xray", "joint", "union"]
 
 # Policies whose only way out at X-ray is a score below the X-ray threshold.
 CERTIFIABLE = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT, PolicyKind.THREE_ZONES, PolicyKind.XRAY_ONLY)
+CT_CHOSEN_HERE = (
+    "no joint promise: the CT threshold was chosen on the calibration patients themselves; state it with "
+    "--ct-threshold, certify on other patients with --calibration, or take --scope union"
+)
 _ROUNDING = 1e-9  # α (n + 1) is often whole on paper and not in floats, and (1 − α)ⁿ may be δ
 
 
@@ -56,14 +61,17 @@ class Promise:
         method: How it is made.
         scope: Ways out that count: ``xray`` leaving at X-ray; ``joint`` leaving at X-ray or CT, certified on paired
             patients with the CT threshold as it is given; ``union`` the same with both thresholds certified, α and
-            δ halved between the two (Bonferroni), which needs no pairs.
+            δ halved between the two (Bonferroni), which needs no pairs; ``auto`` see :func:`scope_of`.
+        ct_chosen_here: Whether the CT threshold was chosen on the calibration patients. No joint promise can be made
+            then: it would be broken in more than δ of calibrations, since the threshold suits these very patients.
         caveat: What weakens it here, added to its words.
     """
 
     alpha: float
     delta: float = 0.05
     method: Method = "exact"
-    scope: Scope = "xray"
+    scope: Wish = "xray"
+    ct_chosen_here: bool = False
     caveat: str = ""
 
     def __post_init__(self) -> None:
@@ -151,29 +159,57 @@ def certify(policy: Policy, patients: PatientScores, promise: Promise, models: M
 
     Args:
         policy: Resolved; its X-ray threshold is replaced, and under ``union`` its CT threshold too. Under ``joint``
-            the CT threshold, and ``xray_rule_in`` under three zones, must not have been chosen on ``patients``.
+            ``xray_rule_in`` of three zones must not have been chosen on the sick of ``patients``.
         patients: Calibration patients; those without what the scope needs are left out.
         promise: What is wanted.
         models: What made the probabilities.
 
     Raises:
-        InputError: The kind cannot be certified, or there are too few sick patients.
+        InputError: The kind cannot be certified, there are too few sick patients, or a joint promise is asked for
+            with a CT threshold that was chosen on them.
     """
     if policy.kind not in CERTIFIABLE:
         known = ", ".join(CERTIFIABLE)
         raise InputError(f"'{policy.kind}' has no X-ray threshold below which patients leave; certify one of {known}")
-    union = promise.scope == "union" and policy.kind is not PolicyKind.XRAY_ONLY
+    scope = scope_of(policy, patients, promise)
+    if scope == "joint" and promise.ct_chosen_here:
+        raise InputError(CT_CHOSEN_HERE)
+    union = scope == "union"
     alpha, delta = (promise.alpha / 2, promise.delta / 2) if union else (promise.alpha, promise.delta)
     ct_threshold = policy.ct_threshold
     if union:
         ct_scores = patients.ct[patients.sick & ~np.isnan(patients.ct)]
         ct_threshold = _threshold(ct_scores, alpha, delta, promise.method)
-    scores = leaving_scores(policy, patients, promise.scope)
+    scores = leaving_scores(policy, patients, scope)
     low = min(_threshold(scores, alpha, delta, promise.method), 1.0)
     rule_in = None if policy.xray_rule_in is None else max(low, policy.xray_rule_in)
     moved = {"xray_threshold": low, "xray_rule_in": rule_in, "ct_threshold": ct_threshold, "certificate": None}
     certified = policy.model_copy(update=moved)
-    return certified.model_copy(update={"certificate": _certificate(certified, patients, scores, promise, models)})
+    made = replace(promise, scope=scope)
+    return certified.model_copy(update={"certificate": _certificate(certified, patients, scores, made, models)})
+
+
+def scope_of(policy: Policy, patients: PatientScores, promise: Promise) -> Scope:
+    """The scope of a promise; where it is ``auto``, the whole policy if the sick patients are enough for that.
+
+    ``joint``, else ``union``, else ``xray``. It goes by numbers of patients alone: a scope chosen by their scores,
+    because the other was refused, would break one of two promises twice as often.
+
+    Args:
+        policy: To be certified.
+        patients: Calibration patients.
+        promise: What is wanted.
+    """
+    if policy.kind is PolicyKind.XRAY_ONLY:
+        return "xray"  # there is no other way out
+    if promise.scope != "auto":
+        return promise.scope
+    has_xray, has_ct = (patients.sick & ~np.isnan(scores) for scores in (patients.xray, patients.ct))
+    alpha, delta = promise.alpha, None if promise.method == "split-conformal" else promise.delta
+    if not promise.ct_chosen_here and np.sum(has_xray & has_ct) >= positives_needed(alpha, delta):
+        return "joint"
+    of_each = min(np.sum(has_xray), np.sum(has_ct))
+    return "union" if of_each >= positives_needed(alpha / 2, delta and delta / 2) else "xray"
 
 
 def check_certificate(
@@ -239,7 +275,7 @@ def _order_statistic(scores: FloatArray, rank: int, alpha: float) -> float:
         raise InputError(
             f"no threshold can be certified: the CT alone misses {int(np.sum(scores == -np.inf))} of {len(scores)} "
             f"sick calibration patients, which is too many for a miss rate of {alpha:.3g}; lower the CT threshold "
-            "or certify leaving at X-ray only"
+            "or certify leaving at X-ray only, with --scope xray"
         )
     return found
 
@@ -258,7 +294,7 @@ def _certificate(
 ) -> Certificate:
     exact = promise.method == "exact"
     low = policy.xray_threshold
-    both_phases = promise.scope != "xray" and policy.kind is not PolicyKind.XRAY_ONLY
+    both_phases = promise.scope != "xray"
     return Certificate(
         method=promise.method,
         covers="leaving at X-ray or CT" if both_phases else "leaving at X-ray",
@@ -297,7 +333,7 @@ def promise_in_words(promise: Promise, *, both_phases: bool) -> str:
         "union": " Certified for each phase with half of the miss rate and half of the remaining doubt (union bound).",
     }[promise.scope if both_phases else "xray"]
     return (
-        f"{what}{how} It holds for sick patients drawn like those of the calibration, who took no part in training "
-        "or choosing the models, and does not depend on prevalence. A CT the clinician asks for is outside it."
-        + (f" {promise.caveat}" if promise.caveat else "")
+        f"{what}{how} It holds for sick patients drawn like those of the calibration, at the first study listed of "
+        "each, who took no part in training or choosing the models, and does not depend on prevalence. A CT the "
+        "clinician asks for is outside it." + (f" {promise.caveat}" if promise.caveat else "")
     )

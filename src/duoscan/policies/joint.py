@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import MissingExtraError
-from duoscan.inference.aggregate import patient_probability
+from duoscan.inference.aggregate import study_probability
 from duoscan.policies.certify import fingerprint_of
 from duoscan.policies.policy import BoolArray, FloatArray, Outcome, Policy, apply_policy_to_all
 from duoscan.terms import POSITIVE, Modality
@@ -34,8 +34,8 @@ class PatientScores:
     Attributes:
         names: N patients.
         sick: shape (N,); whether the reference says covid.
-        xray: shape (N,); P(covid) of the X-ray study, ``nan`` without a readable one.
-        ct: shape (N,); P(covid) of the CT study, ``nan`` without a readable one.
+        xray: shape (N,); P(covid) of the first X-ray study, ``nan`` where none is there or it cannot be read.
+        ct: shape (N,); the same of CT.
     """
 
     names: tuple[str, ...]
@@ -69,10 +69,13 @@ class PatientScores:
 def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
     """Images of both modalities → patients; those without any label are left out.
 
-    A patient is sick where any image is labelled covid.
+    A patient is sick where any image is labelled covid. Of a patient with several studies of one modality the first
+    one listed counts, because triage has one before it decides: the highest of several would promise what a patient
+    at the first visit does not get.
 
     Args:
-        predictions: Rows that state their modality; images of one patient carry one ``patient_id``.
+        predictions: Rows that state their modality; images of one patient carry one ``patient_id``, and studies stand
+            in the order in which they were made.
     """
     images: dict[str, dict[Modality, list[Prediction]]] = {}
     sick: dict[str, bool] = {}
@@ -81,16 +84,30 @@ def patient_scores(predictions: Sequence[Prediction]) -> PatientScores:
             continue
         sick[row.unit] = sick.get(row.unit, False) or row.label is POSITIVE
         of = images.setdefault(row.unit, {})
-        if row.modality is not None and row.probability is not None:
+        if row.modality is not None:
             of.setdefault(row.modality, []).append(row)
     names = sorted(images)
 
     def scores(modality: Modality) -> FloatArray:
-        found = [images[name].get(modality) for name in names]
-        return np.array([patient_probability(modality, each) if each else np.nan for each in found], dtype=np.float64)
+        return np.array([_first_study(modality, images[name].get(modality, [])) for name in names], dtype=np.float64)
 
     truth = np.array([sick[name] for name in names], dtype=bool)
     return PatientScores(tuple(names), truth, scores(Modality.CXR), scores(Modality.CT))
+
+
+def several_studies(predictions: Sequence[Prediction], modality: Modality) -> int:
+    """How many labelled patients have more than one study of a modality."""
+    studies: dict[str, set[str | None]] = {}
+    for row in predictions:
+        if row.label is not None and row.modality is modality:
+            studies.setdefault(row.unit, set()).add(row.study_id)
+    return sum(len(of) > 1 for of in studies.values())
+
+
+def _first_study(modality: Modality, rows: Sequence[Prediction]) -> float:
+    """P(covid) of the first study listed; ``nan`` where none is there or none of its images has an answer."""
+    answered = [row for row in rows if row.study_id == rows[0].study_id and row.probability is not None]
+    return study_probability(modality, answered) if answered else np.nan
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,12 @@ class Certificate(Stated):
     promise: str = Field(description="in words")
 
     @property
+    def extent(self) -> str:
+        """How much of the policy is certified, in a few words: at X-ray only, what the CT lets go is outside."""
+        is_whole = self.covers != "leaving at X-ray" or self.kind is PolicyKind.XRAY_ONLY
+        return "whole policy certified" if is_whole else "X-ray exit certified"
+
+    @property
     def spoken(self) -> str:
         """One line for a person."""
         confidence = "on average" if self.delta is None else f"{1 - self.delta:.0%} confidence"
@@ -111,7 +117,7 @@ class PolicyDraft(Stated):
     @property
     def name(self) -> str:
         """Kind and certification in a few words, as every answer states them."""
-        return f"{self.kind}, {'certified' if self.certificate else 'uncertified'}"
+        return f"{self.kind}, {self.certificate.extent if self.certificate else 'uncertified'}"
 
     def resolved(self, xray_threshold: float, ct_threshold: float) -> Policy:
         """The policy with these thresholds where it has none of its own.

@@ -13,12 +13,13 @@ import numpy as np
 
 from duoscan.evaluation.policies.document import scores_from_json
 from duoscan.evaluation.policies.operating import rule_in_threshold
-from duoscan.policies.certify import leaving_scores
+from duoscan.policies.certify import CT_CHOSEN_HERE, leaving_scores
 from duoscan.policies.policy import DESCRIPTIONS, Policy
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
 from duoscan.policies.worth import xray_share
 
 if TYPE_CHECKING:
+    from duoscan.policies.certify import Scope
     from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import FloatArray
 
@@ -47,7 +48,9 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
     promise = document["promise"]
     return {
         "prevalence": document["prevalence"],
+        "prevalence_origin": document["prevalence_origin"],
         **promise,
+        "no_joint": CT_CHOSEN_HERE,
         "ct_harm": worth["ct_harm"],
         "treat_from": worth["treat_from"],
         "target_sensitivity": worth["target_sensitivity"],
@@ -56,8 +59,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
         "prevalences": worth["prevalences"],
         "chosen": document["chosen"]["place"],
         "policies": [
-            _policy(entry, calibration, promise["scope"], document["models"]["ct"]["threshold"])
-            for entry in document["policies"]
+            _policy(entry, calibration, document["models"]["ct"]["threshold"]) for entry in document["policies"]
         ],
         "rules": {kind.value: _rule(kind) for kind in PolicyKind},
         "sick_xray": _numbers(np.sort(_known(calibration.xray[calibration.sick]))),
@@ -68,7 +70,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
     }
 
 
-def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any, operating_point: float) -> dict[str, Any]:
+def _policy(entry: dict[str, Any], calibration: PatientScores, operating_point: float) -> dict[str, Any]:
     policy = Policy.model_validate(entry["policy"])
     stated = {
         "kind": policy.kind.value,
@@ -82,11 +84,16 @@ def _policy(entry: dict[str, Any], calibration: PatientScores, scope: Any, opera
     }
     if entry["follows_miss_rate"]:
         rule_in = rule_in_threshold(calibration) if policy.xray_rule_in is not None else None
-        plain = policy.model_copy(update={"xray_threshold": 0.0, "xray_rule_in": rule_in, "certificate": None})
-        stated["xray_rule_in"] = rule_in
-        stated["ct_threshold"] = operating_point  # where another miss rate is refused, no CT threshold is certified
-        stated["leaving"] = _numbers(np.sort(leaving_scores(plain, calibration, scope)))
+        # Not the certified CT threshold of the policy: at another miss rate there may be none.
+        stated |= {"xray_rule_in": rule_in, "ct_threshold": operating_point}
+        moved = {"xray_threshold": 0.0, "xray_rule_in": rule_in, "ct_threshold": operating_point, "certificate": None}
+        plain = policy.model_copy(update=moved)
+        stated["leaving"] = {scope: _leaving(plain, calibration, scope) for scope in ("xray", "joint")}
     return stated
+
+
+def _leaving(policy: Policy, calibration: PatientScores, scope: Scope) -> list[float | None]:
+    return _numbers(np.sort(leaving_scores(policy, calibration, scope)))
 
 
 def _rule(kind: PolicyKind) -> dict[str, Any]:

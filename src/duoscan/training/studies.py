@@ -17,7 +17,7 @@ from duoscan.evaluation.aggregation import (
     too_little,
 )
 from duoscan.evaluation.sample import measurable, sample_of
-from duoscan.evaluation.thresholds import sensitivity_threshold, youden_threshold
+from duoscan.evaluation.thresholds import left_out_rates, sensitivity_threshold, youden_threshold
 from duoscan.files import write_text
 from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import AggregationKind
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.evaluation.aggregation import Known
+    from duoscan.evaluation.thresholds import Choose
     from duoscan.inference.bundle import Bundle, BundleInfo
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 PREDICTIONS_NAME = "predictions-val.csv"
 CHOICE_NAME = "aggregation.json"
+RATES = "operating_points"
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,11 @@ class PooledStudies:
     def info(self, before: BundleInfo, recipe: Recipe) -> dict[str, Any]:
         """The fields of a bundle that follow from it."""
         chosen, tried = self.choice.aggregation, self.choice.candidates
+        points, rates = operating_points(self.rows, recipe)
         metrics = before.provenance.metrics | ({"aggregation": self.choice.to_json()} if tried else {})
+        metrics |= {RATES: rates}
         return {
-            "operating_points": operating_points(self.rows, recipe),
+            "operating_points": points,
             "default_point": recipe.operating.default,
             "study_point": f"study-{recipe.operating.default}",
             "aggregation": chosen.name if chosen else None,
@@ -105,17 +109,28 @@ def pool_studies(
     return PooledStudies(tried.graph, joined_as(rows, choice.aggregation), choice)
 
 
-def operating_points(rows: Sequence[Prediction], recipe: Recipe) -> dict[str, float]:
-    """Thresholds for images, and for studies joined as their rows state; each chosen on these, the validation rows."""
-    points = {}
+def operating_points(
+    rows: Sequence[Prediction], recipe: Recipe
+) -> tuple[dict[str, float], dict[str, dict[str, list[float]]]]:
+    """Thresholds for images, and for studies joined as their rows state; each chosen on these, the validation rows.
+
+    Returns:
+        Thresholds by name, and what :func:`left_out_rates` says of each that was chosen.
+    """
+    points, rates = {}, {}
+    chosen: dict[str, Choose] = {
+        "youden": lambda reference, probability, _: youden_threshold(reference, probability),
+        "sensitivity": lambda reference, probability, units: sensitivity_threshold(
+            reference, probability, recipe.operating.sensitivity, units
+        ),
+    }
     for prefix, part in (("", rows), ("study-", per_patient(rows, recipe.modality))):
         sample = sample_of(part, threshold=None)
         points[f"{prefix}argmax"] = 1 / 2
-        points[f"{prefix}youden"] = youden_threshold(sample.reference, sample.probability)
-        points[f"{prefix}sensitivity"] = sensitivity_threshold(
-            sample.reference, sample.probability, recipe.operating.sensitivity
-        )
-    return points
+        for name, choose in chosen.items():
+            points[f"{prefix}{name}"] = choose(sample.reference, sample.probability, sample.units)
+            rates[f"{prefix}{name}"] = left_out_rates(choose, sample.reference, sample.probability, sample.units)
+    return points, rates
 
 
 def _known(manifest: Manifest) -> list[Known]:

@@ -6,6 +6,7 @@ counts and joins them by the same formulas.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -94,36 +95,67 @@ class Answered:
         )
         return self._estimate(value, value - below, value + above)
 
-    def figures(self, prevalence: float) -> dict[str, Estimate]:
-        """What the operating table shows, by name."""
+    def figures(self, prevalence: float | None = None) -> dict[str, Estimate]:
+        """What the operating table shows, by name.
+
+        Args:
+            prevalence: Where the policy is to be used, taken as known. ``None`` for that of these patients, which is
+                then as uncertain as the rest: shares of all of them are proportions of all of them.
+        """
+        if prevalence is None:
+            return self._pooled()
         p, q = prevalence, 1.0 - prevalence
         rates = {name: float(value[0]) for name, value in vars(joint_rates(self.outcome, self.truth, p)).items()}
-        hits, missed = self.sick.positives, self.sick.negatives
-        alarms, cleared = self.well.positives, self.well.negatives
-        at_ct = self.worth(Weights(0.0, 0.0, p, q))
-        low, high = max(0.0, at_ct.low or 0.0), min(1.0, 1.0 if at_ct.high is None else at_ct.high)
-        note = "" if self.sick.ct_always is None else _BY_DEFINITION
-        limits = {
-            "sensitivity": hits.limits,
-            "specificity": cleared.limits,
-            "to_ct": (low, high),
-            "missed_per_1000": (PER_MISSED * p * missed.low, PER_MISSED * p * missed.high),
-            "cts_avoided_per_100": (PER_AVOIDED * (1.0 - high), PER_AVOIDED * (1.0 - low)),
-        }
-        sizes = {"sensitivity": self.sick.patients, "specificity": self.well.patients}
-        figures = {
-            name: self._estimate(rates[name], *ends, size=sizes.get(name), note=note if "ct" in name else "")
-            for name, ends in limits.items()
-        }
-        figures["ppv"] = self._predictive(rates["ppv"], Term(p, hits), Term(q, alarms))
-        figures["npv"] = self._predictive(rates["npv"], Term(q, cleared), Term(p, missed))
+        sum_of = self.worth(Weights(0.0, 0.0, p, q))
+        low, high = max(0.0, sum_of.low or 0.0), min(1.0, 1.0 if sum_of.high is None else sum_of.high)
+        missed = self.sick.negatives
+        figures = self._shares(Proportion(rates["to_ct"], low, high), missed, PER_MISSED * p)
+        figures["ppv"] = self._predictive(rates["ppv"], Term(p, self.sick.positives), Term(q, self.well.positives))
+        figures["npv"] = self._predictive(rates["npv"], Term(q, self.well.negatives), Term(p, missed))
         return figures
+
+    def _pooled(self) -> dict[str, Estimate]:
+        """At the prevalence of these patients."""
+        sick, well, everyone = self.sick, self.well, len(self.truth)
+        at_ct = sick.sent if sick.ct_always is not None else Proportion.of(sick.to_ct + well.to_ct, everyone)
+        figures = self._shares(at_ct, Proportion.of(sick.patients - sick.positive, everyone), PER_MISSED)
+        called = sick.positive + well.positive
+        for name, right, of in (
+            ("ppv", sick.positive, called),
+            ("npv", well.patients - well.positive, everyone - called),
+        ):
+            found = Proportion.of(right, of)
+            figures[name] = self._estimate(found.value, *found.limits, size=of) if of else self._nobody()
+        return figures
+
+    def _shares(self, at_ct: Proportion, missed: Proportion, per_missed: float) -> dict[str, Estimate]:
+        """All but the predictive values.
+
+        Args:
+            at_ct: Share of all patients sent to CT.
+            missed: Share missed, of the sick or of all.
+            per_missed: What makes that a number of 1,000 patients.
+        """
+        found, cleared = self.sick.positives, self.well.negatives
+        note = "" if self.sick.ct_always is None else _BY_DEFINITION
+        return {
+            "sensitivity": self._estimate(found.value, *found.limits, size=self.sick.patients),
+            "specificity": self._estimate(cleared.value, *cleared.limits, size=self.well.patients),
+            "to_ct": self._estimate(at_ct.value, *at_ct.limits, note=note),
+            "missed_per_1000": self._estimate(*(per_missed * end for end in vars(missed).values())),
+            "cts_avoided_per_100": self._estimate(
+                *(PER_AVOIDED * (1.0 - end) for end in (at_ct.value, at_ct.high, at_ct.low)), note=note
+            ),
+        }
 
     def _predictive(self, value: float, right: Term, wrong: Term) -> Estimate:
         if right.share.value == wrong.share.value == 0.0:
-            everyone = len(self.truth)
-            return Estimate(value, None, None, everyone, everyone, note="nobody is answered so")
+            return self._nobody()
         return self._estimate(value, *predictive_limits(right, wrong))
+
+    def _nobody(self) -> Estimate:
+        everyone = len(self.truth)
+        return Estimate(math.nan, None, None, everyone, everyone, note="nobody is answered so")
 
     def _estimate(self, value: float, low: float, high: float, *, size: int | None = None, note: str = "") -> Estimate:
         of = len(self.truth) if size is None else size

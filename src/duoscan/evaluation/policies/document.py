@@ -3,18 +3,22 @@
 ``triage.json`` holds:
 
 ==================  ===============================================================================================
-``format``          ``duoscan-triage``; ``version`` 3
+``format``          ``duoscan-triage``; ``version`` 4
 ``prevalence``      at which all figures hold; ``prevalence_origin`` is ``given`` or ``test patients``
-``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``
+``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``, and ``ct_chosen_here``, whether the
+                    CT threshold was chosen on the calibration patients
 ``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
 ``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words
 ``test``            ``patients``, ``sick``, ``paired``
-``policies``        list; each with ``kind``, ``description``, ``policy`` (thresholds and certificate), ``refusal`` (why
-                    it is not certified, or empty), ``follows_miss_rate`` (whether its X-ray threshold comes from the
-                    promise), ``calibration`` and ``test``, each either measured (``basis``, ``patients``, ``sick``,
-                    ``figures`` by name: ``value``, ``low``, ``high``, ``n``, ``patients``) or bounded (``basis``,
-                    ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
-``chosen``          ``place`` among the policies, ``kind``, ``name`` and ``why``; it stands in ``policy.toml`` too
+``policies``        list; each with ``kind``, ``name``, ``description``, ``policy`` (thresholds and certificate),
+                    ``refusal`` (why it is not certified, or empty), ``missed_at_most`` (of the sick, by both phases
+                    together: upper 95 % limit on the test patients), ``follows_miss_rate`` (whether its X-ray threshold
+                    comes from the promise), ``calibration`` and ``test``, each either measured (``basis``,
+                    ``patients``, ``sick``, ``figures`` by name: ``value``, ``low``, ``high``, ``n``, ``patients``) or
+                    bounded (``basis``, ``bounds`` by name: two estimates, ``sweep`` over assumed correlations)
+``chosen``          ``place`` among the policies, ``kind``, ``name`` and ``why``; it stands in ``policy.toml`` too;
+                    ``margin``, ``level`` and ``rivals``: sensitivity and specificity of each policy less those of CT
+                    for all on the calibration patients, with one-sided lower limits at the level
 ``worth``           net benefit and cost of each policy, over threshold probability and over prevalence; ``refusal``
                     and ``bounds`` where patients are not paired; ``refusal`` within ``cost`` where none were given
 ``waiting``         simulated waiting under each policy, or ``refusal``
@@ -55,12 +59,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.evaluation.policies.abstention import Abstention
+    from duoscan.evaluation.policies.choice import Choice
     from duoscan.evaluation.policies.modalities import Dose
-    from duoscan.evaluation.policies.operating import Choice, Offer, Setting
+    from duoscan.evaluation.policies.operating import Offer, Setting
     from duoscan.policies.assumptions import Assumptions
 
 FORMAT = "duoscan-triage"
-VERSION = 3
+VERSION = 4
 FILE_NAME = "triage.json"
 UNPAIRED_NOTE = "X-ray and CT come from different patients: joint figures are bounds, not measurements."
 NOT_PAIRED = (
@@ -154,6 +159,9 @@ def triage_document(
             "kind": choice.offer.policy.kind.value,
             "name": choice.offer.policy.name,
             "why": choice.why,
+            "margin": setting.margin,
+            "level": choice.level,
+            "rivals": choice.rivals_json(setting.margin),
         },
         **_worth(offers, setting, ground, extras, prevalence),
         "abstention": {"error": extras.set_error, **{name: each.document for name, each in abstaining.items()}},

@@ -19,10 +19,9 @@ from duoscan.policies.joint import (
     frechet_bounds,
     margins,
 )
-from duoscan.policies.rule import PolicyKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
     from duoscan.policies.policy import Policy
@@ -104,8 +103,8 @@ class PolicyBounds:
 def measure_policy(policy: Policy, patients: PatientScores, *, prevalence: float | None = None) -> PolicyFigures:
     """What a policy does to paired patients of whom nobody is asked for by the clinician.
 
-    Each patient counts once, so the intervals are in closed form. The prevalence is taken as known; its own
-    uncertainty is in no interval.
+    Each patient counts once, so the intervals are in closed form. A stated prevalence is taken as known; that of the
+    patients themselves is not, and its uncertainty is in the intervals.
 
     Args:
         policy: Resolved.
@@ -118,7 +117,7 @@ def measure_policy(policy: Policy, patients: PatientScores, *, prevalence: float
     """
     paired = paired_patients(patients)
     at = float(paired.sick.mean()) if prevalence is None else _checked(prevalence)
-    figures = answered(policy, paired).figures(at)
+    figures = answered(policy, paired).figures(None if prevalence is None else at)
     return PolicyFigures(policy, at, {name: figures[name] for name in FIGURES}, len(paired), int(paired.sick.sum()))
 
 
@@ -195,33 +194,6 @@ def bound_worth(
     _check_either(patients)
     found = bootstrap(_WorthBounds(policy, patients, weights), patients.names, resamples=resamples, seed=seed)
     return {name: (found[f"{name} low"], found[f"{name} high"]) for name in weights}
-
-
-def fewest_cts(policies: Sequence[PolicyFigures]) -> PolicyFigures:
-    """The policy that sends the fewest to CT and keeps sensitivity and specificity within the intervals of CT for all.
-
-    Both must keep: calling more patients positive saves CTs too. Choose on calibration patients only. CT for all
-    itself keeps within, so there is always an answer.
-
-    Raises:
-        InputError: CT for all is not among them, or has no interval.
-    """
-    everyone = next((each for each in policies if each.policy.kind is PolicyKind.CT_FOR_ALL), None)
-    floors = {name: everyone.figures[name].low if everyone else None for name in ("sensitivity", "specificity")}
-    if None in floors.values():
-        raise InputError("the choice is made against CT for all, which is not there or has no interval")
-    keeping = [
-        each for each in policies if all(each.figures[name].value >= (low or 0.0) for name, low in floors.items())
-    ]
-    # Of as many CTs, the more sensitive and then the more specific.
-    return min(
-        keeping,
-        key=lambda each: (
-            each.figures["to_ct"].value,
-            -each.figures["sensitivity"].value,
-            -each.figures["specificity"].value,
-        ),
-    )
 
 
 class _WorthBounds:

@@ -9,7 +9,7 @@ import numpy as np
 
 from duoscan.errors import InputError
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES
-from duoscan.evaluation.policies.measured import PolicyBounds, PolicyFigures, bound_policy, fewest_cts, measure_policy
+from duoscan.evaluation.policies.measured import PolicyBounds, PolicyFigures, bound_policy, measure_policy
 from duoscan.evaluation.thresholds import sensitivity_threshold
 from duoscan.policies.certify import NO_MODELS, Models, Promise, certify, check_certificate
 from duoscan.policies.policy import DESCRIPTIONS, Policy, PolicyDraft
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CERTIFIED_KINDS = (PolicyKind.RULE_OUT, PolicyKind.THREE_ZONES)
 # Three zones treat as positive from the score that so few of the well calibration patients reach.
 RULE_IN_FALSE_ALARMS = 0.02
+DEFAULT_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Setting:
         prevalence: At which figures hold; that of the patients measured where ``None``.
         resamples: Bootstrap resamples of patients.
         seed: Of all chance.
+        margin: Of sensitivity and of specificity, what a policy may lose against CT for all and still be chosen.
+        miss_rate_asked: Whether the user asked for the promise; then only policies that keep it are chosen.
     """
 
     xray_threshold: float
@@ -45,6 +48,12 @@ class Setting:
     prevalence: float | None = None
     resamples: int = DEFAULT_RESAMPLES
     seed: int = 0
+    margin: float = DEFAULT_MARGIN
+    miss_rate_asked: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.margin < 1.0:
+            raise InputError(f"margin {self.margin} is out of range; give a share above 0 and below 1, e.g. 0.05")
 
 
 @dataclass(frozen=True)
@@ -63,24 +72,25 @@ class Offer:
     calibration: PolicyFigures | PolicyBounds
     test: PolicyFigures | PolicyBounds
 
+    @property
+    def missed_at_most(self) -> float | None:
+        """Upper end of the interval of the share of the sick whom both phases together miss, on the test patients."""
+        found = self.test.figures if isinstance(self.test, PolicyFigures) else self.test.low
+        caught = found["sensitivity"].low
+        return None if caught is None else 1.0 - caught
+
     def to_json(self) -> dict[str, Any]:
         """As in ``triage.json``."""
         return {
             "kind": self.policy.kind.value,
+            "name": self.policy.name,
+            "missed_at_most": self.missed_at_most,
             "description": DESCRIPTIONS[self.policy.kind],
             "policy": self.policy.model_dump(mode="json"),
             "refusal": self.refusal,
             "calibration": self.calibration.to_json(),
             "test": self.test.to_json(),
         }
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The policy chosen, and why."""
-
-    offer: Offer
-    why: str
 
 
 def operating_table(
@@ -111,8 +121,8 @@ def operating_table(
 def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tuple[Policy, str]]:
     """Each kind with its thresholds, and why it could not be certified where it should be.
 
-    Rule-out and three zones get the certified X-ray threshold. Where it is refused they get the one that keeps the
-    miss rate on the calibration patients themselves, which promises nothing.
+    Rule-out and three zones get the certified X-ray threshold. Where it is refused they get the one that is expected
+    to keep the miss rate on average, at best, which promises nothing.
     """
     base = {"xray_threshold": setting.xray_threshold, "ct_threshold": setting.ct_threshold}
     plain = {kind: Policy(kind=kind, **base) for kind in PolicyKind if kind is not PolicyKind.THREE_ZONES}
@@ -129,31 +139,6 @@ def candidate_policies(calibration: PatientScores, setting: Setting) -> list[tup
         (plain[PolicyKind.CT_FOR_ALL], ""),
         (plain[PolicyKind.XRAY_ONLY], ""),
     ]
-
-
-def choose(offers: list[Offer], wanted: PolicyKind | None, given: PolicyDraft | None = None) -> Choice:
-    """The policy asked for; else the one with the fewest CTs that keeps sensitivity and specificity of CT for all.
-
-    The test patients have no part in the choice.
-
-    Args:
-        offers: The operating table.
-        wanted: A kind asked for.
-        given: The user's own policy, which then is the last offer.
-    """
-    if given is not None:
-        return Choice(offers[-1], "given as a file")
-    if wanted is not None:
-        return Choice(next(offer for offer in offers if offer.policy.kind is wanted), "asked for by name")
-    measured = {id(offer.calibration): offer for offer in offers if isinstance(offer.calibration, PolicyFigures)}
-    if not measured:
-        return Choice(offers[0], "the default: without paired calibration patients no choice can be measured")
-    best = fewest_cts([offer.calibration for offer in offers if isinstance(offer.calibration, PolicyFigures)])
-    why = (
-        "on the calibration patients it sends the fewest to CT of those whose sensitivity and specificity keep within "
-        "the intervals of CT for all"
-    )
-    return Choice(measured[id(best)], why)
 
 
 def _figures(policy: Policy, patients: PatientScores, setting: Setting) -> PolicyFigures | PolicyBounds:

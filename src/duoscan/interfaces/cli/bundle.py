@@ -33,6 +33,7 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"  {info.name}, {info.modality.spoken}, classes {', '.join(info.classes)}\n"
             f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
             f"  operating points {points}\n"
+            f"{_flattered(info.provenance.metrics.get('operating_points', {}))}"
             f"  in use: {info.default_point}, for studies {info.study_point or info.default_point}\n"
             f"  images of a study joined by {info.aggregation or DEFAULTS[info.modality].name}, "
             f"study calibrated by {info.study_calibration.kind if info.study_calibration else 'nothing'}\n"
@@ -40,6 +41,15 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"  trained on {_summary(info.provenance.data_summary)}\n"
             f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"
         )
+
+
+def _flattered(rates: dict[str, dict[str, list[float]]]) -> str:
+    """How each chosen point did on the validation rows it was chosen on, and on those left out of the choice."""
+    lines = []
+    for name, of in rates.items():
+        said = [f"{rate} {own:.3f}, on patients left out of it {other:.3f}" for rate, (own, other) in of.items()]
+        lines.append(f"  {name}, chosen on validation: {'; '.join(said)}\n" if said else "")
+    return "".join(lines)
 
 
 def _summary(table: dict[str, dict[str, int]]) -> str:

@@ -59,6 +59,11 @@ _MISSING = "–"
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="Move P(covid), PPV and NPV to where covid is as common as this.",
 )
+@click.option(
+    "--prior",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="With --prevalence: share of covid where P(covid) was fitted; if left, that of the validation rows.",
+)
 @click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
@@ -74,6 +79,7 @@ def evaluate_command(
     ledger: Path | None,
     new_test_set: bool,
     prevalence: float | None,
+    prior: float | None,
     per_patient: bool,
     force: bool,
 ) -> None:
@@ -85,7 +91,7 @@ def evaluate_command(
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
 
     With --prevalence, P(covid) is moved by Bayes' theorem from the prevalence of the validation rows (the run's own,
-    else those of MANIFEST or the table; where there are none, of the measured rows) to the stated one.
+    else those of MANIFEST or the table; where there are none, --prior states it) to the stated one.
 
     Where the newest evidence in the run holds the measured images, the gate's verdict on them is printed first.
 
@@ -93,6 +99,8 @@ def evaluate_command(
     --ledger, and in a ledger of the user's own, which knows it again wherever it lies.
     """
     check_resamples(resamples)
+    if prior is not None and prevalence is None:
+        raise click.UsageError("--prior says where P(covid) is moved from; say with --prevalence where to")
     if out is not None:
         from duoscan.evaluation.figures import check_can_draw
         from duoscan.evaluation.outputs import check_out_dir
@@ -105,7 +113,7 @@ def evaluate_command(
     subject = joined(images) if per_patient else images
     evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
-        shift = shift_prior(evaluation, subject.predictions, prevalence, subject.fitted)
+        shift = shift_prior(evaluation, subject.predictions, prevalence, subject.fitted, prior)
         evaluation = replace(evaluation, prior_shift=shift)
     subject = counted(subject)
     judgement = None

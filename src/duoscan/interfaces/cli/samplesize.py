@@ -33,23 +33,35 @@ def samplesize_command(
 ) -> None:
     """Patients that a test set needs for intervals of a wished width.
 
-    One decision a patient: more images of the same patients do not stand for more patients. The widths are those
-    to be expected; a set of this size comes out wider about as often as narrower.
+    One decision a patient: more images of the same patients do not stand for more patients. A set of this size gives
+    the width with 90 % probability.
     """
     from rich.table import Table
 
-    from duoscan.evaluation.sample_size import patients_for_auroc, patients_for_proportion, patients_overall
+    from duoscan.evaluation.sample_size import (
+        EACH_OF_TWO,
+        patients_for_auroc,
+        patients_for_proportion,
+        patients_overall,
+        patients_overall_for_auroc,
+    )
 
-    sick = patients_for_proportion(sensitivity, width, method=method)
-    well = patients_for_proportion(specificity, width, method=method)
-    area = patients_for_auroc(auroc, width, prevalence)
     table = Table("for", "expected", "covid patients", "other patients", f"patients at prevalence {prevalence:g}")
-    table.add_row("sensitivity", f"{sensitivity:g}", str(sick), "", str(patients_overall(sick, prevalence)))
-    table.add_row("specificity", f"{specificity:g}", "", str(well), str(patients_overall(well, 1 - prevalence)))
-    table.add_row("AUROC", f"{auroc:g}", str(area[0]), str(area[1]), str(sum(area)))
+    for name, expected, share in (
+        ("sensitivity", sensitivity, prevalence),
+        ("specificity", specificity, 1 - prevalence),
+    ):
+        of_class = str(patients_for_proportion(expected, width, method=method))
+        surely = patients_for_proportion(expected, width, method=method, assurance=EACH_OF_TWO)
+        columns = (of_class, "") if name == "sensitivity" else ("", of_class)
+        table.add_row(name, f"{expected:g}", *columns, str(patients_overall(surely, share)))
+    area = patients_for_auroc(auroc, width, prevalence)
+    overall = patients_overall_for_auroc(auroc, width, prevalence)
+    table.add_row("AUROC", f"{auroc:g}", *map(str, area), str(overall))
     console = table_console()
     console.print(table)
     console.print(
-        f"95 % intervals of width {width:g} or less on average ({method} for sensitivity and specificity, "
-        "Hanley and McNeil for the AUROC)."
+        f"95 % intervals of width {width:g} or less with 90 % probability ({method} for sensitivity and specificity, "
+        "Hanley and McNeil on the logit scale for the AUROC): where exactly so many come of either class, and, in the "
+        "last column, where chance decides who comes."
     )

@@ -14,11 +14,12 @@ from duoscan.errors import InputError
 from duoscan.evaluation.figures import render
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
 from duoscan.evaluation.policies.abstention import DEFAULT_SET_ERROR
+from duoscan.evaluation.policies.choice import Choice, choose
 from duoscan.evaluation.policies.document import FILE_NAME, Extras, Ground, abstentions, document_text, triage_document
 from duoscan.evaluation.policies.figure import policy_figure
 from duoscan.evaluation.policies.measured import PolicyFigures
 from duoscan.evaluation.policies.modalities import Dose
-from duoscan.evaluation.policies.operating import Choice, Offer, Setting, choose, operating_table
+from duoscan.evaluation.policies.operating import DEFAULT_MARGIN, Offer, Setting, operating_table
 from duoscan.evidence.phases import (
     judged,
     operating_point,
@@ -36,7 +37,8 @@ from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
-from duoscan.policies.certify import Method, Models, Promise, Scope
+from duoscan.policies.certify import Method, Models, Promise, Wish
+from duoscan.policies.joint import several_studies
 from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.stored import store_policy
@@ -53,13 +55,10 @@ if TYPE_CHECKING:
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _TABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
+DEFAULT_MISS_RATE = 0.02
 _MADE_HERE = (
     "These patients are the validation part the models were trained with, which chose the training epoch and the "
     "operating points; that weakens every promise made on them. Certify on others with --calibration."
-)
-_CHOSEN_HERE = (
-    "The CT threshold was chosen on the calibration patients themselves, which weakens a joint promise; give "
-    "--ct-threshold."
 )
 
 
@@ -68,17 +67,29 @@ _CHOSEN_HERE = (
 @click.argument("ct", metavar="RUN_CT", type=_FILE)
 @click.option("--manifest", type=_TABLE, help="Images to answer: its val part calibrates, its test part measures.")
 @click.option("--calibration", type=_TABLE, help="Manifest of patients who calibrate instead of the val part.")
-@click.option("--miss-rate", default=0.02, show_default=True, help="Largest share of the sick who may leave.")
+@click.option(
+    "--miss-rate",
+    type=float,
+    help=f"Largest share of the sick who may leave; if given, only policies certified to keep it are chosen. "
+    f"[default: {DEFAULT_MISS_RATE}]",
+)
 @click.option("--confidence", default=0.95, show_default=True, help="Of the promise; exact method only.")
 @click.option("--method", type=click.Choice(["exact", "split-conformal"]), default="exact", show_default=True)
 @click.option(
     "--scope",
-    type=click.Choice(["xray", "joint", "union"]),
-    default="xray",
+    type=click.Choice(["auto", "xray", "joint", "union"]),
+    default="auto",
     show_default=True,
-    help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound.",
+    help="Ways out that count as a miss: at X-ray; at either on paired patients; at either by the union bound. "
+    "auto: at either where the sick are enough for that.",
 )
-@click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs as right as CT-for-all.")
+@click.option("--policy", help="Kind or policy file to choose; if left, the fewest CTs shown to keep --margin.")
+@click.option(
+    "--margin",
+    default=DEFAULT_MARGIN,
+    show_default=True,
+    help="Of sensitivity and of specificity, what a policy may lose against CT for all and still be chosen.",
+)
 @click.option("--prevalence", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Where it is to be used.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
@@ -104,11 +115,12 @@ def triage_command(
     *,
     manifest: Path | None,
     calibration: Path | None,
-    miss_rate: float,
+    miss_rate: float | None,
     confidence: float,
     method: str,
     scope: str,
     policy: str | None,
+    margin: float,
     prevalence: float | None,
     xray_threshold: float | None,
     ct_threshold: float | None,
@@ -138,10 +150,10 @@ def triage_command(
     check_resamples(resamples)
     check_can_write_pages("duoscan triage")
     stated = read_assumptions(assumptions, ct_harm)
-    promise = Promise(miss_rate, round(1.0 - confidence, 12), cast("Method", method), cast("Scope", scope))
+    alpha = DEFAULT_MISS_RATE if miss_rate is None else miss_rate
+    promise = Promise(alpha, round(1.0 - confidence, 12), cast("Method", method), cast("Wish", scope))
     kind, given = _wanted(policy)
     _check_out(out, force=force)
-    command = command_line()
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
         ask = Ask(book_at=book_at, on_stage=on_stage, on_image=on_image)
@@ -150,17 +162,18 @@ def triage_command(
             read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
         )
     calibrating, test = phase_patients(phases, share_names=calibration is None)
-    notes = [] if calibration or not any(phase.bundle for phase in phases) else [_MADE_HERE]
-    if promise.scope == "joint" and ct_threshold is None and phases[1].bundle is None:
-        notes.append(_CHOSEN_HERE)
+    caveat = "" if calibration or not any(phase.bundle for phase in phases) else _MADE_HERE
     setting = Setting(
         operating_point(phases[0], calibrating, xray_threshold),
         operating_point(phases[1], calibrating, ct_threshold),
-        replace(promise, caveat=" ".join(notes)),
+        # A bundle's own point was chosen on the validation part it was trained with.
+        replace(promise, ct_chosen_here=ct_threshold is None and calibration is None, caveat=caveat),
         Models(phases[0].study_digest, phases[1].study_digest),
         prevalence,
         resamples,
         seed,
+        margin,
+        miss_rate is not None,
     )
     points = setting.xray_threshold, setting.ct_threshold
     models = {
@@ -168,10 +181,10 @@ def triage_command(
         for key, phase, point in zip(("xray", "ct"), phases, points, strict=True)
     }
     origin = f"all of {calibration.name}" if calibration else "val rows"
-    ground = Ground(calibrating, test, sources_of(phases), models, origin, tuple(notes), command)
+    ground = Ground(calibrating, test, sources_of(phases), models, origin, _notes(caveat, phases), command_line())
     extras = Extras(stated, Dose(*dose_msv) if dose_msv else None, set_error)
     offers = operating_table(calibrating, test, setting, given)
-    choice = choose(offers, kind, given)
+    choice = choose(offers, calibrating, setting, kind, given)
     abstaining = abstentions(ground, setting, extras)
     document = triage_document(offers, choice, setting, ground, extras, abstaining)
     audited = [read_audit(folder) for folder in audits]
@@ -184,6 +197,17 @@ def triage_command(
         if phase.count is not None:
             echo(f"{modality.spoken}: {phase.count.spoken}")
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+
+
+def _notes(caveat: str, phases: Sequence[Subject]) -> tuple[str, ...]:
+    """What a reader must know beside the numbers."""
+    said = [
+        f"{count} patients have several studies of {modality.spoken}: the first listed of each counts, since that is "
+        "what triage has before it decides; list them by date."
+        for modality, phase in zip(Modality, phases, strict=True)
+        if (count := several_studies(phase.rows, modality))
+    ]
+    return tuple(filter(None, [caveat, *said]))
 
 
 def _wanted(policy: str | None) -> tuple[PolicyKind | None, PolicyDraft | None]:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from duoscan.evaluation.intervals import Estimate
-    from duoscan.evaluation.policies.operating import Choice, Offer
+    from duoscan.evaluation.policies.choice import Choice
+    from duoscan.evaluation.policies.operating import Offer
 
 _PHASES = {"xray": "the X-ray model", "ct": "the CT model"}
 DASH = "–"
@@ -26,9 +27,16 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     """Print everything that is to be read before a policy is obeyed; what the gate says stands above the numbers."""
     show_verdicts({_PHASES[phase]: Verdict.from_json(one) for phase, one in document["verdicts"].items()})
     _show_policies(offers, choice, document)
+    _show_rivals(document["chosen"])
     echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
         echo(f"Promise: {choice.offer.policy.certificate.promise}")
+    for entry in document["policies"]:
+        if entry["policy"]["certificate"] and entry["missed_at_most"] is not None:
+            echo(
+                f"{entry['name']}: X-ray and CT together miss at most {entry['missed_at_most']:.3f} of the sick "
+                f"(upper 95 % limit, {document['test']['sick']} sick test patients)"
+            )
     for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
         echo(f"Not certified: {refusal}")
     names = [offer.policy.name for offer in offers]
@@ -49,8 +57,27 @@ def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, 
         )
         for offer in offers
     ]
-    title = f"On {group['patients']} test patients, {group['sick']} sick, at prevalence {at:.3f}"
+    own = "" if document["prevalence_origin"] == "given" else "their own "
+    title = f"On {group['patients']} test patients, {group['sick']} sick, at {own}prevalence {at:.3f}"
     _print(title, ("policy", *FIGURES.values()), rows)
+
+
+def _show_rivals(chosen: dict[str, Any]) -> None:
+    """What each policy loses or wins against CT for all, where the choice was made between them."""
+    rows = [
+        (
+            rival["name"],
+            *(
+                f"{rival[name]['value']:+.3f}, at least {rival[name]['low']:+.3f}"
+                for name in ("sensitivity", "specificity")
+            ),
+            "yes" if rival["keeps"] else "not shown",
+        )
+        for rival in chosen["rivals"]
+    ]
+    if rows:
+        title = f"Against CT for all on the calibration patients, lower limits at a level of {chosen['level']:.3g}"
+        _print(title, ("policy", "Sensitivity", "Specificity", f"Loses less than {chosen['margin']:g}"), rows)
 
 
 def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:

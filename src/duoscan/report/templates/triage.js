@@ -68,27 +68,35 @@
     return threshold === null ? { refusal: "the CT alone misses too many for this miss rate" } : { threshold };
   }
 
-  // What promises nothing: the miss rate kept on the calibration patients themselves.
+  // What promises nothing: the miss rate kept on average, where the sick are enough even for that.
   function uncertified(alpha) {
-    const scores = data.sick_xray, n = scores.length, target = 1 - alpha;
-    let called = Math.ceil(target * n);
-    if ((called - 1) / n >= target) called -= 1;
-    return scores[n - called];
+    const scores = data.sick_xray, n = scores.length;
+    return scores[n - Math.min(n, Math.ceil((1 - alpha) * (n + 1) - ROUNDING))];
+  }
+
+  // The ways out that count; left to the numbers, both where the sick are enough for that.
+  function scopeOf(policy) {
+    if (data.scope !== "auto") return data.scope;
+    if (!data.ct_chosen_here && policy.leaving.joint.length >= needed(state.alpha, data.delta)) return "joint";
+    const ofEach = Math.min(data.sick_xray.length, data.sick_ct.length);
+    return ofEach >= needed(state.alpha / 2, data.delta / 2) ? "union" : "xray";
   }
 
   function thresholds(policy) {
-    let { xray_threshold: low, xray_rule_in: ruleIn, ct_threshold: ct } = policy, refusal = "";
+    let { xray_threshold: low, xray_rule_in: ruleIn, ct_threshold: ct } = policy, refusal = "", scope = "";
     if (policy.follows_miss_rate) {
-      const half = data.scope === "union" ? 2 : 1;
+      scope = scopeOf(policy);
+      const half = scope === "union" ? 2 : 1;
       const alpha = state.alpha / half, delta = data.delta / half;
-      const atCt = half === 2 ? certified(data.sick_ct, alpha, delta) : { threshold: ct };
-      const found = atCt.refusal ? atCt : certified(policy.leaving, alpha, delta);
+      const atCt = half === 2 ? certified(data.sick_ct, alpha, delta)
+        : scope === "joint" && data.ct_chosen_here ? { refusal: data.no_joint } : { threshold: ct };
+      const found = atCt.refusal ? atCt : certified(policy.leaving[scope === "joint" ? "joint" : "xray"], alpha, delta);
       refusal = found.refusal || "";
       low = refusal ? uncertified(state.alpha) : Math.min(found.threshold, 1);
       if (!refusal) ct = atCt.threshold;
       if (ruleIn !== null) ruleIn = Math.max(low, ruleIn);
     }
-    return { low, high: ruleIn === null ? low : ruleIn, ct, refusal };
+    return { low, high: ruleIn === null ? low : ruleIn, ct, refusal, scope };
   }
 
   // Patients of one class: all, answered positive, sent to CT, both.
@@ -147,14 +155,37 @@
     return { value: b.value / (a.value + b.value), low: 1 / (1 + highest), high: 1 / (1 + lowest) };
   }
 
+  // As Python's: shares of all patients as proportions of all of them.
+  function pooled({ sick, well }) {
+    const n = sick.n + well.n, called = sick.positive + well.positive;
+    const none = { value: NaN, low: NaN, high: NaN };
+    const missed = proportion(sick.n - sick.positive, n);
+    const always = sick.to_ct.low === sick.to_ct.high && well.to_ct.low === well.to_ct.high;
+    return {
+      missed, per: 1000, toCt: always ? sick.to_ct : proportion(sick.sent + well.sent, n),
+      ppv: called ? proportion(sick.positive, called) : none,
+      npv: called < n ? proportion(well.n - well.positive, n - called) : none,
+    };
+  }
+
   function figures(answered) {
+    const { sick, well } = answered;
+    const isOwn = data.prevalence_origin === "test patients" && state.prevalence === data.prevalence;
+    const { missed, per, toCt, ppv, npv } = isOwn ? pooled(answered) : atPrevalence(answered);
+    return {
+      sensitivity: sick.positives, specificity: well.negatives, to_ct: toCt,
+      missed_per_1000: { value: per * missed.value, low: per * missed.low, high: per * missed.high },
+      cts_avoided_per_100: { value: 100 * (1 - toCt.value), low: 100 * (1 - toCt.high), high: 100 * (1 - toCt.low) },
+      ppv, npv,
+    };
+  }
+
+  function atPrevalence(answered) {
     const p = state.prevalence, q = 1 - p, { sick, well } = answered;
     const missed = sick.negatives, sum = weigh(answered, { sensitivity: 0, alarms: 0, sick_to_ct: p, well_to_ct: q });
     const toCt = { value: sum.value, low: Math.max(0, sum.low), high: Math.min(1, sum.high) };
     return {
-      sensitivity: sick.positives, specificity: well.negatives, to_ct: toCt,
-      missed_per_1000: { value: 1000 * p * missed.value, low: 1000 * p * missed.low, high: 1000 * p * missed.high },
-      cts_avoided_per_100: { value: 100 * (1 - toCt.value), low: 100 * (1 - toCt.high), high: 100 * (1 - toCt.low) },
+      toCt, missed, per: 1000 * p,
       ppv: predictive([p, sick.positives], [q, well.positives]),
       npv: predictive([q, well.negatives], [p, sick.negatives]),
     };
@@ -194,7 +225,8 @@
 
   const find = (selector) => document.querySelector("#triage " + selector);
   const policyName = (policy, at) => policy.follows_miss_rate
-    ? `${policy.kind}, ${at.refusal ? "un" : ""}certified` : policy.name;
+    ? `${policy.kind}, ${at.refusal ? "uncertified" : at.scope === "xray" ? "X-ray exit certified" : "whole policy certified"}`
+    : policy.name;
 
   function drawTables(all) {
     all.forEach(({ policy, at, answered }, place) => {
@@ -335,8 +367,8 @@
     const refusals = [...new Set(all.map((one) => one.at.refusal).filter(Boolean))];
     find("#triage-refusal").hidden = !refusals.length;
     find("#triage-refusal").textContent = refusals.length
-      ? `Not certified at a miss rate of ${spoken(state.alpha, 3)}: ${refusals.join("; ")}. The thresholds shown keep it on ` +
-        "the calibration patients themselves and promise nothing." : "";
+      ? `Not certified at a miss rate of ${spoken(state.alpha, 3)}: ${refusals.join("; ")}. The thresholds shown are expected to ` +
+        "keep it on average at best, and promise nothing." : "";
     const one = all[state.looked_at], found = figures(one.answered);
     find("#triage-status").textContent = `${policyName(one.policy, one.at)} at prevalence ${spoken(state.prevalence, 3)}: ` +
       `sensitivity ${spoken(found.sensitivity.value, 3)}, specificity ${spoken(found.specificity.value, 3)}, sent to CT ` +
