@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm
 
-from duoscan.policies.joint import PatientScores
+from duoscan.policies.scores import PatientScores
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]

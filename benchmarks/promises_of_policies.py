@@ -16,9 +16,9 @@ from duoscan.evaluation.policies.noninferiority import lower_limit
 from duoscan.evaluation.policies.operating import Setting, operating_table
 from duoscan.evaluation.thresholds import youden_threshold
 from duoscan.policies.certify import Method, Promise, Wish, allowed_misses, certify
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,8 +14,8 @@ from duoscan.evaluation.policies.modalities import Dose
 from duoscan.evaluation.policies.operating import Setting, operating_table
 from duoscan.policies.assumptions import Assumptions
 from duoscan.policies.certify import Promise
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.queueing import Department
+from duoscan.policies.scores import PatientScores
 from duoscan.policies.worth import Costs
 
 COSTS = Costs(miss=100, false_positive=10, xray=1, ct=6)

@@ -7,7 +7,7 @@ import pytest
 
 from duoscan.evaluation.policies.abstention import COVERAGES, Abstention, phase_abstention, surety
 from duoscan.policies.abstention import PredictionSet, risk_coverage
-from duoscan.policies.joint import PatientScores
+from duoscan.policies.scores import PatientScores
 
 
 def cohort(seed: int, sick: int = 60, well: int = 90) -> PatientScores:

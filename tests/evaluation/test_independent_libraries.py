@@ -12,9 +12,9 @@ from statsmodels.stats.proportion import proportion_confint
 from duoscan.evaluation.policies.answered import answered
 from duoscan.policies.abstention import PredictionSet, conformal_sets
 from duoscan.policies.certify import allowed_misses, conformal_threshold, exact_threshold
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 from duoscan.policies.worth import net_benefit_weights, treat_all
 
 with warnings.catch_warnings():

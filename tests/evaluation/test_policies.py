@@ -13,9 +13,9 @@ from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures, bound_p
 from duoscan.evaluation.policies.modalities import Dose, benefits_and_drawbacks, compare_modalities
 from duoscan.evaluation.policies.operating import Setting, candidate_policies, operating_table
 from duoscan.policies.certify import Models, Promise
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 
 RESAMPLES = 200
 

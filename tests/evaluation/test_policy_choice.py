@@ -14,8 +14,8 @@ from duoscan.evaluation.policies.choice import LEVEL, choose
 from duoscan.evaluation.policies.noninferiority import PairedDifference, lower_limit, patients_needed, tango_lower
 from duoscan.evaluation.policies.operating import Offer, Setting, operating_table
 from duoscan.policies.certify import Promise
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 from triage_cases import apart, cohort, setting
 
 

@@ -19,8 +19,8 @@ from duoscan.evaluation.proportions import (
     predictive_limits,
     sum_limits,
 )
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy
+from duoscan.policies.scores import PatientScores
 from duoscan.policies.worth import Costs, cost_weights, net_benefit_weights
 
 COHORTS = 1000

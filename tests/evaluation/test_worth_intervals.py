@@ -9,9 +9,9 @@ from duoscan.errors import InputError
 from duoscan.evaluation.policies.answered import answered
 from duoscan.evaluation.policies.worth import bounded_worth_json, cost, measured_policies, waiting_times
 from duoscan.policies.assumptions import Assumptions
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 from duoscan.policies.worth import Costs, net_benefit_weights
 
 POLICY = Policy(kind="xray-only", xray_threshold=0.5, ct_threshold=0.5)

@@ -23,9 +23,9 @@ from duoscan.policies.certify import (
     positives_needed,
     scope_of,
 )
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 
 MODELS = Models("x" * 64, "c" * 64)
 

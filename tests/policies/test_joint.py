@@ -11,19 +11,17 @@ from hypothesis import strategies as st
 
 from duoscan.policies.joint import (
     Margins,
-    PatientScores,
     bounded_rates,
     copula_positive,
     copula_rates,
     frechet_bounds,
     joint_rates,
     margins,
-    patient_scores,
     rates_at,
-    several_studies,
 )
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores, patient_scores, several_studies
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding, Modality
 

@@ -17,7 +17,7 @@ from duoscan.evaluation.policies.operating import candidate_policies
 from duoscan.evaluation.policies.worth import cheapest_policy, cost, measured_policies
 from duoscan.policies.assumptions import Assumptions
 from duoscan.policies.certify import Promise
-from duoscan.policies.joint import PatientScores
+from duoscan.policies.scores import PatientScores
 from duoscan.policies.worth import Costs, net_benefit_weights
 from duoscan.report.triage_page import build_triage_page
 from triage_cases import COSTS, cohort, document, setting

@@ -12,7 +12,7 @@ from duoscan.evaluation.thresholds import youden_threshold
 from duoscan.evidence.subject import Ask, Subject, is_model, read_subject
 from duoscan.evidence.verdicts import judge_subject, measure
 from duoscan.manifest.table import read_manifest
-from duoscan.policies.joint import PatientScores, patient_scores
+from duoscan.policies.scores import PatientScores, patient_scores
 from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:

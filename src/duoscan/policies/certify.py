@@ -21,8 +21,6 @@ of the calibration; another hospital, scanner or wave of the disease is outside.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -35,8 +33,8 @@ from duoscan.policies.policy import Certificate, Policy, apply_policy_to_all
 from duoscan.policies.rule import PolicyKind
 
 if TYPE_CHECKING:
-    from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import FloatArray
+    from duoscan.policies.scores import PatientScores
 
 Method = Literal["exact", "split-conformal"]
 Scope = Literal["xray", "joint", "union"]
@@ -241,11 +239,6 @@ def check_certificate(
             f"the certificate of {certificate.date} rests on calibration data "
             f"{certificate.calibration_fingerprint[:12]}, not on {data[:12]}; it has expired: {again}"
         )
-
-
-def fingerprint_of(rows: list[tuple[str, bool, float | None, float | None]]) -> str:
-    """SHA-256 of calibration patients (name, sick, X-ray and CT probability); their order does not matter."""
-    return hashlib.sha256(json.dumps(sorted(rows, key=lambda row: row[0])).encode()).hexdigest()
 
 
 def leaving_scores(policy: Policy, patients: PatientScores, scope: Scope) -> FloatArray:

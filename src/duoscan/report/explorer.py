@@ -20,8 +20,8 @@ from duoscan.policies.worth import xray_share
 
 if TYPE_CHECKING:
     from duoscan.policies.certify import Scope
-    from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import FloatArray
+    from duoscan.policies.scores import PatientScores
 
 RANGES = {
     "prevalence": (0.001, 0.9, 0.001),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
-    from duoscan.policies.joint import PatientScores
+    from duoscan.policies.scores import PatientScores
 
 COVERAGES = tuple(round(step * 0.05, 2) for step in range(2, 21))
 """Shares of patients answered at which the risk is stated, 0.1 to 1."""

@@ -18,8 +18,8 @@ from duoscan.policies.rule import PolicyKind
 from duoscan.policies.worth import ClassShares, Weights, class_shares
 
 if TYPE_CHECKING:
-    from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import BoolArray, Outcome, Policy
+    from duoscan.policies.scores import PatientScores
 
 _CT_ALWAYS = {PolicyKind.CT_FOR_ALL: 1.0, PolicyKind.XRAY_ONLY: 0.0}
 _BY_DEFINITION = "by the policy's definition"

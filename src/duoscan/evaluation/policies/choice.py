@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.policies.operating import Offer, Setting
-    from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import PolicyDraft
+    from duoscan.policies.scores import PatientScores
 
 LEVEL = 0.05
 """Chance that a policy is chosen which is worse by the margin, all rivals together."""

@@ -51,8 +51,8 @@ from duoscan.evaluation.policies.modalities import benefits_and_drawbacks, compa
 from duoscan.evaluation.policies.operating import CERTIFIED_KINDS, is_paired
 from duoscan.evaluation.policies.worth import bounded_worth_json, measured_policies, waiting_json, worth_json
 from duoscan.files import parse_json, read_bytes
-from duoscan.policies.joint import PatientScores
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import PatientScores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,21 +10,14 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.policies.answered import answered
-from duoscan.policies.joint import (
-    JointRates,
-    Margins,
-    PatientScores,
-    bounded_rates,
-    copula_rates,
-    frechet_bounds,
-    margins,
-)
+from duoscan.policies.joint import JointRates, Margins, bounded_rates, copula_rates, frechet_bounds, margins
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
     from duoscan.policies.policy import Policy
+    from duoscan.policies.scores import PatientScores
     from duoscan.policies.worth import Weights
 
 # name → how a person calls it, in the order of every table

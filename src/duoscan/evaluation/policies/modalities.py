@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from duoscan.evaluation.policies.measured import PolicyFigures
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray
-    from duoscan.policies.joint import PatientScores
+    from duoscan.policies.scores import PatientScores
 
 METRICS = ("sensitivity", "specificity", "balanced_accuracy", "auroc", "ppv", "npv", "brier_score")
 _SMALLER_IS_BETTER = ("brier_score",)

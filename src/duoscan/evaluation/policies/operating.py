@@ -16,7 +16,7 @@ from duoscan.policies.policy import DESCRIPTIONS, Policy, PolicyDraft
 from duoscan.policies.rule import PolicyKind
 
 if TYPE_CHECKING:
-    from duoscan.policies.joint import PatientScores
+    from duoscan.policies.scores import PatientScores
 
 # Their X-ray threshold comes from the miss rate that is promised; the others keep the operating point.
 CERTIFIED_KINDS = (PolicyKind.RULE_OUT, PolicyKind.THREE_ZONES)

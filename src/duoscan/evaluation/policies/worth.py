@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from duoscan.evaluation.sample import FloatArray
     from duoscan.policies.assumptions import Assumptions
-    from duoscan.policies.joint import PatientScores
     from duoscan.policies.policy import Policy
+    from duoscan.policies.scores import PatientScores
 
 THRESHOLDS = tuple(round(step * 0.02, 2) for step in range(1, 31))
 """Threshold probabilities of the decision curves, 0.02 to 0.6."""

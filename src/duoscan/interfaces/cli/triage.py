@@ -38,9 +38,9 @@ from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
 from duoscan.policies.certify import Method, Models, Promise, Wish
-from duoscan.policies.joint import several_studies
 from duoscan.policies.policy import PolicyDraft, policy_toml, read_policy
 from duoscan.policies.rule import PolicyKind
+from duoscan.policies.scores import several_studies
 from duoscan.policies.stored import store_policy
 from duoscan.predictions import write_predictions
 from duoscan.rows import csv_text
