@@ -75,9 +75,9 @@ class Stack:
 
     @property
     def step_mm(self) -> float | None:
-        """Usual distance of two neighbours."""
+        """Usual distance of two neighbours: the middle one, of two the shorter, since holes only lengthen steps."""
         steps = [b - a for a, b in itertools.pairwise(self.heights_mm)]
-        return statistics.median(steps) if steps else None
+        return statistics.median_low(steps) if steps else None
 
     @property
     def missing(self) -> int:
