@@ -152,6 +152,7 @@ def _slice(image: ImageFile, header: DicomHeader, number: int, plane: Plane, why
         series_number=header.series_number,
         description=header.series_description,
         set_aside=why_not,
+        date=header.study_date,
     )
 
 
