@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -86,8 +87,10 @@ def decide_again(
 
 
 def asks_for_ct(need_ct: Collection[str] | bool, patient_id: str) -> bool:
-    """Whether the clinician asks for CT for a patient."""
-    return need_ct if isinstance(need_ct, bool) else patient_id in need_ct
+    """Whether the clinician asks for CT for a patient; a mapping holds the answer for each."""
+    if isinstance(need_ct, bool):
+        return need_ct
+    return patient_id in need_ct and (not isinstance(need_ct, Mapping) or bool(need_ct[patient_id]))
 
 
 def sends_to_ct(policy: Policy, xray: PhaseState, *, need_ct: bool) -> bool:

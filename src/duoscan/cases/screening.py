@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
-from duoscan.cases.find import NO_RULES, FoundImage, PatientRules, collect
+from duoscan.cases.find import NO_RULES, Found, FoundImage, PatientRules, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
+from duoscan.cases.patients import settle_patients
 from duoscan.files import file_sha256
 from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
@@ -129,7 +130,7 @@ class Screener:
 
     def screen_found(
         self,
-        found: Iterable[FoundImage],
+        found: Found,
         *,
         paths: Sequence[str | Path] = (),
         need_ct: Collection[str] | bool = (),
@@ -137,8 +138,9 @@ class Screener:
         on_image: OnImage = lambda _file, _contract: None,
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
+        images, notes = settle_patients(self._looked_at(found, paths, modality, on_image))
         patients: dict[str, _Patient] = {}
-        for one in self._looked_at(found, paths, modality, on_image):
+        for one in images:
             patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
         xrays = self._answer_xrays(patients)
@@ -149,9 +151,17 @@ class Screener:
         }
         cts = self._answer_cts(patients, to_ct, on_image)
         cases = (
-            decided(name, (*xrays[name], *cts[name]), patient.others, self.policy, need_ct=asked[name])
+            decided(
+                name,
+                (*xrays[name], *cts[name]),
+                patient.others,
+                self.policy,
+                need_ct=asked[name],
+                notes=notes.get(name, ()),
+            )
             for name, patient in patients.items()
         )
+        unmatched = () if isinstance(need_ct, bool) else unmatched_patients(need_ct, patients)
         return Screening(
             cases=tuple(cases),
             xray=model_used(self._bundles[Modality.CXR]),
@@ -159,6 +169,8 @@ class Screener:
             policy=self.policy,
             software=__version__,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
+            not_images=found.not_images,
+            unmatched=(*found.unmatched, *unmatched),
         )
 
     def _looked_at(

@@ -14,7 +14,7 @@ import click
 from duoscan.archives.credentials import read_access
 from duoscan.archives.opening import open_archive
 from duoscan.cases.find import (
-    FoundImage,
+    Found,
     PatientRules,
     collect,
     from_manifest,
@@ -235,7 +235,7 @@ def predict_command(
 
 def _found(
     paths: tuple[Path, ...], rules: PatientRules, manifest: Path | None, split: str | None
-) -> tuple[list[FoundImage], dict[str, Finding], Manifest | None]:
+) -> tuple[Found, dict[str, Finding], Manifest | None]:
     """The images to answer, the reference labels of their patients, and the test rows that the labels measure."""
     if manifest is None:
         if not paths:
