@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from duoscan.cases.series import SeriesImage, assemble
 from duoscan.formats.dicom.geometry import Plane
+from duoscan.reasons import ReasonCode
 from stand_ins import ct_slice_hu, write_ct_slice
 
 if TYPE_CHECKING:
@@ -154,3 +155,34 @@ def test_every_slice_of_a_torn_scan_is_answered(screener: Screener, tmp_path: Pa
     assert all(row.probability is not None for row in case.ct.images)
     (series,) = case.ct.studies[0].series
     assert (series.slices, series.missing, series.is_used) == (8, 0, True)
+
+
+def test_a_study_a_slice_is_one_study_and_told(screener: Screener, tmp_path: Path) -> None:
+    for number in range(6):
+        torn = {"StudyInstanceUID": f"1.2.{60 + number}", "SeriesInstanceUID": f"1.2.{80 + number}"}
+        write_ct_slice(tmp_path / f"{9 - number}.dcm", ct_slice_hu(), 3.0 * number, InstanceNumber=number + 1, **torn)
+    (case,) = screener.screen([tmp_path])
+    (study,) = case.ct.studies
+    assert (study.study_id, len(study.images), study.series[0].slices) == ("1.2.60", 6, 6)
+    (note,) = [reason for reason in case.reasons if reason.code is ReasonCode.IDENTITY]
+    assert note.text.startswith("6 studies of one slice each are one scan by their positions")
+
+
+@pytest.mark.parametrize(
+    "apart",
+    [
+        lambda number: {"StudyDate": f"2020010{1 + number}"},
+        lambda number: {"ImagePositionPatient": [0, 0, 300.0 * number]},
+        lambda number: {"PixelSpacing": [4 + number, 4 + number]},
+    ],
+)  # fmt: skip
+def test_studies_of_one_slice_stay_apart(
+    screener: Screener, tmp_path: Path, apart: Callable[[int], dict[str, object]]
+) -> None:
+    for number in range(4):
+        uids = {"StudyInstanceUID": f"1.2.{60 + number}", "SeriesInstanceUID": f"1.2.{80 + number}"}
+        fields = {**uids, "ImagePositionPatient": [0, 0, 3.0 * number]}
+        write_ct_slice(tmp_path / f"{number}.dcm", ct_slice_hu(), 0.0, **{**fields, **apart(number)})
+    (case,) = screener.screen([tmp_path])
+    assert len(case.ct.studies) == 4
+    assert all(reason.code is not ReasonCode.IDENTITY for reason in case.reasons)

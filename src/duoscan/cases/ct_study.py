@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from duoscan.cases.series import SeriesImage
     from duoscan.inference.predictor import ImageFile, Predictor
 
+_LEAST_TORN = 3  # slices; two studies of one slice each may be two looks at a patient
 _SINGLE_MM = 1.0  # what one slice of unknown thickness stands for
 
 
@@ -33,6 +34,7 @@ class CtStudy:
         loose: Images that are no slices of a DICOM series; answered one by one, in place.
         series: What came of each stack; filled when the study is answered.
         tried: Places of the slices of every stack that was tried.
+        notes: What there is to say of the study beside its answer.
     """
 
     study_id: str | None
@@ -42,6 +44,7 @@ class CtStudy:
     loose: list[ImageFile] = field(default_factory=list)
     series: list[SeriesAnswer] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
+    notes: tuple[Reason, ...] = ()
 
     @property
     def telling(self) -> list[ImageFile]:
@@ -120,6 +123,32 @@ class CtStudy:
         for place in places:
             if self.files[place].row.probability is None and self.files[place].row.reason is None:
                 self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
+
+
+def join_torn(studies: Sequence[CtStudy]) -> list[CtStudy]:
+    """Join studies of one slice each that are one scan by their positions: an anonymiser gave each file a study.
+
+    Args:
+        studies: Of one patient.
+
+    Returns:
+        The studies in the same order, a joined one in the place of its first; it is called like its lowest slice.
+    """
+    torn = [study for study in studies if study.study_id and len(study.slices) == 1 and not study.loose]
+    joined: dict[int, CtStudy] = {}
+    for stack in assemble([study.slices[0] for study in torn]):
+        places = sorted({*stack.images, *stack.repeats})
+        if len(places) < _LEAST_TORN:
+            continue
+        first = torn[stack.images[0]]
+        text = f"{len(places)} studies of one slice each are one scan by their positions; answered as one study"
+        one = CtStudy(first.study_id, first.date, notes=(Reason(ReasonCode.IDENTITY, text),))
+        for place in places:
+            one.files += torn[place].files
+            one.slices += torn[place].slices
+            joined[id(torn[place])] = one
+    found = [joined.get(id(study), study) for study in studies]
+    return list({id(study): study for study in found}.values())
 
 
 def _series_answer(stack: Stack, *, is_used: bool, reason: str) -> SeriesAnswer:

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
-from duoscan.cases.ct_study import CtStudy
+from duoscan.cases.ct_study import CtStudy, join_torn
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
 from duoscan.cases.find import NO_RULES, Found, FoundImage, PatientRules, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
@@ -60,6 +60,12 @@ class _Patient:
             self.cts.setdefault(study or identified.volume, CtStudy(study)).add(identified)
         else:
             self.others.append(file.row)
+
+    def join_torn(self) -> tuple[Reason, ...]:
+        """Join CT studies that are one; what there is to say of it."""
+        joined = join_torn(list(self.cts.values()))
+        self.cts = {study.study_id or str(place): study for place, study in enumerate(joined)}
+        return tuple(note for study in joined for note in study.notes)
 
 
 class Screener:
@@ -142,6 +148,8 @@ class Screener:
         patients: dict[str, _Patient] = {}
         for one in images:
             patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
+        for name, patient in patients.items():
+            notes[name] = (*notes.get(name, ()), *patient.join_torn())
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
         xrays = self._answer_xrays(patients)
         to_ct = {
@@ -157,7 +165,7 @@ class Screener:
                 patient.others,
                 self.policy,
                 need_ct=asked[name],
-                notes=notes.get(name, ()),
+                notes=notes[name],
             )
             for name, patient in patients.items()
         )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 _SPACING = 0.01  # share by which pixel spacings of one scan may differ
 _THICKNESS = 1.5  # times
 _NEAREST = 0.75  # of a usual step, between two slices of one scan
-_FARTHEST = 3.0  # usual steps, or so many mm, between two halves
-_FARTHEST_MM = 15.0
+_FARTHEST = 3.0  # usual steps between two halves
+_FARTHEST_MM = 15.0, 60.0  # at least and at most
 _OFF_GRID = 0.05  # of a distance, or so many mm, for rounded positions
 _OFF_GRID_MM = 0.1
 _COVERED = 1.05  # thicknesses between two slices that leave nothing out
@@ -156,7 +156,8 @@ class _Test:
         rises = np.diff(np.concatenate([one.numbers, other.numbers])[order])
         is_numbered = self._has_numbers and bool((rises > 0).all() or (rises < 0).all())
         if changes.sum() == 1:
-            is_near = is_one_series or nearest <= max(_FARTHEST_MM, _FARTHEST * (self._grid_mm or 0.0))
+            farthest = np.clip(_FARTHEST * (self._grid_mm or 0.0), *_FARTHEST_MM)
+            is_near = is_one_series or nearest <= farthest
             return is_near and (is_numbered or self._are_halves(one, other, nearest))
         usual = _usual(heights[order]) or 0.0
         if is_one_series and nearest >= _NEAREST * usual:

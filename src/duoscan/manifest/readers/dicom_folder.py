@@ -11,6 +11,7 @@ from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.cells import Row, read_table
 from duoscan.manifest.names import finding_named
 from duoscan.manifest.problems import manifest_error
+from duoscan.manifest.readers.doubts import doubts_about
 from duoscan.manifest.readers.foreign_table import with_our_columns
 from duoscan.manifest.readers.found import (
     Imported,
@@ -78,6 +79,7 @@ def from_dicom_folder(
     table = None if labels_csv is None else Path(labels_csv)
     labels = _Labels() if table is None else _read_labels(table, root, columns or {}, label_map)
     records: list[ImageRecord] = []
+    stated: list[str | None] = []
     for file in files:
         if table is not None and file.resolve() == table.resolve():
             continue
@@ -86,6 +88,7 @@ def from_dicom_folder(
         except ImageError as error:
             skipped.append(why_skipped(file, root, error))
             continue
+        stated += [fields["patient_id"] for fields in images]
         label = labels.files.get(file.resolve()) or labels.patients.get(str(images[0]["patient_id"]))
         said = {"label": label.finding, "finding": label.text} if label else {}
         records += [
@@ -97,7 +100,8 @@ def from_dicom_folder(
             [f"{skip.name}: {skip.reason}" for skip in skipped],
         )
     absent = [] if table is None else _unmatched(labels, records, root, table)
-    return Imported(Manifest(root, tuple(records)), tuple(skipped), tuple(absent))
+    doubts = doubts_about(stated, records)
+    return Imported(Manifest(root, tuple(records)), tuple(skipped), tuple(absent), doubts)
 
 
 def _read_labels(

@@ -130,15 +130,14 @@ def dicom_images(path: Path, root: Path, modality: Modality | None) -> list[dict
         raise ImageError(path, f"claims {header.frames} frames; at most {MAX_FRAMES} are read")
     numbers = range(1, header.frames + 1)
     places = [path] if header.frames == 1 else [frame_path(path, number) for number in numbers]
-    patient = None if names_nobody(header.patient_id or "") else header.patient_id
     fields: dict[str, str | Modality | None] = {
         "modality": known,
-        "patient_id": patient,
+        "patient_id": header.patient_id,
         "study_id": header.study_id,
         "series_id": header.series_id,
         "view": header.view,
         # A study shows one patient, also where the file does not say whom.
-        "group": None if patient else header.study_id,
+        "group": header.study_id if names_nobody(header.patient_id or "") else None,
         "notes": f"body part {header.body_part}" if header.body_part else None,
     }
     return [{**fields, "path": relative_name(place, root)} for place in places]
