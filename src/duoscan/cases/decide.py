@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duoscan.cases.case import CaseAnswer, PhaseResult, Screening, StudyAnswer
+from duoscan.cases.find import unmatched_patients
 from duoscan.policies.policy import ct_state, xray_state
 from duoscan.policies.rule import PhaseState, Step, after_xray, decide
 from duoscan.reasons import Reason, ReasonCode
@@ -83,7 +84,10 @@ def decide_again(
         )
         for case in screening.cases
     )
-    return replace(screening, cases=cases, policy=obeyed)
+    typed = () if need_ct is None or isinstance(need_ct, bool) else need_ct
+    unmatched = unmatched_patients(typed, {case.patient_id for case in cases})
+    told = tuple(dict.fromkeys((*screening.unmatched, *unmatched)))
+    return replace(screening, cases=cases, policy=obeyed, unmatched=told)
 
 
 def asks_for_ct(need_ct: Collection[str] | bool, patient_id: str) -> bool:

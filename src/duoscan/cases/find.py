@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import posixpath
 import re
 from dataclasses import dataclass, replace
@@ -103,7 +104,7 @@ class PatientRules:
 
     def row_of(self, path: Path, name: str) -> TableRow | None:
         """The table's row of a file."""
-        keys = (name, str(path), str(path.resolve()), path.name)
+        keys = (name, str(path), os.path.realpath(path), path.name)
         return next((TableRow(*self.table[key]) for key in keys if key in self.table), None)
 
     def matched(self, name: str) -> str | None:

@@ -58,11 +58,18 @@ MODALITY_ALIASES: Mapping[str, Modality] = {
     "cxr": Modality.CXR,
     "xray": Modality.CXR,
     "chestxray": Modality.CXR,
+    "xr": Modality.CXR,
+    "radiograph": Modality.CXR,
+    "chestradiograph": Modality.CXR,
+    "radiography": Modality.CXR,
+    "rg": Modality.CXR,
     "cr": Modality.CXR,
     "dx": Modality.CXR,
     "ct": Modality.CT,
     "chestct": Modality.CT,
     "ctscan": Modality.CT,
+    "chestctscan": Modality.CT,
+    "computedtomography": Modality.CT,
 }
 
 
