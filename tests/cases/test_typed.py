@@ -9,6 +9,7 @@ import pytest
 
 from duoscan.cases.find import PatientRules, collect, read_need_ct, read_patient_table
 from duoscan.errors import InputError
+from duoscan.manifest.readers.anything import Wishes, read_anything
 from duoscan.terms import Modality
 from stand_ins import ct_slice_hu, write_ct_slice, write_png
 
@@ -110,3 +111,14 @@ def test_a_pattern_that_never_matches_is_an_error(incoming: Path) -> None:
     # A group that takes no part finds nobody.
     with pytest.raises(InputError, match="matches none"):
         collect([incoming], PatientRules({}, re.compile(r"(P\d+)?1\.png")))
+
+
+def test_rows_of_a_label_table_are_matched_or_told_too(tmp_path: Path) -> None:
+    write_ct_slice(tmp_path / "in" / "a" / "1.dcm", ct_slice_hu(), 0.0, PatientID="00734")
+    labels = table(tmp_path / "l.csv", "path,patient_id,label", "a\\1.dcm,,covid", ",734,normal", ",nan,normal")
+    imported = read_anything(tmp_path / "in", Wishes(labels=labels))
+    assert [record.label for record in imported.manifest] == ["covid"]
+    assert [(one.name, one.reason) for one in imported.absent] == [
+        ("l.csv row 3", "no image of patient '734'; '00734' is there"),
+        ("l.csv row 4", "no image of patient 'nan'"),
+    ]

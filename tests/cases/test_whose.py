@@ -8,9 +8,13 @@ import pytest
 from pydicom import dcmread
 
 from duoscan.manifest.readers.anything import Wishes, read_anything
+from duoscan.predictions import Prediction
+from duoscan.privacy.confidentiality import Options
+from duoscan.privacy.deidentify import Deidentifier
 from duoscan.quiet import quiet
 from duoscan.reasons import ReasonCode
 from duoscan.terms import Modality
+from duoscan.worklist.received import read_received
 from stand_ins import ct_slice_hu, write_ct_slice, write_png
 
 if TYPE_CHECKING:
@@ -118,3 +122,22 @@ def test_nan_in_a_table_joins_nobody(tmp_path: Path) -> None:
     assert len({record.unit for record in imported.manifest}) == 3
     (doubt,) = imported.doubts
     assert (doubt.name, doubt.reason) == ("patient_id 'nan'", "names nobody, so it joins no images (images: 2)")
+
+
+def test_nan_in_a_table_of_predictions_joins_nobody() -> None:
+    rows = [Prediction(f"{name}.png", patient, None, 0.5, None) for name, patient in (("a", "nan"), ("b", "nan"))]
+    assert [row.unit for row in rows] == ["image:a.png", "image:b.png"]
+
+
+def test_a_department_and_its_pseudonyms_keep_two_ids_two(tmp_path: Path) -> None:
+    worker = Deidentifier(b"k" * 32, tmp_path / "out", options=Options())
+    received, pseudonyms = set(), set()
+    for number, patient in enumerate((b"M\xfcller", b"M\xf6ller")):
+        write_study(tmp_path, f"1.2.{number}", "X", slices=1, BurnedInAnnotation="NO")
+        path = tmp_path / f"1.2.{number}-0.dcm"
+        in_bytes(path, patient, "ISO_IR 192")
+        received.add(read_received(path).patient_id)
+        pseudonyms.add(worker.deidentify(path).pseudonym)
+    assert len(received) == len(pseudonyms) == 2
+    write_study(tmp_path, "1.2.9", "ANONYMOUS", slices=1)
+    assert read_received(tmp_path / "1.2.9-0.dcm").patient_id == ""

@@ -16,6 +16,7 @@ from duoscan.files import read_bytes
 from duoscan.formats.content import may_be_image
 from duoscan.formats.dicom.directory import is_dicomdir, listed_files
 from duoscan.formats.zips import ZIP_SUFFIX, is_zip, unpack
+from duoscan.manifest.names import near_ids
 from duoscan.manifest.readers.found import walked
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows
@@ -317,19 +318,11 @@ def unmatched_patients(typed: Iterable[str], patients: Collection[str]) -> tuple
         >>> unmatched_patients(["734", "P2"], ["00734", "P2"])
         ("need CT: no patient '734'; '00734' is there",)
     """
-    near: dict[str, list[str]] = {}
-    for patient in patients:
-        near.setdefault(_plain(patient), []).append(patient)
+    near = near_ids((one for one in typed if one not in patients), patients)
     return tuple(
-        f"need CT: no patient '{one}'" + "".join(f"; '{other}' is there" for other in near.get(_plain(one), ()))
-        for one in typed
-        if one not in patients
+        "; ".join([f"need CT: no patient '{one}'", *(f"'{other}' is there" for other in others)])
+        for one, others in near.items()
     )
-
-
-def _plain(patient_id: str) -> str:
-    """What is left of an id without case, separators and leading zeros."""
-    return re.sub(r"[\W_]", "", patient_id).casefold().lstrip("0")
 
 
 def _read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
