@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from duoscan.reasons import ReasonCode
 from duoscan.terms import Decision
 from stand_ins import ct_slice_hu, write_ct_slice
 
@@ -29,3 +30,14 @@ def test_both_sides_of_a_hole_are_answered(screener: Screener, tmp_path: Path, s
     assert study.state == Decision.POSITIVE
     (series,) = study.series
     assert series.missing == len(gone)
+    told = [reason.text for reason in case.reasons if reason.code is ReasonCode.POSITIONS_MISSING]
+    assert told == [f"positions missing in the CT series that was answered: {len(gone)}"]
+
+
+def test_doubled_slices_are_told(screener: Screener, tmp_path: Path) -> None:
+    for number in range(6):
+        write_ct_slice(tmp_path / f"{number}", ct_slice_hu(), 3.0 * number)
+        write_ct_slice(tmp_path / f"{number}-again", ct_slice_hu(), 3.0 * number)
+    (case,) = screener.screen([tmp_path])
+    told = [reason.text for reason in case.reasons if reason.code is ReasonCode.SAME_POSITION]
+    assert told == ["CT slices that lie where another does: 6"]

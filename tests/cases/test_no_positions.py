@@ -9,6 +9,7 @@ import pytest
 
 from duoscan.cases.series import SeriesImage, assemble
 from duoscan.formats.dicom.geometry import Plane
+from duoscan.reasons import ReasonCode
 from duoscan.terms import Decision
 from stand_ins import ct_slice_hu, write_ct_slice
 
@@ -45,6 +46,8 @@ def test_every_slice_with_lung_is_answered(
     decided = [row.decision for row in sorted(case.ct.images, key=lambda row: row.path, reverse=True)]
     assert decided == [Decision.SET_ASIDE, *[Decision.NEGATIVE] * 5]
     assert case.unreadable == ()
+    told = [reason.text for reason in case.reasons if reason.code is ReasonCode.POSITIONS_MISSING]
+    assert told == [f"slices whose positions are lacking or all the same; sorted by {known}"]
 
 
 def image(number: int, z: float | None, series: str = "1.2", location: float | None = None) -> SeriesImage:
@@ -84,4 +87,4 @@ def test_positions_without_an_orientation_give_the_order() -> None:
     ]
     (stack,) = assemble(images)
     assert [images[place].name for place in stack.images] == ["9", "8", "7", "6", "5"]
-    assert stack.note == "no orientation is given; sorted along the table"
+    assert [remark.text for remark in stack.remarks] == ["slices without an orientation; sorted along the table"]

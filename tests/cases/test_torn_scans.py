@@ -94,9 +94,9 @@ def test_a_torn_scan_of_overlapping_slices_is_one_stack_by_its_numbers() -> None
 
 def test_what_was_put_together_is_told() -> None:
     (stack,) = assemble(changed(scan(), TORN["two halves"]))
-    assert stack.note == "one scan by its positions, in 2 series"
+    assert [remark.text for remark in stack.remarks] == ["one CT scan by its positions, in 2 series"]
     (stack,) = assemble(changed(scan(), TORN["a frame of reference a slice"]))
-    assert stack.note == "one scan by its positions, in 26 frames of reference"
+    assert [remark.text for remark in stack.remarks] == ["one CT scan by its positions, in 26 frames of reference"]
 
 
 @given(st.data())
@@ -155,6 +155,8 @@ def test_every_slice_of_a_torn_scan_is_answered(screener: Screener, tmp_path: Pa
     assert all(row.probability is not None for row in case.ct.images)
     (series,) = case.ct.studies[0].series
     assert (series.slices, series.missing, series.is_used) == (8, 0, True)
+    told = [reason.text for reason in case.reasons if reason.code is ReasonCode.IDENTITY]
+    assert told == ["one CT scan by its positions, in 8 series"]
 
 
 def test_a_study_a_slice_is_one_study_and_told(screener: Screener, tmp_path: Path) -> None:
@@ -164,8 +166,10 @@ def test_a_study_a_slice_is_one_study_and_told(screener: Screener, tmp_path: Pat
     (case,) = screener.screen([tmp_path])
     (study,) = case.ct.studies
     assert (study.study_id, len(study.images), study.series[0].slices) == ("1.2.60", 6, 6)
-    (note,) = [reason for reason in case.reasons if reason.code is ReasonCode.IDENTITY]
-    assert note.text.startswith("6 studies of one slice each are one scan by their positions")
+    assert [reason.text for reason in case.reasons if reason.code is ReasonCode.IDENTITY] == [
+        "6 studies of one slice each are one scan by their positions; answered as one study",
+        "one CT scan by its positions, in 6 series",
+    ]
 
 
 @pytest.mark.parametrize(

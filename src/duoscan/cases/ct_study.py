@@ -12,7 +12,7 @@ from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from duoscan.cases.identify import Identified
     from duoscan.cases.series import SeriesImage
@@ -84,6 +84,8 @@ class CtStudy:
             for repeat, original in stack.repeats.items():
                 name = self.files[original].row.path
                 self._set_aside([repeat], Reason(ReasonCode.SAME_POSITION, "the same position as that slice", name))
+        if used is not None:
+            self.notes += tuple(_told(stacks[used]))
         self.series += [
             _series_answer(stack, is_used=place == used, reason=reasons.get(place, ""))
             for place, stack in enumerate(stacks)
@@ -151,9 +153,17 @@ def join_torn(studies: Sequence[CtStudy]) -> list[CtStudy]:
     return list({id(study): study for study in found}.values())
 
 
+def _told(stack: Stack) -> Iterator[Reason]:
+    """What a person should know of the stack that is answered; positions missing are told of every case."""
+    yield from stack.remarks
+    if stack.repeats:
+        yield Reason(ReasonCode.SAME_POSITION, f"CT slices that lie where another does: {len(stack.repeats)}")
+
+
 def _series_answer(stack: Stack, *, is_used: bool, reason: str) -> SeriesAnswer:
     first = stack.first
-    said = "; ".join(filter(None, [reason, stack.note, f"{stack.missing} positions missing" if stack.missing else ""]))
+    missing = f"{stack.missing} positions missing" if stack.missing else ""
+    said = "; ".join(filter(None, [reason, stack.note, *(remark.text for remark in stack.remarks), missing]))
     return SeriesAnswer(
         series_id=first.series_id,
         number=first.series_number,

@@ -61,11 +61,15 @@ class _Patient:
         else:
             self.others.append(file.row)
 
-    def join_torn(self) -> tuple[Reason, ...]:
-        """Join CT studies that are one; what there is to say of it."""
+    def join_torn(self) -> None:
+        """Join CT studies that are one."""
         joined = join_torn(list(self.cts.values()))
         self.cts = {study.study_id or str(place): study for place, study in enumerate(joined)}
-        return tuple(note for study in joined for note in study.notes)
+
+    @property
+    def notes(self) -> tuple[Reason, ...]:
+        """What there is to say of the CT studies beside their answers."""
+        return tuple(dict.fromkeys(note for study in self.cts.values() for note in study.notes))
 
 
 class Screener:
@@ -148,8 +152,8 @@ class Screener:
         patients: dict[str, _Patient] = {}
         for one in images:
             patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
-        for name, patient in patients.items():
-            notes[name] = (*notes.get(name, ()), *patient.join_torn())
+        for patient in patients.values():
+            patient.join_torn()
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
         xrays = self._answer_xrays(patients)
         to_ct = {
@@ -165,7 +169,7 @@ class Screener:
                 patient.others,
                 self.policy,
                 need_ct=asked[name],
-                notes=notes[name],
+                notes=(*notes.get(name, ()), *patient.notes),
             )
             for name, patient in patients.items()
         )

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 
 from duoscan.cases.series.join import joined
 from duoscan.cases.series.slices import SAME_PLACE_MM, is_parallel, located
+from duoscan.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 
     from duoscan.cases.series.slices import Part, SeriesImage, Slice
     from duoscan.formats.dicom.geometry import Plane
@@ -38,6 +39,7 @@ class Stack:
         repeats: Place of an image that lies where another does → place of that other.
         first: The lowest image, for what all have in common.
         note: Why it was separated from others of its series; empty where it was not.
+        remarks: What a person should know where it is answered: that it was torn, or tells no positions.
     """
 
     images: tuple[int, ...]
@@ -45,6 +47,7 @@ class Stack:
     repeats: dict[int, int]
     first: SeriesImage
     note: str = ""
+    remarks: tuple[Reason, ...] = ()
 
     @property
     def step_mm(self) -> float | None:
@@ -91,7 +94,7 @@ def assemble(images: Sequence[SeriesImage]) -> list[Stack]:
             groups.append(own := [])
         own.append(one)
     parts = [part for groups in alike.values() for group in groups for part in _separated(group)]
-    stacks = [_stack(group, "; ".join(filter(None, [note, _ORDER[group[0].told_by]]))) for group, note in joined(parts)]
+    stacks = [_stack(group, note) for group, note in joined(parts)]
     return sorted(stacks, key=lambda stack: (_order(stack.first.series_number), stack.first.name))
 
 
@@ -116,10 +119,9 @@ def _key(one: Slice) -> Hashable:
 
 
 _ORDER = {
-    "position": "",
-    "position without orientation": "no orientation is given; sorted along the table",
-    "SliceLocation": "positions are lacking or all the same; sorted by SliceLocation",
-    None: "positions are lacking or all the same; sorted by InstanceNumber",
+    "position without orientation": "slices without an orientation; sorted along the table",
+    "SliceLocation": "slices whose positions are lacking or all the same; sorted by SliceLocation",
+    None: "slices whose positions are lacking or all the same; sorted by InstanceNumber",
 }
 
 _DISTINCTIONS: dict[str, Callable[[Plane], Hashable]] = {
@@ -154,9 +156,10 @@ def _repeated(group: Iterable[Slice]) -> int:
 
 def _stack(group: list[Slice], note: str) -> Stack:
     heights = [one.height_mm for one in group if one.height_mm is not None]
+    remarks = tuple(_remarks(group))
     if len(heights) < len(group):
         ordered = sorted(group, key=lambda one: (one.image.number, one.image.name))
-        return Stack(tuple(one.place for one in ordered), (), {}, ordered[0].image, note)
+        return Stack(tuple(one.place for one in ordered), (), {}, ordered[0].image, note, remarks)
     kept: list[tuple[float, Slice]] = []
     repeats: dict[int, int] = {}
     for height, one in sorted(zip(heights, group, strict=True), key=lambda pair: (pair[0], pair[1].image.name)):
@@ -164,6 +167,16 @@ def _stack(group: list[Slice], note: str) -> Stack:
             repeats[one.place] = kept[-1][1].place
         else:
             kept.append((height, one))
-    return Stack(
-        tuple(one.place for _, one in kept), tuple(height for height, _ in kept), repeats, kept[0][1].image, note
-    )
+    places, known = tuple(one.place for _, one in kept), tuple(height for height, _ in kept)
+    return Stack(places, known, repeats, kept[0][1].image, note, remarks)
+
+
+def _remarks(group: list[Slice]) -> Iterator[Reason]:
+    """What a person should know of slices that are answered as one scan."""
+    series = len({one.image.series_id for one in group})
+    frames = len({one.image.frame_of_reference for one in group})
+    if max(series, frames) > 1:
+        torn = f"{series} series" if series > 1 else f"{frames} frames of reference"
+        yield Reason(ReasonCode.IDENTITY, f"one CT scan by its positions, in {torn}")
+    if len(group) > 1 and group[0].told_by in _ORDER:
+        yield Reason(ReasonCode.POSITIONS_MISSING, _ORDER[group[0].told_by])

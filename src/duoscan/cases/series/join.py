@@ -58,15 +58,7 @@ def joined(parts: Sequence[Part]) -> list[Part]:
             first = scan.first
             groups[(level(first), first.size, first.date, first.set_aside, scan.slices[0].told_by)].append(scan)
         scans = [scan for group in groups.values() for scan in _joined(group)]
-    return [(scan.slices, "; ".join(filter(None, [scan.note, _torn(scan.slices)]))) for scan in scans]
-
-
-def _torn(slices: list[Slice]) -> str:
-    series = len({one.image.series_id for one in slices})
-    frames = len({one.image.frame_of_reference for one in slices})
-    if max(series, frames) == 1:
-        return ""
-    return f"one scan by its positions, in {f'{series} series' if series > 1 else f'{frames} frames of reference'}"
+    return [(scan.slices, scan.note) for scan in scans]
 
 
 @dataclass
