@@ -127,12 +127,12 @@ class Screener:
         Args:
             paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
             rules: How patients are told apart, before DICOM tags and folders.
-            need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
+            need_ct: Patients for whom the clinician asks for CT, or the answer for each; ``True`` for all.
             modality: What raster files are taken for; told from their content where ``None``.
             on_image: Called with each image once a model has answered it, and the contract.
 
         Raises:
-            InputError: A path does not exist, or nothing is there.
+            InputError: A path does not exist, nothing is there but what is no image, or the pattern never matches.
         """
         with TemporaryDirectory() as scratch:
             found = collect(paths, rules, Path(scratch))
@@ -140,7 +140,7 @@ class Screener:
 
     def screen_found(
         self,
-        found: Found,
+        found: Found | Iterable[FoundImage],
         *,
         paths: Sequence[str | Path] = (),
         need_ct: Collection[str] | bool = (),
@@ -148,6 +148,7 @@ class Screener:
         on_image: OnImage = lambda _file, _contract: None,
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
+        found = found if isinstance(found, Found) else Found(tuple(found))
         images, notes = settle_patients(self._looked_at(found, paths, modality, on_image))
         patients: dict[str, _Patient] = {}
         for one in images:
