@@ -92,6 +92,22 @@ def test_a_torn_scan_of_overlapping_slices_is_one_stack_by_its_numbers() -> None
     assert len(assemble(changed(scan(1.0, 2.0), TORN["two interleaved series"]))) == 1
 
 
+@pytest.mark.parametrize("torn", ["two interleaved series", "two halves", "kernel is worded freely"])
+def test_a_slice_that_is_there_twice_tears_nothing(torn: str) -> None:
+    images = changed(scan(), TORN[torn])
+    copies = [replace(images[place], name=f"copy{place}") for place in (3, 13, 20)]
+    (stack,) = assemble([*images, *copies])
+    assert (len(stack.images), len(stack.repeats)) == (SLICES, 3)
+
+
+def test_a_place_that_is_watched_is_no_part_of_the_scan_beside_it() -> None:
+    # A bolus: twelve images of one place, numbered by time, within the scan or just below it.
+    for height in (-200.0 + 40.0, -204.0):
+        watched = changed(scan(name="b"), lambda _, z=height: {**AWAY, "position_mm": (-180.0, -180.0, z)})
+        stacks = assemble([*scan(), *watched[:12]])
+        assert sorted(len(stack.images) for stack in stacks) == [1, SLICES]
+
+
 def test_what_was_put_together_is_told() -> None:
     (stack,) = assemble(changed(scan(), TORN["two halves"]))
     assert [remark.text for remark in stack.remarks] == ["one CT scan by its positions, in 2 series"]

@@ -114,7 +114,7 @@ def _joined(scans: list[_Scan]) -> list[_Scan]:
         return scans
     test = _Test(scans)
     found: list[_Scan] = []
-    for scan in sorted(scans, key=lambda scan: (scan.heights_mm[0], scan.first.name)):
+    for scan in sorted(scans, key=lambda scan: (float(np.nan_to_num(scan.heights_mm[0])), scan.first.name)):
         own = next((other for other in found[-_MOST_TRIED:] if test.is_one_scan(other, scan)), None)
         if own is None:
             found.append(scan)
@@ -145,7 +145,8 @@ class _Test:
         nearest = float(steps[changes].min())
         if nearest <= SAME_PLACE_MM:
             return False
-        rises = np.diff(np.concatenate([one.numbers, other.numbers])[order])
+        are_two = steps > SAME_PLACE_MM  # and no copies within one of them
+        steps, rises = steps[are_two], np.diff(np.concatenate([one.numbers, other.numbers])[order])[are_two]
         is_numbered = self._has_numbers and bool((rises > 0).all() or (rises < 0).all())
         if changes.sum() == 1:
             farthest = np.clip(_FARTHEST * (self._grid_mm or 0.0), *_FARTHEST_MM)
@@ -213,6 +214,7 @@ def _thickness(image: SeriesImage) -> float | None:
 
 
 def _usual(heights_mm: Numbers) -> float | None:
-    """The middle step, of two the shorter, since holes only lengthen steps."""
+    """The middle step, of two the shorter, since holes only lengthen steps; copies of a slice are none."""
     steps = np.diff(heights_mm)
+    steps = steps[steps > SAME_PLACE_MM]
     return float(np.quantile(steps, 0.5, method="lower")) if len(steps) else None
