@@ -63,7 +63,8 @@ def test_screening_works_right_after_installation(data_dir: Path) -> None:
 def test_real_dicom_files_are_rows_with_an_answer_or_a_reason(data_dir: Path) -> None:
     answers = Screener().screen([data_dir / "dicom"])
     rows = [row for case in answers for row in case.images]
-    assert len(rows) == sum(path.is_file() for path in (data_dir / "dicom").rglob("*"))
+    assert answers.not_images == (str(data_dir / "dicom" / "dicom.csv"),)
+    assert len(rows) == sum(path.is_file() for path in (data_dir / "dicom").rglob("*")) - 1
     for row in rows:
         assert (row.probability is None) == bool(row.reason)
     aside = {Path(row.path).name for row in rows if row.decision == Decision.SET_ASIDE}

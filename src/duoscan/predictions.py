@@ -4,7 +4,7 @@ Because this table is the border, every evidence tool works on predictions of an
 
 ==============  ==============================================================================================
 ``path``        where the image is; a row without one is called ``row 12``, after its place in the table
-``patient_id``  who it shows; an image without one stands for itself
+``patient_id``  who it shows; an image without one, or with a word for none as ``nan``, stands for itself
 ``study_id``    the study it belongs to
 ``modality``    ``cxr`` or ``ct``
 ``source``      data set or hospital
@@ -40,7 +40,7 @@ from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, csv_text, parquet_rows, storable
-from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split
+from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split, names_nobody
 
 Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
@@ -91,8 +91,8 @@ class Prediction:
 
     @property
     def unit(self) -> str:
-        """Key of the patient; an image without one stands for itself."""
-        return self.patient_id or f"image:{self.path}"
+        """Key of the patient; an image without one, or with an id that names nobody, stands for itself."""
+        return f"image:{self.path}" if names_nobody(self.patient_id or "") else str(self.patient_id)
 
 
 def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:

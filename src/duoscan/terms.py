@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated
 
@@ -63,3 +64,19 @@ class Decision(StrEnum):
 
 ANSWERS = frozenset({Decision.POSITIVE, Decision.NEGATIVE})
 """The decisions that rest on a probability; every other says that there is none."""
+
+_NOBODY = re.compile(
+    r"[\W_]*|<?(nan|none|null|nil|n/?a|nat)>?|not (available|applicable)|undefined|unknown|unidentified"
+    r"|anon(ymous|ymi[sz]ed|ym)?",
+    re.IGNORECASE,
+)
+
+
+def names_nobody(patient_id: str) -> bool:
+    """Whether an id is a program's word for "there is none", or an anonymiser's for everybody: it joins no images.
+
+    Example:
+        >>> names_nobody("nan"), names_nobody("ANONYMOUS"), names_nobody("--"), names_nobody("ANON-007")
+        (True, True, True, False)
+    """
+    return _NOBODY.fullmatch(patient_id.strip()) is not None

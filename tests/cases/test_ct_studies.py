@@ -80,6 +80,7 @@ def test_a_white_slice_between_lung_is_answered_and_gas_far_below_is_not(screene
     write_series(tmp_path / "lung", [100.0, 105.0, 115.0, 120.0])
     write_ct_slice(tmp_path / "white.dcm", ct_slice_hu(None), 110.0)
     write_ct_slice(tmp_path / "bowel.dcm", ct_slice_hu(), 0.0)
+    write_series(tmp_path / "belly", [float(z) for z in range(5, 100, 5)], None)
     case = only(screener.screen([tmp_path]))
     rows = {row.path.rsplit("/", 1)[-1]: row for row in case.ct.images}
     assert rows["white.dcm"].probability is not None

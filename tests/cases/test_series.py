@@ -75,7 +75,7 @@ def test_reconstructions_mixed_in_one_series_are_separated(change: dict[str, obj
     assert sorted(told, key=sum) == [{False}, {True}]
 
 
-@pytest.mark.parametrize("field", ["series_id", "frame_of_reference", "set_aside"])
+@pytest.mark.parametrize("field", ["date", "set_aside"])
 def test_what_is_no_part_of_one_volume_is_separated(field: str) -> None:
     images = [at(0.0), replace(at(1.0), **{field: "other"})]  # type: ignore[arg-type]
     assert len(assemble(images)) == 2

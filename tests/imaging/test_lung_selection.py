@@ -165,9 +165,24 @@ def test_the_run_of_lung_bridges_what_is_short_and_leaves_out_what_is_far() -> N
     heights = [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 45.0]
     assert lung_run(has, heights) == range(4, 8)
     assert lung_run([False, False], [0.0, 1.0]) == range(0)
-    # Neighbours hang together however far apart the slices of a series lie, but not over a hole in it.
+    # Neighbours hang together however far apart the slices of a series lie.
     assert lung_run([True, True, True], [0.0, 30.0, 60.0]) == range(3)
-    assert lung_run([True, True, True, True], [0.0, 100.0, 105.0, 110.0]) == range(1, 4)
+
+
+@pytest.mark.parametrize(("step_mm", "missing"), [(9.0, 1), (4.9, 4), (1.0, 20), (2.5, 6)])
+def test_missing_slices_end_no_stretch_of_lung(step_mm: float, missing: int) -> None:
+    heights = [place * step_mm for place in range(40) if not 20 <= place < 20 + missing]
+    assert lung_run([True] * len(heights), heights) == range(len(heights))
+
+
+def test_slices_without_lung_end_the_stretch_also_where_others_are_missing() -> None:
+    # 5 mm apart: bowel, four slices without lung, the lungs.
+    assert lung_run([True, False, False, False, False, True, True], [0.0, 5, 10, 15, 20, 25, 30]) == range(5, 7)
+    # With two of the four missing, too few are left to say that no lung lies there.
+    assert lung_run([True, False, False, True, True], [0.0, 5, 20, 25, 30]) == range(5)
+    # What is usual is told nearby: thick slices below thin ones are no holes.
+    thin, thick = [float(z) for z in range(100, 200)], [float(z) for z in range(0, 100, 5)]
+    assert lung_run([True, *[False] * 19, *[True] * 100], [*thick, *thin]) == range(20, 120)
 
 
 # Real slices that show lung, and some that do not.

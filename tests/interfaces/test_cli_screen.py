@@ -37,26 +37,29 @@ def test_predict_writes_one_row_per_image(
     write_png(tmp_path / "in" / "anna" / "1.png", 0.9)
     write_png(tmp_path / "in" / "bert.png", 0.1)
     (tmp_path / "in" / "notes.txt").write_text("not an image", encoding="utf-8")
+    (tmp_path / "in" / "broken.png").write_text("not an image", encoding="utf-8")
     out = tmp_path / "out.csv"
     bundle = brightness_bundles[Modality.CT]
     code = run(
         *("predict", "--no-quality-check", "--modality", "ct", tmp_path / "in"),
         *("--csv", out, "--bundle", bundle, "--heatmaps", tmp_path / "h"),
     )
-    assert code == 1  # the text file is a row with a reason, and the exit code tells
+    assert code == 1  # what is called an image and is none is a row with a reason, and the exit code tells
     with out.open(encoding="utf-8") as stream:
         rows = {Path(row["path"]).name: row for row in csv.DictReader(stream)}
     assert {"path", "patient_id", "modality", "probability", "decision", "reason"} <= set(rows["1.png"])
     assert (rows["1.png"]["patient_id"], rows["1.png"]["decision"]) == ("anna", "positive")
     assert rows["bert.png"]["decision"] == "negative"
-    assert rows["notes.txt"]["decision"] == "unreadable"
-    assert rows["notes.txt"]["reason"]
+    assert rows["broken.png"]["decision"] == "unreadable"
+    assert rows["broken.png"]["reason"]
     assert len(read_predictions(out)) == 3
     overlays = sorted((tmp_path / "h").iterdir())
     assert [path.name for path in overlays] == ["0001-anna-1.png", "0002-bert-bert.png"]
     with Image.open(overlays[0]) as picture:
         assert picture.size == (64, 64)
-    assert "not a medical device" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "not a medical device" in shown.out
+    assert f"not images: 1 file: {tmp_path / 'in' / 'notes.txt'}" in shown.err
 
 
 def test_predict_says_of_what_was_refused_before_it_was_read_why(
@@ -178,3 +181,20 @@ def test_paths_and_manifest_exclude_each_other(bundles: list[object], tmp_path: 
     table.write_text("path\n", encoding="utf-8")
     assert run("screen", tmp_path, "--manifest", table, *bundles) == 2
     assert run("screen", *bundles) == 2
+
+
+def test_what_was_typed_and_matches_nobody_is_named(
+    tmp_path: Path, brightness_bundles: dict[Modality, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(tmp_path / "in" / "00734" / "1.png", 0.1)
+    (tmp_path / "need.csv").write_text("patient_id,need_ct\n734,yes\n", encoding="utf-8")
+    (tmp_path / "p.csv").write_text("path,patient_id\nin/2.png,P2\n", encoding="utf-8")
+    bundles = ["--xray-bundle", brightness_bundles[Modality.CXR], "--ct-bundle", brightness_bundles[Modality.CT]]
+    words = ["screen", tmp_path / "in", "--modality", "cxr", "--no-quality-check", "--quiet", *bundles]
+    assert run(*words) == 0
+    assert run(*words, "--need-ct", tmp_path / "need.csv") == 1
+    assert "no patient '734'; '00734' is there" in capsys.readouterr().err
+    assert run(*words, "--patients", tmp_path / "p.csv") == 1
+    assert "p.csv, row 2: 'in/2.png' is the path of no image" in capsys.readouterr().err
+    assert run(*words, "--patient-pattern", r"(P\d+)") == 2
+    assert "matches none of 1 paths" in capsys.readouterr().err

@@ -142,7 +142,9 @@ def test_a_batch_goes_on(mixed: Path, tmp_path: Path, brightness_bundles: dict[M
         for case in document["cases"]
         for image in (*case.get("others", ()), *(row for study in case.get("studies", ()) for row in study["images"]))
     }
-    assert set(images) == {"good-0.dcm", "good-1.dcm", *hostile_files()}
+    links = {"itself", "nothing.dcm", *(["pipe.dcm"] if hasattr(os, "mkfifo") else [])}
+    assert set(images) == {"good-0.dcm", "good-1.dcm", *hostile_files(), *links} - {"note.txt"}
+    assert document["not_images"] == [str(mixed / "note.txt")]
     for name, image in images.items():
         if name.startswith("good"):
             assert image["decision"] in {"positive", "negative"}, image

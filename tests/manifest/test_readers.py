@@ -93,7 +93,7 @@ class TestClassFolders:
             "stray.png": "not in a class folder",
             "test/stray.png": "not in a class folder",
             "'covid/line\\nbreak.png'": "the name cannot be written in a table; rename the file",
-            "elsewhere": "a link to a folder; import that folder itself",
+            "elsewhere": "a link to a folder, which is not followed; give that folder itself",
         }
 
     def test_unknown_names_are_asked_for(self, tmp_path: Path) -> None:

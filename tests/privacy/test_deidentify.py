@@ -207,14 +207,14 @@ def test_command_counts_refusals_and_names_nobody(tmp_path: Path) -> None:
     common = ["deidentify", str(folder), "--key-file", str(key), "--mapping", str(mapping)]
     result = CliRunner().invoke(cli, [*common, "--out", str(tmp_path / "out"), "--new-key"])
     assert result.exit_code == 1
-    assert "1 files written, 2 refused" in result.output
+    assert "1 files written, 1 refused\nnot images, left out: 1" in result.output
     assert "Doe" not in result.output
     assert [stat.S_IMODE(path.stat().st_mode) for path in (key, mapping)] == [0o600, 0o600]
     with mapping.open(newline="") as stream:
-        assert [row["patient_id"] for row in csv.DictReader(stream)] == ["A1", "", ""]
+        assert [row["patient_id"] for row in csv.DictReader(stream)] == ["A1", ""]
     mapping.unlink()
     again = CliRunner().invoke(cli, [*common, "--out", str(tmp_path / "warned"), "--burnt-in", "warn"])
-    assert "2 files written, 1 refused" in again.output
+    assert "2 files written, 0 refused" in again.output
     assert "warning: the file states burnt-in annotation" in again.output
 
 

@@ -12,12 +12,13 @@ from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from duoscan.cases.identify import Identified
     from duoscan.cases.series import SeriesImage
     from duoscan.inference.predictor import ImageFile, Predictor
 
+_LEAST_TORN = 3  # slices; two studies of one slice each may be two looks at a patient
 _SINGLE_MM = 1.0  # what one slice of unknown thickness stands for
 
 
@@ -33,6 +34,7 @@ class CtStudy:
         loose: Images that are no slices of a DICOM series; answered one by one, in place.
         series: What came of each stack; filled when the study is answered.
         tried: Places of the slices of every stack that was tried.
+        notes: What there is to say of the study beside its answer.
     """
 
     study_id: str | None
@@ -42,6 +44,7 @@ class CtStudy:
     loose: list[ImageFile] = field(default_factory=list)
     series: list[SeriesAnswer] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
+    notes: tuple[Reason, ...] = ()
 
     @property
     def telling(self) -> list[ImageFile]:
@@ -81,6 +84,8 @@ class CtStudy:
             for repeat, original in stack.repeats.items():
                 name = self.files[original].row.path
                 self._set_aside([repeat], Reason(ReasonCode.SAME_POSITION, "the same position as that slice", name))
+        if used is not None:
+            self.notes += tuple(_told(stacks[used]))
         self.series += [
             _series_answer(stack, is_used=place == used, reason=reasons.get(place, ""))
             for place, stack in enumerate(stacks)
@@ -122,9 +127,43 @@ class CtStudy:
                 self.files[place] = self.files[place].refused(why, Decision.SET_ASIDE)
 
 
+def join_torn(studies: Sequence[CtStudy]) -> list[CtStudy]:
+    """Join studies of one slice each that are one scan by their positions: an anonymiser gave each file a study.
+
+    Args:
+        studies: Of one patient.
+
+    Returns:
+        The studies in the same order, a joined one in the place of its first; it is called like its lowest slice.
+    """
+    torn = [study for study in studies if study.study_id and len(study.slices) == 1 and not study.loose]
+    joined: dict[int, CtStudy] = {}
+    for stack in assemble([study.slices[0] for study in torn]):
+        places = sorted({*stack.images, *stack.repeats})
+        if len(places) < _LEAST_TORN:
+            continue
+        first = torn[stack.images[0]]
+        text = f"{len(places)} studies of one slice each are one scan by their positions; answered as one study"
+        one = CtStudy(first.study_id, first.date, notes=(Reason(ReasonCode.IDENTITY, text),))
+        for place in places:
+            one.files += torn[place].files
+            one.slices += torn[place].slices
+            joined[id(torn[place])] = one
+    found = [joined.get(id(study), study) for study in studies]
+    return list({id(study): study for study in found}.values())
+
+
+def _told(stack: Stack) -> Iterator[Reason]:
+    """What a person should know of the stack that is answered; positions missing are told of every case."""
+    yield from stack.remarks
+    if stack.repeats:
+        yield Reason(ReasonCode.SAME_POSITION, f"CT slices that lie where another does: {len(stack.repeats)}")
+
+
 def _series_answer(stack: Stack, *, is_used: bool, reason: str) -> SeriesAnswer:
     first = stack.first
-    said = "; ".join(filter(None, [reason, stack.note, f"{stack.missing} positions missing" if stack.missing else ""]))
+    missing = f"{stack.missing} positions missing" if stack.missing else ""
+    said = "; ".join(filter(None, [reason, stack.note, *(remark.text for remark in stack.remarks), missing]))
     return SeriesAnswer(
         series_id=first.series_id,
         number=first.series_number,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duoscan.cases.case import CaseAnswer, PhaseResult, Screening, StudyAnswer
+from duoscan.cases.find import unmatched_patients
 from duoscan.policies.policy import ct_state, xray_state
 from duoscan.policies.rule import PhaseState, Step, after_xray, decide
 from duoscan.reasons import Reason, ReasonCode
@@ -82,12 +84,17 @@ def decide_again(
         )
         for case in screening.cases
     )
-    return replace(screening, cases=cases, policy=obeyed)
+    typed = () if need_ct is None or isinstance(need_ct, bool) else need_ct
+    unmatched = unmatched_patients(typed, {case.patient_id for case in cases})
+    told = tuple(dict.fromkeys((*screening.unmatched, *unmatched)))
+    return replace(screening, cases=cases, policy=obeyed, unmatched=told)
 
 
 def asks_for_ct(need_ct: Collection[str] | bool, patient_id: str) -> bool:
-    """Whether the clinician asks for CT for a patient."""
-    return need_ct if isinstance(need_ct, bool) else patient_id in need_ct
+    """Whether the clinician asks for CT for a patient; a mapping holds the answer for each."""
+    if isinstance(need_ct, bool):
+        return need_ct
+    return patient_id in need_ct and (not isinstance(need_ct, Mapping) or bool(need_ct[patient_id]))
 
 
 def sends_to_ct(policy: Policy, xray: PhaseState, *, need_ct: bool) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.cases.find import FoundImage, folder_patient
 from duoscan.cases.series import SeriesImage
-from duoscan.errors import ImageError
+from duoscan.errors import ImageError, UnreadableImageError
 from duoscan.formats.dicom.fitness import examine_dicom, why_frame_set_aside
 from duoscan.formats.dicom.geometry import MAX_FRAMES, Plane
 from duoscan.formats.frame_names import frame_path, split_frame
@@ -17,9 +18,10 @@ from duoscan.formats.reader import is_dicom, read_image
 from duoscan.imaging.modality import guess_modality
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.predictor import ImageFile
+from duoscan.manifest.names import modality_named
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason, ReasonCode
-from duoscan.terms import Decision, Modality
+from duoscan.terms import Decision, Modality, names_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,15 @@ _UNSURE = Reason(
 )
 
 
+class ToldBy(StrEnum):
+    """What says whose an image is."""
+
+    PERSON = "table or pattern"
+    FILE = "PatientID"
+    FOLDER = "folder"
+    NAME = "name of the file"
+
+
 @dataclass(frozen=True)
 class Identified:
     """One image.
@@ -42,6 +53,8 @@ class Identified:
         slice: What a CT series is assembled from; ``None`` for anything that is no slice of a DICOM file.
         study_date: StudyDate as the file has it.
         volume: Name of a file that is a study by itself; ``None`` for others.
+        told_by: What says whose it is.
+        nobody: PatientID as the file has it, where that is a word for "there is none".
     """
 
     file: ImageFile
@@ -49,6 +62,8 @@ class Identified:
     slice: SeriesImage | None = None
     study_date: str | None = None
     volume: str | None = None
+    told_by: ToldBy = ToldBy.NAME
+    nobody: str | None = None
 
 
 def identify(
@@ -65,31 +80,52 @@ def identify(
     Returns:
         One entry, or one for each frame of a multi-frame file.
     """
-    row = Prediction(found.name, found.patient_id, None, None, Decision.UNREADABLE)
-    place = folder_patient(Path(found.name), paths)
-    file = ImageFile(found.path, replace(row, patient_id=row.patient_id or place))
-    if found.refusal:
-        return [Identified(file.refused(found.refusal), None)]
+    patient, told_by = _by_place(found, paths)
+    file = ImageFile(found.path, Prediction(found.name, patient, None, None, Decision.UNREADABLE))
+    nobody = None
     try:
-        told = Modality(found.modality) if found.modality else None
-    except ValueError:
-        why = f"modality '{found.modality}' in the patients table is unknown; use cxr or ct"
-        return [Identified(file.refused(Reason(ReasonCode.MODALITY_UNKNOWN, why)), None)]
-    try:
+        if found.refusal:
+            return [Identified(file.refused(found.refusal), None, told_by=told_by)]
+        told = _modality_told(found)
         if is_dicom(found.path):
             header, why_not = examine_dicom(found.path)
-            named = replace(file, row=_with_header(file.row, found, header))
-            return _images_of(named, header, why_not, header.modality or told or modality, check_quality=check_quality)
-        if is_nifti(found.path):
-            return _slices_of(file, nifti_planes(found.path))
-        return [_with_modality(file, told or modality, check_quality=check_quality)]
+            stated = header.patient_id
+            nobody = stated if stated and names_nobody(stated) else None
+            if told_by is not ToldBy.PERSON and stated and not nobody:
+                patient, told_by = stated, ToldBy.FILE
+            named = replace(file, row=replace(file.row, patient_id=patient, study_id=header.study_id))
+            known = header.modality or told or modality
+            images = _images_of(named, header, why_not, known, check_quality=check_quality)
+        elif is_nifti(found.path):
+            images = _slices_of(file, nifti_planes(found.path))
+        else:
+            images = [_with_modality(file, told or modality, check_quality=check_quality)]
     except ImageError as error:
-        return [Identified(file.failed(error), None)]
+        images = [Identified(file.failed(error), None)]
+    return [replace(image, told_by=told_by, nobody=nobody) for image in images]
 
 
-def _with_header(row: Prediction, found: FoundImage, header: DicomHeader) -> Prediction:
-    patient = found.patient_id or header.patient_id or row.patient_id
-    return replace(row, patient_id=patient, study_id=header.study_id)
+def _by_place(found: FoundImage, paths: Sequence[str | Path]) -> tuple[str, ToldBy]:
+    """Whose a file is before it is opened."""
+    if found.patient_id:
+        return found.patient_id, ToldBy.PERSON
+    if folder := folder_patient(Path(found.name), paths):
+        return folder, ToldBy.FOLDER
+    return Path(found.name).stem.removesuffix(".nii"), ToldBy.NAME
+
+
+def _modality_told(found: FoundImage) -> Modality | None:
+    """The modality that a person states.
+
+    Raises:
+        ImageError: In a word that is not known.
+    """
+    if not found.modality:
+        return None
+    if (told := modality_named(found.modality)) is None:
+        why = f"modality '{found.modality}' in the patients table is unknown; use cxr or ct"
+        raise UnreadableImageError(found.path, why, ReasonCode.MODALITY_UNKNOWN)
+    return told
 
 
 def _images_of(
@@ -152,6 +188,7 @@ def _slice(image: ImageFile, header: DicomHeader, number: int, plane: Plane, why
         series_number=header.series_number,
         description=header.series_description,
         set_aside=why_not,
+        date=header.study_date,
     )
 
 

@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
-from duoscan.cases.ct_study import CtStudy
+from duoscan.cases.ct_study import CtStudy, join_torn
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
-from duoscan.cases.find import NO_RULES, FoundImage, PatientRules, collect
+from duoscan.cases.find import NO_RULES, Found, FoundImage, PatientRules, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
+from duoscan.cases.patients import settle_patients
 from duoscan.files import file_sha256
 from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
@@ -59,6 +60,16 @@ class _Patient:
             self.cts.setdefault(study or identified.volume, CtStudy(study)).add(identified)
         else:
             self.others.append(file.row)
+
+    def join_torn(self) -> None:
+        """Join CT studies that are one."""
+        joined = join_torn(list(self.cts.values()))
+        self.cts = {study.study_id or str(place): study for place, study in enumerate(joined)}
+
+    @property
+    def notes(self) -> tuple[Reason, ...]:
+        """What there is to say of the CT studies beside their answers."""
+        return tuple(dict.fromkeys(note for study in self.cts.values() for note in study.notes))
 
 
 class Screener:
@@ -116,12 +127,12 @@ class Screener:
         Args:
             paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
             rules: How patients are told apart, before DICOM tags and folders.
-            need_ct: Patients for whom the clinician asks for CT; ``True`` for all.
+            need_ct: Patients for whom the clinician asks for CT, or the answer for each; ``True`` for all.
             modality: What raster files are taken for; told from their content where ``None``.
             on_image: Called with each image once a model has answered it, and the contract.
 
         Raises:
-            InputError: A path does not exist, or nothing is there.
+            InputError: A path does not exist, nothing is there but what is no image, or the pattern never matches.
         """
         with TemporaryDirectory() as scratch:
             found = collect(paths, rules, Path(scratch))
@@ -129,7 +140,7 @@ class Screener:
 
     def screen_found(
         self,
-        found: Iterable[FoundImage],
+        found: Found | Iterable[FoundImage],
         *,
         paths: Sequence[str | Path] = (),
         need_ct: Collection[str] | bool = (),
@@ -137,9 +148,13 @@ class Screener:
         on_image: OnImage = lambda _file, _contract: None,
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
+        found = found if isinstance(found, Found) else Found(tuple(found))
+        images, notes = settle_patients(self._looked_at(found, paths, modality, on_image))
         patients: dict[str, _Patient] = {}
-        for one in self._looked_at(found, paths, modality, on_image):
+        for one in images:
             patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
+        for patient in patients.values():
+            patient.join_torn()
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
         xrays = self._answer_xrays(patients)
         to_ct = {
@@ -149,9 +164,17 @@ class Screener:
         }
         cts = self._answer_cts(patients, to_ct, on_image)
         cases = (
-            decided(name, (*xrays[name], *cts[name]), patient.others, self.policy, need_ct=asked[name])
+            decided(
+                name,
+                (*xrays[name], *cts[name]),
+                patient.others,
+                self.policy,
+                need_ct=asked[name],
+                notes=(*notes.get(name, ()), *patient.notes),
+            )
             for name, patient in patients.items()
         )
+        unmatched = () if isinstance(need_ct, bool) else unmatched_patients(need_ct, patients)
         return Screening(
             cases=tuple(cases),
             xray=model_used(self._bundles[Modality.CXR]),
@@ -159,6 +182,8 @@ class Screener:
             policy=self.policy,
             software=__version__,
             date=datetime.now(UTC).isoformat(timespec="seconds"),
+            not_images=found.not_images,
+            unmatched=(*found.unmatched, *unmatched),
         )
 
     def _looked_at(

@@ -44,7 +44,8 @@ _SIDE = 128
 _QUARTILE = 0.25
 _BRIGHT = 0.15  # grey of what surrounds the air inside a body in any window
 _BLACK = 0.5 / 255
-_GAP = 1.5  # usual steps that end a run
+_GAP = 1.5  # usual steps, above which positions are missing
+_NEAR = 4  # steps on either side that say what is usual there
 _LEAST_REGION = 0.006  # of the body's area; smaller regions are airways and noise
 _LEAST_SIDE = 0.01  # of the body's area, for a side to count as showing lung
 _OPEN_BORDER = 0.1  # of the image's border, from which air that touches it lies outside the body
@@ -161,12 +162,13 @@ def lung_run(has_lung: Sequence[bool], heights_mm: Sequence[float], most_gap_mm:
     """The longest stretch of slices that show lung, with what lies between them.
 
     Lungs hang together, so gas elsewhere that looks like lung is left out. A slice between two that show lung
-    belongs to them also where it shows none, for consolidated lung holds no air.
+    belongs to them also where it shows none, for consolidated lung holds no air. Only slices that are there and show
+    none end a stretch: a position that is missing counts for nothing.
 
     Args:
         has_lung: Of each slice, lowest first.
         heights_mm: Where each lies.
-        most_gap_mm: A longer stretch without lung ends a run, unless slices lie that far apart anyway.
+        most_gap_mm: A longer stretch of slices without lung ends a run, unless slices lie that far apart anyway.
 
     Returns:
         Places, from the lowest with lung to the highest; empty where no slice shows any.
@@ -175,11 +177,20 @@ def lung_run(has_lung: Sequence[bool], heights_mm: Sequence[float], most_gap_mm:
         >>> lung_run([True, False, False, False, True, True], [0.0, 5.0, 10.0, 20.0, 25.0, 30.0])
         range(4, 6)
     """
-    most = max(most_gap_mm, _GAP * float(np.median(np.diff(heights_mm))) if len(heights_mm) > 1 else 0.0)
+    steps = np.diff(np.asarray(heights_mm, np.float64))
+    most = max(most_gap_mm, _GAP * float(np.median(steps)) if len(steps) else 0.0)
+    seen_mm = np.concatenate([[0.0], np.cumsum(_without_holes(steps))])
     runs: list[range] = []
     for place in (place for place, has in enumerate(has_lung) if has):
-        if runs and heights_mm[place] - heights_mm[runs[-1][-1]] <= most:
+        last = runs[-1][-1] if runs else None
+        if last is not None and (place == last + 1 or seen_mm[place] - seen_mm[last] <= most):
             runs[-1] = range(runs[-1][0], place + 1)
         else:
             runs.append(range(place, place + 1))
     return max(runs, key=lambda run: (heights_mm[run[-1]] - heights_mm[run[0]], len(run)), default=range(0))
+
+
+def _without_holes(steps_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each step as if no position were missing in it: one that is longer than those around it counts as they do."""
+    usual = [float(np.median(steps_mm[max(0, place - _NEAR) : place + _NEAR + 1])) for place in range(len(steps_mm))]
+    return np.where(steps_mm > _GAP * np.asarray(usual), usual, steps_mm)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from duoscan.terms import Finding, Modality, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 # Keys are plain names (see plain_name): lower case, inner spaces, hyphens and underscores dropped.
 # "Not COVID" is ``other`` and not ``normal``: such classes mix healthy people with other disease. Lung
@@ -58,11 +58,18 @@ MODALITY_ALIASES: Mapping[str, Modality] = {
     "cxr": Modality.CXR,
     "xray": Modality.CXR,
     "chestxray": Modality.CXR,
+    "xr": Modality.CXR,
+    "radiograph": Modality.CXR,
+    "chestradiograph": Modality.CXR,
+    "radiography": Modality.CXR,
+    "rg": Modality.CXR,
     "cr": Modality.CXR,
     "dx": Modality.CXR,
     "ct": Modality.CT,
     "chestct": Modality.CT,
     "ctscan": Modality.CT,
+    "chestctscan": Modality.CT,
+    "computedtomography": Modality.CT,
 }
 
 
@@ -98,3 +105,19 @@ def split_named(text: str) -> Split | None:
 def modality_named(text: str) -> Modality | None:
     """The modality a cell stands for, e.g. ``X-ray``; ``None`` where it is not the name of one."""
     return MODALITY_ALIASES.get(plain_name(text))
+
+
+def near_ids(typed: Iterable[str], patients: Iterable[str]) -> dict[str, list[str]]:
+    """For each id a person typed, those that differ in case, separators and leading zeros alone; never taken for it.
+
+    >>> near_ids(["734", "P2"], ["00734", "P734"])
+    {'734': ['00734'], 'P2': []}
+    """
+    bare: dict[str, list[str]] = {}
+    for patient in sorted(patients):
+        bare.setdefault(_bare(patient), []).append(patient)
+    return {one: bare.get(_bare(one), []) for one in typed}
+
+
+def _bare(patient_id: str) -> str:
+    return re.sub(r"[\W_]", "", patient_id).casefold().lstrip("0")

@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from duoscan.terms import Finding, Modality, Split
+from duoscan.terms import Finding, Modality, Split, names_nobody
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,8 @@ _LATER = frozenset({"lung_boxes"})
 class ImageRecord(BaseModel):
     """One image or slice. Field names are the manifest's column names.
 
-    Unknown values are ``None``, never an empty string or a made-up one.
+    Unknown values are ``None``, never an empty string or a made-up one; so is a patient id that names nobody, as
+    ``nan``, which would join strangers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
@@ -48,6 +49,11 @@ class ImageRecord(BaseModel):
     )
     original_name: str | None = None
     notes: str | None = None
+
+    @field_validator("patient_id")
+    @classmethod
+    def _somebody(cls, value: str | None) -> str | None:
+        return None if value is None or names_nobody(value) else value
 
     @property
     def boxes(self) -> tuple[tuple[float, float, float, float], ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from duoscan.errors import ImageError, UnsupportedImageError
 from duoscan.files import safe_name, write_bytes
-from duoscan.formats.dicom.header import dicom_errors, open_dicom
+from duoscan.formats.dicom.header import dicom_errors, open_dicom, patient_id_of
 from duoscan.formats.reader import is_dicom
 from duoscan.imaging.quality.burnt_in import text_regions
 from duoscan.privacy.confidentiality import Options, Profile
@@ -134,7 +134,9 @@ def _check_class(dataset: Dataset, path: Path) -> None:
 
 def _identity(dataset: Dataset, path: Path) -> str:
     """What tells patients apart: PatientID; the name, then the study, where it is missing."""
-    for keyword in ("PatientID", "PatientName", "StudyInstanceUID"):
+    if stated := patient_id_of(dataset):
+        return stated
+    for keyword in ("PatientName", "StudyInstanceUID"):
         if value := str(dataset.get(keyword) or "").strip(" \0"):
             return value
     raise UnsupportedImageError(path, "names neither patient nor study; export it again")

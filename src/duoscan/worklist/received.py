@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duoscan.errors import UnreadableImageError
-from duoscan.formats.dicom.header import dicom_errors, open_dicom, text_of
+from duoscan.formats.dicom.header import dicom_errors, open_dicom, patient_id_of, text_of
+from duoscan.terms import names_nobody
 from duoscan.worklist.spool import file_key
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Received:
         study_uid: StudyInstanceUID.
         sop_instance_uid: SOPInstanceUID.
         sop_class_uid: SOPClassUID.
-        patient_id: PatientID; empty where the file names none.
+        patient_id: PatientID; empty where the file names nobody by it.
         is_ct: Whether Modality says CT.
     """
 
@@ -64,5 +65,6 @@ def read_received(path: Path) -> Received:
         )
         if not all(len(uid) <= _UID_CHARACTERS and _UID.fullmatch(uid) for uid in (study, instance, sop_class)):
             raise UnreadableImageError(path, "the UID of study, object or class is missing or malformed")
-        patient, modality = text_of(dataset, "PatientID") or "", text_of(dataset, "Modality") or ""
-        return Received(study, instance, sop_class, patient, modality.upper() == "CT")
+        patient, modality = patient_id_of(dataset) or "", text_of(dataset, "Modality") or ""
+        known = "" if names_nobody(patient) else patient
+        return Received(study, instance, sop_class, known, modality.upper() == "CT")

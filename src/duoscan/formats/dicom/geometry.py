@@ -26,7 +26,7 @@ _PLANE_COSINE = 0.8
 
 # Functional groups (PS3.3 C.7.6.16.2) and what is read of each; a plain image holds the same at its top.
 _GROUPS = {
-    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlanePositionSequence": ("ImagePositionPatient", "SliceLocation"),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness"),
     "CTReconstructionSequence": ("ConvolutionKernel",),
@@ -58,6 +58,7 @@ class Plane:
         acquisition: AcquisitionNumber (0020,0012).
         phase: Temporal position, of a series that shows the same place at several times.
         image_type: ImageType (0008,0008) or FrameType (0008,9007), values joined by a backslash.
+        location_mm: SliceLocation (0020,1041), of a zero of its own; asked only where positions say nothing.
     """
 
     position_mm: Vector | None = None
@@ -69,6 +70,7 @@ class Plane:
     acquisition: str | None = None
     phase: str | None = None
     image_type: str | None = None
+    location_mm: float | None = None
 
     @cached_property
     def normal(self) -> Vector | None:
@@ -149,7 +151,7 @@ def _groups(dataset: Dataset, number: int) -> Iterator[Dataset]:
 def _plane(view: dict[str, Any]) -> Plane:
     row, column = _directions(_numbers(view.get("ImageOrientationPatient"), 6))
     position, spacing = _numbers(view.get("ImagePositionPatient"), 3), _numbers(view.get("PixelSpacing"), 2)
-    thickness = _numbers(view.get("SliceThickness"), 1)
+    thickness, location = _numbers(view.get("SliceThickness"), 1), _numbers(view.get("SliceLocation"), 1)
     return Plane(
         position_mm=None if position is None else (position[0], position[1], position[2]),
         row=row,
@@ -160,6 +162,7 @@ def _plane(view: dict[str, Any]) -> Plane:
         acquisition=_text(view.get("FrameAcquisitionNumber")),
         phase=_text(view.get("TemporalPositionIndex")),
         image_type=_text(view.get("FrameType")),
+        location_mm=location[0] if location else None,
     )
 
 

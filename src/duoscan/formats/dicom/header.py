@@ -51,7 +51,7 @@ class DicomHeader:
     """The attributes of one DICOM file that a manifest needs; ``None`` where the file does not say.
 
     Attributes:
-        patient_id: PatientID (0010,0020).
+        patient_id: PatientID (0010,0020), as :func:`patient_id_of` reads it.
         study_id: StudyInstanceUID (0020,000D).
         series_id: SeriesInstanceUID (0020,000E).
         modality: Chest X-ray or CT; ``None`` when the file does not say or says another modality.
@@ -155,8 +155,8 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
     """Parse a DICOM file, of one frame the whole file; call it inside ``dicom_errors``.
 
     Files without the PS3.10 preamble are accepted when they name their SOP class; their transfer syntax is
-    then that of the encoding found. Numbers that are none are mended or taken away
-    (:mod:`duoscan.formats.dicom.numbers`).
+    then that of the encoding found. A class that only the file meta information names, as that of a DICOMDIR, counts.
+    Numbers that are none are mended or taken away (:mod:`duoscan.formats.dicom.numbers`).
 
     Raises:
         UnreadableImageError: Empty, not DICOM, too costly to parse (:mod:`duoscan.formats.dicom.guards`), or without
@@ -169,6 +169,8 @@ def open_dicom(path: Path, *, header_only: bool = False) -> Dataset:
     if path.stat().st_size == 0:
         raise UnreadableImageError(path, "the file is empty; copy or export it again")
     dataset = read_guarded(path, stop_before_pixels=header_only)
+    if not dataset.get("SOPClassUID") and dataset.file_meta.get("MediaStorageSOPClassUID"):
+        dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID
     if not dataset.get("SOPClassUID"):
         raise UnreadableImageError(path, "not a DICOM image (it names no SOP class); check what the file is")
     if not dataset.file_meta.get("TransferSyntaxUID"):
@@ -183,7 +185,7 @@ def header_of(dataset: Dataset) -> DicomHeader:
     frames = frame_count(dataset)
     planes = planes_of(dataset) if frames <= MAX_FRAMES else ()
     return DicomHeader(
-        patient_id=text_of(dataset, "PatientID"),
+        patient_id=patient_id_of(dataset),
         study_id=text_of(dataset, "StudyInstanceUID"),
         series_id=text_of(dataset, "SeriesInstanceUID"),
         modality=_modality_of(dataset, code),
@@ -214,6 +216,15 @@ def text_of(dataset: Dataset, keyword: str) -> str | None:
         return None
     parts = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
     return _one_line("\\".join(str(part).strip(" \0") for part in parts)) or None
+
+
+def patient_id_of(dataset: Dataset) -> str | None:
+    r"""PatientID (0010,0020); bytes that its character set does not know as ``\xNN``, so that two ids stay two."""
+    raw = dataset.get_item("PatientID")
+    text = text_of(dataset, "PatientID")
+    if text is None or raw is None or "\N{REPLACEMENT CHARACTER}" not in text or not isinstance(raw.value, bytes):
+        return text
+    return _one_line(raw.value.decode("ascii", "backslashreplace").strip(" \0"))
 
 
 def _one_line(text: str) -> str:

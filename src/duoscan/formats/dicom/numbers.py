@@ -18,6 +18,7 @@ _NEEDED = frozenset({"RescaleSlope", "RescaleIntercept"})
 _WRITTEN_NUMBERS = _NEEDED | {
     "WindowCenter", "WindowWidth",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "ImagerPixelSpacing", "SliceThickness",
+    "SliceLocation",
     "AcquisitionNumber", "TemporalPositionIdentifier", "InstanceNumber", "SeriesNumber",
 }  # fmt: skip
 

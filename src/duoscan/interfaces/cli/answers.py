@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from duoscan.cases.outputs import answers_csv, studies_csv
 from duoscan.cases.stored import write_screening
 from duoscan.files import write_text
-from duoscan.interfaces.cli.tables import echo, table_console
+from duoscan.interfaces.cli.tables import echo, table_console, visible
 from duoscan.policies.rule import Answer
 from duoscan.terms import NOTICE
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.cases.case import PhaseResult, Screening
+    from duoscan.cases.find import Found
+
+_NAMED = 5  # files; the stored answers name all
 
 
 class Problems:
@@ -42,7 +45,7 @@ def write_answers(
 
 
 def exit_code(screening: Screening, problems: Problems) -> int:
-    """1 where an image could not be read, a patient has no answer, or a result could not be written; else 0."""
+    """1 where an image, patient or result is missing, or something that was typed matches nobody; else 0."""
     is_partial = any(case.unreadable or case.answer is Answer.UNREADABLE for case in screening)
     return 1 if is_partial or problems.count or screening.unmatched else 0
 
@@ -61,6 +64,16 @@ def show_answers(screening: Screening) -> None:
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())
     console.print(f"{len(screening)} patients: {counts}")
     console.print(NOTICE)
+
+
+def show_beside(found: Screening | Found) -> None:
+    """What lay beside the images and is none, and what a person typed that matches nobody."""
+    if names := found.not_images:
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        files = "1 file" if len(names) == 1 else f"{len(names)} files"
+        echo(f"not images: {files}: {', '.join(map(visible, names[:_NAMED]))}{more}", err=True)
+    for line in found.unmatched:
+        echo(f"duoscan: {visible(line)}", err=True)
 
 
 def _chance(phase: PhaseResult) -> str:

@@ -11,7 +11,7 @@ from duoscan.cases.decide import decide_again
 from duoscan.cases.find import read_need_ct
 from duoscan.cases.stored import read_maps, read_screening
 from duoscan.errors import InputError
-from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, write_answers
+from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, write_answers
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.policies.policy import named_policy
 from duoscan.policies.stored import check_covers
@@ -88,4 +88,5 @@ def decide_command(
         )
     if not quiet:
         show_answers(screening)
+    show_beside(screening)
     sys.exit(exit_code(screening, problems))

@@ -52,29 +52,31 @@ def deidentify_command(
     """
     from duoscan.cases.find import collect
     from duoscan.privacy.confidentiality import Options
-    from duoscan.privacy.deidentify import Deidentifier
+    from duoscan.privacy.deidentify import Deidentifier, Outcome
     from duoscan.privacy.pseudonyms import read_key, write_new_key, write_private
 
     if mapping is not None and mapping.exists():
         raise InputError(f"{mapping}: is there already; name a new file")
-    files = [image.path for image in collect(paths)]
+    found = collect(paths)
     if new_key:
         write_new_key(key_file)
     options = Options(keep_interval=keep_interval, keep_characteristics=keep_characteristics, keep_device=keep_device)
     worker = Deidentifier(read_key(key_file), out, options=options, refuse_text=burnt_in == "refuse")
     rows = []
     refused = 0
-    for number, path in enumerate(files, start=1):
-        outcome = worker.deidentify(path)
+    for number, (path, refusal) in enumerate(((one.path, one.refusal) for one in found), start=1):
+        outcome = Outcome(path, reason=refusal.text) if refusal else worker.deidentify(path)
         written = "" if outcome.written is None else str(outcome.written)
         rows.append((str(path), outcome.patient_id, outcome.pseudonym, written))
         refused += outcome.written is None
-        name = str(path) if show_paths else f"file {number} of {len(files)}"
+        name = str(path) if show_paths else f"file {number} of {len(found)}"
         if outcome.written is None:
             echo(f"{name}: refused: {outcome.reason}", err=True)
         elif outcome.warning:
             echo(f"{name}: warning: {outcome.warning}", err=True)
     if mapping is not None:
         write_private(mapping, csv_text(("path", "patient_id", "pseudonym", "written"), rows))
-    echo(f"{len(files) - refused} files written, {refused} refused")
+    echo(f"{len(found) - refused} files written, {refused} refused")
+    if found.not_images:
+        echo(f"not images, left out: {len(found.not_images)}", err=True)
     sys.exit(1 if refused else 0)

@@ -92,6 +92,7 @@ def import_command(
     _show_summary(summarise(manifest))
     show_lines("not in the manifest", imported.skipped)
     show_lines("named in a table but without an image", imported.absent)
+    show_lines("patient ids to look at", imported.doubts)
     _warn_of_crossing(manifest)
     echo(f"wrote {out}")
 

@@ -14,7 +14,7 @@ import click
 from duoscan.archives.credentials import read_access
 from duoscan.archives.opening import open_archive
 from duoscan.cases.find import (
-    FoundImage,
+    Found,
     PatientRules,
     collect,
     from_manifest,
@@ -27,7 +27,7 @@ from duoscan.cases.stored import write_maps
 from duoscan.errors import InputError
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, write_answers
+from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, write_answers
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
@@ -143,8 +143,9 @@ def screen_command(
     What a manifest's labelled test rows say of the answers is a use of that test set and counted as one.
 
     \b
-    Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, or a patient has no
-    answer, see the reasons; 2 the command itself was wrong, or --send failed once all else was written.
+    Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, a patient has no
+    answer, or a row of --patients or --need-ct matches nobody, see the reasons; 2 the command itself was wrong, or
+    --send failed once all else was written.
     """
     if dicom_out is not None:
         if manifest is not None:
@@ -187,6 +188,7 @@ def screen_command(
         written = write_results(screening, places, maps.maps, dicom_out, objects=objects, on_problem=problems.add)
     if not quiet:
         show_answers(screening)
+    show_beside(screening)
     if labels:
         _show_outcome(screening, labels, [f"{kind.spoken}: {look.count().spoken}" for kind, look in looks.items()])
     if archive is not None and written:
@@ -215,7 +217,8 @@ def predict_command(
     """Answer images of one modality, without the two-phase flow: one row per image.
 
     \b
-    Exit code: 0 every image was answered; 1 some could not be; 2 the command itself was wrong.
+    Exit code: 0 every image was answered; 1 some could not be, or a row of --patients matches nobody; 2 the command
+    itself was wrong.
     """
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
@@ -230,12 +233,13 @@ def predict_command(
         write_predictions(rows, csv_out)
     if not quiet:
         _show_rows(rows)
-    sys.exit(1 if any(row.probability is None for row in rows) else 0)
+    show_beside(found)
+    sys.exit(1 if found.unmatched or any(row.probability is None for row in rows) else 0)
 
 
 def _found(
     paths: tuple[Path, ...], rules: PatientRules, manifest: Path | None, split: str | None
-) -> tuple[list[FoundImage], dict[str, Finding], Manifest | None]:
+) -> tuple[Found, dict[str, Finding], Manifest | None]:
     """The images to answer, the reference labels of their patients, and the test rows that the labels measure."""
     if manifest is None:
         if not paths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
@@ -93,7 +93,7 @@ def _images_with_labels(folder: Path, files: list[Path], wishes: Wishes, labels:
         for file in files
         if file.suffix.lower() in RASTER_SUFFIXES and file.resolve() not in listed
     ]
-    return Imported(imported.manifest, tuple(left))
+    return replace(imported, skipped=tuple(left))
 
 
 def _what_is_there(path: Path, files: list[Path]) -> str:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.cells import Row, read_table
-from duoscan.manifest.names import finding_named
+from duoscan.manifest.names import finding_named, near_ids
 from duoscan.manifest.problems import manifest_error
+from duoscan.manifest.readers.doubts import doubts_about
 from duoscan.manifest.readers.foreign_table import with_our_columns
 from duoscan.manifest.readers.found import (
     Imported,
@@ -78,6 +79,7 @@ def from_dicom_folder(
     table = None if labels_csv is None else Path(labels_csv)
     labels = _Labels() if table is None else _read_labels(table, root, columns or {}, label_map)
     records: list[ImageRecord] = []
+    stated: list[str | None] = []
     for file in files:
         if table is not None and file.resolve() == table.resolve():
             continue
@@ -86,6 +88,7 @@ def from_dicom_folder(
         except ImageError as error:
             skipped.append(why_skipped(file, root, error))
             continue
+        stated += [fields["patient_id"] for fields in images]
         label = labels.files.get(file.resolve()) or labels.patients.get(str(images[0]["patient_id"]))
         said = {"label": label.finding, "finding": label.text} if label else {}
         records += [
@@ -97,7 +100,8 @@ def from_dicom_folder(
             [f"{skip.name}: {skip.reason}" for skip in skipped],
         )
     absent = [] if table is None else _unmatched(labels, records, root, table)
-    return Imported(Manifest(root, tuple(records)), tuple(skipped), tuple(absent))
+    doubts = doubts_about(stated, records)
+    return Imported(Manifest(root, tuple(records)), tuple(skipped), tuple(absent), doubts)
 
 
 def _read_labels(
@@ -130,7 +134,7 @@ def _read_labels(
 
 def _keep(labels: _Labels, row: Row, label: _Label, root: Path, folder: Path) -> str | None:
     """Store one label; returns what is wrong with the row, if anything."""
-    name, patient = row.cells.get("path", ""), row.cells.get("patient_id", "")
+    name, patient = row.cells.get("path", "").replace("\\", "/"), row.cells.get("patient_id", "")
     if name:
         file = next((place / name for place in (root, folder) if (place / name).is_file()), root / name)
         first = labels.files.setdefault(file.resolve(), label)
@@ -146,10 +150,15 @@ def _keep(labels: _Labels, row: Row, label: _Label, root: Path, folder: Path) ->
 
 
 def _unmatched(labels: _Labels, records: list[ImageRecord], root: Path, table: Path) -> list[SkippedFile]:
-    patients = {record.patient_id for record in records}
+    patients = {record.patient_id for record in records if record.patient_id is not None}
     files = {split_frame(root / record.path)[0].resolve() for record in records}
+    near = near_ids((key for key in labels.patients if key not in patients), patients)
     missing = [
-        (label.row, f"no image of patient '{key}'") for key, label in labels.patients.items() if key not in patients
+        (
+            labels.patients[key].row,
+            f"no image of patient '{key}'" + "".join(f"; '{other}' is there" for other in others),
+        )
+        for key, others in near.items()
     ]
     missing += [(label.row, f"no image at '{key}'") for key, label in labels.files.items() if key not in files]
     return [SkippedFile(f"{table.name} row {row}", reason) for row, reason in sorted(missing)]

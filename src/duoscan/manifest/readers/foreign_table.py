@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ManifestError
 from duoscan.manifest.cells import Row, Table, read_table, renamed
 from duoscan.manifest.names import finding_named, modality_named, split_named
+from duoscan.manifest.readers.doubts import doubts_about
 from duoscan.manifest.readers.found import Imported
 from duoscan.manifest.table import COLUMNS, manifest_of
 
@@ -53,7 +54,8 @@ def from_table(
     # A patient in two of the set's own splits is a fault of the set, not of the table: an audit must be
     # able to show it, so it comes in; whoever trains on the manifest is stopped by read_manifest.
     table = replace(table, columns=tuple(names), rows=rows)
-    return Imported(manifest_of(table, folder, check_patients=False))
+    manifest = manifest_of(table, folder, check_patients=False)
+    return Imported(manifest, doubts=doubts_about((row.cells.get("patient_id") for row in rows), manifest))
 
 
 def with_our_columns(table: Table, columns: Mapping[str, str]) -> Table:

@@ -11,6 +11,7 @@ from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.dicom.geometry import MAX_FRAMES
 from duoscan.formats.dicom.header import read_dicom_header
 from duoscan.formats.frame_names import frame_path
+from duoscan.terms import names_nobody
 
 if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
@@ -20,6 +21,7 @@ RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", "
 MASK_FOLDERS = frozenset({"mask", "masks"})
 # Left behind by archive tools; never images.
 _LITTER = frozenset({"__MACOSX"})
+_LINK_TO_A_FOLDER = "a link to a folder, which is not followed; give that folder itself"
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,13 @@ class Imported:
         manifest: What was read.
         skipped: Files that are there but not in the manifest.
         absent: Rows of a label table or of the set's own lists whose image is not there.
+        doubts: Patient ids that were not taken as they stand, or contradict each other.
     """
 
     manifest: Manifest
     skipped: tuple[SkippedFile, ...] = ()
     absent: tuple[SkippedFile, ...] = ()
+    doubts: tuple[SkippedFile, ...] = ()
 
 
 def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:
@@ -58,25 +62,44 @@ def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:
         raise ManifestError(f"{root}: no such folder; give the folder that holds the images")
     files: list[Path] = []
     skipped: list[SkippedFile] = []
-    for folder, names, leaves in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith(".") and name not in _LITTER)
-        here = Path(folder)
-        skipped += [
-            SkippedFile(relative_name(here / name, root), "a link to a folder; import that folder itself")
-            for name in names
-            if (here / name).is_symlink()
-        ]
-        for leaf in leaves:
-            if leaf.startswith("."):
-                continue
-            name = relative_name(here / leaf, root)
-            if not (name.isprintable() and name == name.strip()):
-                skipped.append(SkippedFile(repr(name), "the name cannot be written in a table; rename the file"))
-            elif (here / leaf).is_file():
-                files.append(here / leaf)
-            else:
-                skipped.append(SkippedFile(name, "a pipe, a device or a link to nothing, not a file"))
-    return sorted(files), skipped
+    for path, why_not in walked(root):
+        name = relative_name(path, root)
+        if why_not:
+            skipped.append(SkippedFile(name, why_not))
+        elif name.isprintable() and name == name.strip():
+            files.append(path)
+        else:
+            skipped.append(SkippedFile(repr(name), "the name cannot be written in a table; rename the file"))
+    return files, skipped
+
+
+def walked(root: Path) -> list[tuple[Path, str]]:
+    """Every visible file under a folder by path, and every entry that is not opened, with the reason.
+
+    Links to folders are not followed, so that no file comes twice and no loop goes on for ever.
+    """
+    found: list[tuple[Path, str]] = []
+
+    def not_read(error: OSError) -> None:
+        found.append((Path(error.filename), f"a folder that cannot be read ({error.strerror}); see its permissions"))
+
+    for folder, names, leaves in os.walk(root, onerror=not_read):
+        names[:] = [name for name in names if not name.startswith(".") and name not in _LITTER]
+        links = [name for name in names if Path(folder, name).is_symlink()]
+        found += [(Path(folder, name), _LINK_TO_A_FOLDER) for name in links]
+        paths = (Path(folder, leaf) for leaf in leaves if not leaf.startswith("."))
+        found += [(path, _why_not_opened(path)) for path in paths]
+    return sorted(found)
+
+
+def _why_not_opened(path: Path) -> str:
+    """Why an entry that is no folder is no file either; empty where it is one."""
+    try:
+        if path.is_file():
+            return ""
+        return "a link that leads nowhere" if path.is_symlink() else "a pipe or a device, not a file"
+    except OSError as error:
+        return f"cannot be looked at ({error.strerror}); see the permissions of its folder"
 
 
 def relative_name(path: Path, root: Path) -> str:
@@ -114,7 +137,7 @@ def dicom_images(path: Path, root: Path, modality: Modality | None) -> list[dict
         "series_id": header.series_id,
         "view": header.view,
         # A study shows one patient, also where the file does not say whom.
-        "group": None if header.patient_id else header.study_id,
+        "group": header.study_id if names_nobody(header.patient_id or "") else None,
         "notes": f"body part {header.body_part}" if header.body_part else None,
     }
     return [{**fields, "path": relative_name(place, root)} for place in places]
