@@ -178,3 +178,14 @@ def test_only_what_is_no_image_is_an_error_that_names_it(tmp_path: Path) -> None
     (tmp_path / "README.txt").write_text("Hello", encoding="utf-8")
     with pytest.raises(InputError, match=r"nothing but what is no image \(.*README\.txt\)"):
         collect([tmp_path])
+
+
+def test_the_masks_of_a_data_set_are_no_patients(tmp_path: Path) -> None:
+    for name in ("anna/1.png", "Masks/cxr/1.png", "anna/mask/1.png"):
+        write_png(tmp_path / "in" / name, 0.5)
+    found = collect([tmp_path / "in"])
+    assert [image.name for image in found] == [str(tmp_path / "in" / "anna" / "1.png")]
+    assert len(found.not_images) == 2
+    # A folder that a person names is meant.
+    assert len(collect([tmp_path / "in" / "Masks"])) == 1
+    assert len(collect([tmp_path / "in", tmp_path / "in" / "Masks"])) == 2

@@ -17,7 +17,7 @@ from duoscan.formats.content import may_be_image
 from duoscan.formats.dicom.directory import is_dicomdir, listed_files
 from duoscan.formats.zips import ZIP_SUFFIX, is_zip, unpack
 from duoscan.manifest.names import near_ids
-from duoscan.manifest.readers.found import walked
+from duoscan.manifest.readers.found import MASK_FOLDERS, walked
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows
 from duoscan.terms import names_nobody
@@ -121,8 +121,8 @@ def collect(paths: Sequence[str | Path], rules: PatientRules = NO_RULES, unpack_
     """All files below the given paths, in a stable order; only hidden files are left out.
 
     A DICOMDIR that is given by name stands for the files it lists; one that lies in a folder is only asked whether
-    the files it lists are there. What is no image by its content is named, and nobody's. Links to folders, links that
-    lead nowhere and folders that may not be read are images that were not opened.
+    the files it lists are there. What is no image by its content, or a mask of one, is named, and nobody's. Links to
+    folders, links that lead nowhere and folders that may not be read are images that were not opened.
 
     Args:
         paths: Files, folders, zips, DICOMDIRs.
@@ -141,7 +141,7 @@ def collect(paths: Sequence[str | Path], rules: PatientRules = NO_RULES, unpack_
     images: list[FoundImage] = []
     others: list[str] = []
     for image in found.values():
-        if image.refusal or may_be_image(image.path):
+        if image.refusal or (may_be_image(image.path) and not _is_mask(image, paths)):
             images.append(image)
         else:
             others.append(image.name)
@@ -198,14 +198,24 @@ def folder_patient(path: Path, given: Sequence[str | Path]) -> str | None:
         >>> folder_patient(Path("in/xray/a12.png"), ["in"]) is None
         True
     """
-    for root in map(Path, given):
-        if path.is_relative_to(root):
-            for part in reversed(path.relative_to(root).parts[:-1]):
-                if not _NOT_A_PATIENT.fullmatch(part):
-                    return part.removesuffix(ZIP_SUFFIX)
+    for folders in _folders_below(path, given):
+        for part in reversed(folders):
+            if not _NOT_A_PATIENT.fullmatch(part):
+                return part.removesuffix(ZIP_SUFFIX)
     zipped = (part for part in reversed(path.parts[:-1]) if part.lower().endswith(ZIP_SUFFIX))
     archive = next(zipped, None)
     return None if archive is None else Path(archive).stem
+
+
+def _folders_below(path: Path, given: Sequence[str | Path]) -> list[tuple[str, ...]]:
+    """The folders between each given path that holds a file and the file."""
+    return [path.relative_to(root).parts[:-1] for root in map(Path, given) if path.is_relative_to(root)]
+
+
+def _is_mask(image: FoundImage, given: Sequence[str | Path]) -> bool:
+    """Whether a picture lies among the masks of a data set, as ``import`` takes them."""
+    below = _folders_below(Path(image.name), given)
+    return bool(below) and all(MASK_FOLDERS & {part.lower() for part in folders} for folders in below)
 
 
 def _found(given: Iterable[Path], unpack_into: Path | None) -> Iterator[FoundImage]:
