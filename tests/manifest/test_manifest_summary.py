@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from duoscan.manifest.records import ImageRecord, Manifest
-from duoscan.manifest.summary import Counts, summarise
+from duoscan.manifest.summary import ManifestCounts, summarise
 from duoscan.terms import Finding, Modality, Split
 
 
@@ -26,15 +26,15 @@ def test_counts_by_source_label_and_split() -> None:
     )
     summary = summarise(manifest)
     # p counts once over all rows although it is in two rows of the table.
-    assert summary.total == Counts(images=6, patients=1, images_without_patient=3, groups=1)
+    assert summary.total == ManifestCounts(images=6, patients=1, images_without_patient=3, groups=1)
     assert [(row.label, row.split, row.counts) for row in summary.rows] == [
-        (Finding.COVID, Split.TRAIN, Counts(1, 0, 1, 1)),
-        (Finding.COVID, Split.TEST, Counts(3, 1, 1, 1)),
-        (Finding.NORMAL, None, Counts(1, 1, 0, 0)),
-        (None, None, Counts(1, 0, 1, 0)),
+        (Finding.COVID, Split.TRAIN, ManifestCounts(1, 0, 1, 1)),
+        (Finding.COVID, Split.TEST, ManifestCounts(3, 1, 1, 1)),
+        (Finding.NORMAL, None, ManifestCounts(1, 1, 0, 0)),
+        (None, None, ManifestCounts(1, 0, 1, 0)),
     ]
     assert json.loads(json.dumps(summary.as_dict()))["rows"][1]["counts"]["patients"] == 1
 
 
 def test_nothing_is_nothing() -> None:
-    assert summarise(Manifest(Path())).total == Counts(0, 0, 0, 0)
+    assert summarise(Manifest(Path())).total == ManifestCounts(0, 0, 0, 0)

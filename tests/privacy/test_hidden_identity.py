@@ -24,7 +24,7 @@ from pydicom.uid import (
 )
 
 from duoscan.privacy.confidentiality import Options
-from duoscan.privacy.deidentify import Deidentifier, Outcome
+from duoscan.privacy.deidentify import Deidentified, Deidentifier
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def ct() -> Dataset:
     return dataset
 
 
-def deidentified(folder: Path, dataset: Dataset, options: Options | None = None) -> Outcome:
+def deidentified(folder: Path, dataset: Dataset, options: Options | None = None) -> Deidentified:
     path = folder / "a.dcm"
     dataset.save_as(path)
     return Deidentifier(KEY, folder / "out", options=options or Options()).deidentify(path)

@@ -30,7 +30,7 @@ from duoscan.training.attention_graph import FeatureReader, pooled_names, with_a
 from duoscan.training.recipe import Recipe, read_recipe
 from duoscan.training.run import train
 from duoscan.training.studies import pool_studies
-from duoscan.training.watcher import Watcher
+from duoscan.training.watcher import TrainingWatcher
 from stand_ins import brightness_graph, brightness_info, write_png
 
 SLICES = 6
@@ -246,4 +246,4 @@ def test_what_cannot_be_had_is_refused(run: Path, manifest: Manifest) -> None:
         read_recipe("compact-ct", ["study.aggregation=median"])
     crossed = manifest.where(split=Split.TRAIN)
     with pytest.raises(InputError, match="of the train part"):
-        pool_studies(bundle, crossed, crossed, RECIPE, Watcher())
+        pool_studies(bundle, crossed, crossed, RECIPE, TrainingWatcher())

@@ -133,7 +133,7 @@ def test_killed_and_resumed_equals_uninterrupted(run: Path, manifest: Manifest, 
         "import sys, time, pathlib; from duoscan.manifest.table import read_manifest;"
         "from duoscan.training import run as r; from duoscan.training.recipe import Recipe;"
         f"recipe = Recipe.model_validate_json({RECIPE.model_dump_json()!r});"
-        "from duoscan.training.watcher import Watcher; w = Watcher(on_tick=lambda: time.sleep(0.05));"
+        "from duoscan.training.watcher import TrainingWatcher; w = TrainingWatcher(on_tick=lambda: time.sleep(0.05));"
         "r.train(read_manifest(pathlib.Path(sys.argv[1])), recipe, pathlib.Path(sys.argv[2]), w)"
     )
     with subprocess.Popen([sys.executable, "-c", slow, str(table), str(folder)]) as process:

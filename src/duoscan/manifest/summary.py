@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Counts:
+class ManifestCounts:
     """Images, and what is known of the people they show.
 
     Attributes:
@@ -40,7 +40,7 @@ class SummaryRow:
     modality: Modality
     label: Finding | None
     split: Split | None
-    counts: Counts
+    counts: ManifestCounts
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Summary:
         rows: Sorted by source, modality, label and split.
     """
 
-    total: Counts
+    total: ManifestCounts
     rows: tuple[SummaryRow, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,11 +73,11 @@ def summarise(manifest: Manifest) -> Summary:
     return Summary(counts_of(manifest), tuple(rows))
 
 
-def counts_of(records: Iterable[ImageRecord]) -> Counts:
+def counts_of(records: Iterable[ImageRecord]) -> ManifestCounts:
     """Count some records."""
     rows = list(records)
     anonymous = [record for record in rows if record.patient_id is None]
-    return Counts(
+    return ManifestCounts(
         images=len(rows),
         patients=len({record.patient_id for record in rows if record.patient_id is not None}),
         images_without_patient=len(anonymous),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.phantom.shape import (
-    Level,
+    TrunkLevel,
     back_of_cage,
     body_level,
     cage_axes,
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
-    from duoscan.phantom.canvas import Box, Canvas
+    from duoscan.phantom.canvas import Canvas, CanvasBox
 
 
 _RIB_DEPTH_MM = 5.0
@@ -54,7 +54,7 @@ class _Shell:
     width_along: Array
 
 
-def _shell(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level, reach_mm: float) -> _Shell:
+def _shell(canvas: Canvas, anatomy: Anatomy, box: CanvasBox, cage: TrunkLevel, reach_mm: float) -> _Shell:
     """Find the samples of ``box`` that lie up to ``reach_mm`` outside the cage."""
     n = anatomy.cage_exponent
     half, front, back = (axis[:, 0, 0] for axis in cage_axes(anatomy, box.z))
@@ -86,7 +86,7 @@ def _shell(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level, reach_mm: fl
     )
 
 
-def paint_wall(canvas: Canvas, anatomy: Anatomy, box: Box, cage: Level) -> None:
+def paint_wall(canvas: Canvas, anatomy: Anatomy, box: CanvasBox, cage: TrunkLevel) -> None:
     """Paint ribs, cartilage and breast bone into the chest wall of ``box``."""
     shell = _shell(canvas, anatomy, box, cage, 13.0)
     if not shell.x.size:
@@ -170,7 +170,7 @@ def paint_spine(canvas: Canvas, anatomy: Anatomy) -> None:
 
 
 def _paint_arch(
-    canvas: Canvas, anatomy: Anatomy, box: Box, at: tuple[Array, Array], shape: tuple[Array, Array]
+    canvas: Canvas, anatomy: Anatomy, box: CanvasBox, at: tuple[Array, Array], shape: tuple[Array, Array]
 ) -> None:
     """Pedicles, laminae, canal, transverse and spinous processes."""
     (x, y), (size, between) = at, shape
@@ -243,7 +243,7 @@ def _paint_blades(canvas: Canvas, anatomy: Anatomy) -> None:
             _paint_blade(canvas, anatomy, box, (box.z - bottom) / (top - bottom))
 
 
-def _paint_blade(canvas: Canvas, anatomy: Anatomy, box: Box, share: Array) -> None:
+def _paint_blade(canvas: Canvas, anatomy: Anatomy, box: CanvasBox, share: Array) -> None:
     """Paint the blade in ``box``; ``share`` is the height in it, 0 at the lower tip."""
     half, _, back = cage_axes(anatomy, box.z)
     gap = 17.0 + 4.0 * share

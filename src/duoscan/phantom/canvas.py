@@ -53,7 +53,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Box:
+class CanvasBox:
     """A part of a grid: its slices, and its positions shaped to broadcast as (D, 1, 1), (1, H, 1), (1, 1, W)."""
 
     part: tuple[slice, slice, slice]
@@ -84,7 +84,7 @@ class Canvas:
         self.hu = np.full(self.grid.shape, AIR_HU, np.float32)
         self.lung = np.zeros(self.grid.shape, np.float32)
 
-    def box(self, low: Sequence[float], high: Sequence[float]) -> Box:
+    def box(self, low: Sequence[float], high: Sequence[float]) -> CanvasBox:
         """The part of the grid between two corners (x, y, z) in mm."""
         grid = self.grid
         part = (
@@ -92,19 +92,21 @@ class Canvas:
             _axis_slice(grid.y_mm, low[1], high[1]),
             _axis_slice(grid.x_mm, low[0], high[0]),
         )
-        return Box(
+        return CanvasBox(
             part,
             grid.z_mm[part[0], None, None],
             grid.y_mm[None, part[1], None],
             grid.x_mm[None, None, part[2]],
         )
 
-    def planes(self, rows: slice) -> Box:
+    def planes(self, rows: slice) -> CanvasBox:
         """Whole planes of the grid."""
         part = (rows, slice(0, self.grid.shape[1]), slice(0, self.grid.shape[2]))
-        return Box(part, self.grid.z_mm[rows, None, None], self.grid.y_mm[None, :, None], self.grid.x_mm[None, None, :])
+        return CanvasBox(
+            part, self.grid.z_mm[rows, None, None], self.grid.y_mm[None, :, None], self.grid.x_mm[None, None, :]
+        )
 
-    def paint(self, box: Box, cover: Array, hu: float | Array, *, on_lung_only: bool = False) -> None:
+    def paint(self, box: CanvasBox, cover: Array, hu: float | Array, *, on_lung_only: bool = False) -> None:
         """Blend a solid in.
 
         Args:
@@ -120,7 +122,7 @@ class Canvas:
             lung *= 1 - cover
         self.blend(box, cover, hu)
 
-    def blend(self, box: Box, cover: Array, hu: float | Array) -> None:
+    def blend(self, box: CanvasBox, cover: Array, hu: float | Array) -> None:
         """Blend densities in and leave the lung as it is; for what is painted before the lungs are."""
         target = self.hu[box.part]
         change = np.subtract(hu, target, dtype=np.float32)

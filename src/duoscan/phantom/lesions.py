@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
-    from duoscan.phantom.canvas import Box, Canvas
+    from duoscan.phantom.canvas import Canvas, CanvasBox
     from duoscan.phantom.noise import NoiseField
 
 
@@ -187,7 +187,7 @@ def _lobe_depth(lobe: Lobe, anatomy: Anatomy, x: Array, y: Array, z: Array) -> A
     return np.asarray(np.where(np.sign(x) == lobe.side, depth, np.float32(-100.0)), np.float32)
 
 
-def lesion_fill(lesions: Lesions, anatomy: Anatomy, canvas: Canvas) -> Iterator[tuple[Box, Array]]:
+def lesion_fill(lesions: Lesions, anatomy: Anatomy, canvas: Canvas) -> Iterator[tuple[CanvasBox, Array]]:
     """Sample the disease: parts of the grid and their fill, to be painted in order.
 
     Args:
@@ -214,7 +214,7 @@ def lesion_fill(lesions: Lesions, anatomy: Anatomy, canvas: Canvas) -> Iterator[
             yield box, _lobar_fill(lesions, lesions.lobe, anatomy, box, ragged)
 
 
-def _blob_fill(blob: Blob, box: Box, ragged: NoiseField, fine: NoiseField | None) -> Array:
+def _blob_fill(blob: Blob, box: CanvasBox, ragged: NoiseField, fine: NoiseField | None) -> Array:
     """Ground glass with a ragged, blurred edge, and crazy paving where the focus has it."""
     edge = 1.05 - _radius(blob, box.x, box.y, box.z) + 0.22 * ragged.on(box.z, box.y, box.x)
     soft = np.clip(edge / 0.5, 0, 1)
@@ -226,7 +226,7 @@ def _blob_fill(blob: Blob, box: Box, ragged: NoiseField, fine: NoiseField | None
     return np.asarray(np.clip(fill * (0.92 + 0.16 * grain * (1 - blob.paving) + net), 0, 1), np.float32)
 
 
-def _lobar_fill(lesions: Lesions, lobe: Lobe, anatomy: Anatomy, box: Box, ragged: NoiseField) -> Array:
+def _lobar_fill(lesions: Lesions, lobe: Lobe, anatomy: Anatomy, box: CanvasBox, ragged: NoiseField) -> Array:
     """Consolidation: sharp at the fissure, blurred where it meets air, with a rim of ground glass."""
     dx, dy, dz = (p - np.float32(c) for p, c in zip((box.x, box.y, box.z), lesions.centre_mm, strict=True))
     depth = np.float32(lesions.radius_mm) - np.sqrt(dx * dx + dy * dy + dz * dz)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.phantom.canvas import FAT_HU, Box, Canvas
+from duoscan.phantom.canvas import FAT_HU, Canvas, CanvasBox
 from duoscan.phantom.shape import back_of_cage, spine_x
 from duoscan.phantom.vessels import hilum
 
@@ -21,7 +21,7 @@ SPLEEN_HU = 50.0
 AIRWAY_HU = -990.0
 
 
-def paint_abdomen(canvas: Canvas, box: Box, cage_cover: Array, roof: Array) -> None:
+def paint_abdomen(canvas: Canvas, box: CanvasBox, cage_cover: Array, roof: Array) -> None:
     """Fill the cage under the diaphragm with liver on the right and spleen on the left.
 
     Args:

@@ -114,7 +114,7 @@ def _curve(knots: Knots) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 @dataclass(frozen=True)
-class Level:
+class TrunkLevel:
     """A closed surface as a level set: below 1 inside, above 1 outside.
 
     ``value`` has the broadcast shape of x, y and z; the gradients stay two-dimensional on a grid.
@@ -131,21 +131,21 @@ class Level:
         return np.asarray((1 - self.value) / width, np.float32)
 
 
-def _superellipse(x: Array, y: Array, half_width: Array, half_depth: Array, exponent: float) -> Level:
+def _superellipse(x: Array, y: Array, half_width: Array, half_depth: Array, exponent: float) -> TrunkLevel:
     u = np.abs(x) / half_width
     v = np.abs(y) / half_depth
-    return Level(
+    return TrunkLevel(
         np.asarray(u**exponent + v**exponent, np.float32),
         np.asarray(exponent * u ** (exponent - 1) / half_width, np.float32),
         np.asarray(exponent * v ** (exponent - 1) / half_depth, np.float32),
     )
 
 
-def _groove(level: Level, x: Array, y: Array, size: float) -> Level:
+def _groove(level: TrunkLevel, x: Array, y: Array, size: float) -> TrunkLevel:
     """Press a surface in along the spine, where the chest is shallower than beside it."""
     along = np.float32(size) * np.exp(-(x * x))
     behind = np.clip(y, 0, 1.2) ** 2
-    return Level(level.value + along * behind, level.slope_x, level.slope_y)
+    return TrunkLevel(level.value + along * behind, level.slope_x, level.slope_y)
 
 
 def cage_centre(anatomy: Anatomy, z: Array) -> Array:
@@ -170,7 +170,7 @@ def cage_axes(anatomy: Anatomy, z: Array) -> tuple[Array, Array, Array]:
     )
 
 
-def cage_level(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Level:
+def cage_level(anatomy: Anatomy, x: Array, y: Array, z: Array) -> TrunkLevel:
     """Inner surface of the rib cage, which is where the pleura lies."""
     width, front, back = cage_axes(anatomy, z)
     dy = y - cage_centre(anatomy, z)
@@ -178,7 +178,7 @@ def cage_level(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Level:
     return _groove(level, x / 40.0, dy / back, 0.42)
 
 
-def body_level(anatomy: Anatomy, x: Array, y: Array, z: Array, *, inset: float = 0.0) -> Level:
+def body_level(anatomy: Anatomy, x: Array, y: Array, z: Array, *, inset: float = 0.0) -> TrunkLevel:
     """Outer surface of the trunk.
 
     Args:

@@ -23,9 +23,9 @@ from duoscan.phantom.shape import (
 if TYPE_CHECKING:
     from duoscan.phantom.anatomy import Anatomy
     from duoscan.phantom.arrays import Array
-    from duoscan.phantom.canvas import Box, Canvas
+    from duoscan.phantom.canvas import Canvas, CanvasBox
     from duoscan.phantom.noise import NoiseField
-    from duoscan.phantom.shape import Level
+    from duoscan.phantom.shape import TrunkLevel
 
 # So many samples at a time stay in a processor's cache.
 _BLOCK_SAMPLES = 300_000
@@ -88,7 +88,7 @@ def paint_trunk(canvas: Canvas, anatomy: Anatomy, *, fine_texture: bool) -> None
         _paint_cage(canvas, scene, _core(canvas, anatomy, rows))
 
 
-def _trunk_box(canvas: Canvas, anatomy: Anatomy, rows: slice) -> Box:
+def _trunk_box(canvas: Canvas, anatomy: Anatomy, rows: slice) -> CanvasBox:
     """The part of some planes that can hold more than air."""
     front, back = body_depth(anatomy)
     z = canvas.grid.z_mm[rows]
@@ -96,7 +96,7 @@ def _trunk_box(canvas: Canvas, anatomy: Anatomy, rows: slice) -> Box:
     return canvas.box((-wide, -front, float(z[0])), (wide, back, float(z[-1])))
 
 
-def _core(canvas: Canvas, anatomy: Anatomy, rows: slice) -> Box:
+def _core(canvas: Canvas, anatomy: Anatomy, rows: slice) -> CanvasBox:
     """The part of some planes that holds the cage and its wall."""
     half = anatomy.cage_half_width_mm + _WALL_MM
     z = canvas.grid.z_mm[rows]
@@ -110,7 +110,7 @@ def _blur(height: Array, extent_z_mm: float) -> Array:
     return np.asarray(extent_z_mm + np.minimum(slope, 12.0), np.float32)[None]
 
 
-def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: Box) -> None:
+def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: CanvasBox) -> None:
     """Paint skin, fat and muscle; sheets of fat part the muscle along its own surface."""
     _, ey, ex = canvas.grid.extent_mm
     skin = body_level(scene.anatomy, box.x, box.y, box.z).depth(ex, ey)
@@ -128,7 +128,7 @@ def _paint_soft_wall(canvas: Canvas, scene: _Scene, box: Box) -> None:
     canvas.blend(box, cover, SOFT_TISSUE_HU)
 
 
-def _paint_cage(canvas: Canvas, scene: _Scene, box: Box) -> None:
+def _paint_cage(canvas: Canvas, scene: _Scene, box: CanvasBox) -> None:
     """Paint what the rib cage holds, and its wall."""
     cage = cage_level(scene.anatomy, box.x, box.y, box.z)
     depth = cage.depth(canvas.grid.extent_mm[2], canvas.grid.extent_mm[1])
@@ -139,7 +139,7 @@ def _paint_cage(canvas: Canvas, scene: _Scene, box: Box) -> None:
     paint_wall(canvas, scene.anatomy, box, cage)
 
 
-def _paint_lungs(canvas: Canvas, scene: _Scene, box: Box, inside: tuple[Level, Array]) -> None:
+def _paint_lungs(canvas: Canvas, scene: _Scene, box: CanvasBox, inside: tuple[TrunkLevel, Array]) -> None:
     """Paint both lungs; the lower parts are denser because blood sinks to the back of a lying patient.
 
     Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.phantom.bones import paint_shoulders, paint_spine
-from duoscan.phantom.canvas import Box, Canvas, Grid
+from duoscan.phantom.canvas import Canvas, CanvasBox, Grid
 from duoscan.phantom.lesions import LESION_THRESHOLD, Lesions, lesion_fill
 from duoscan.phantom.noise import smooth_noise
 from duoscan.phantom.organs import paint_belly_organs, paint_mediastinum
@@ -166,7 +166,7 @@ def _paint_disease(canvas: Canvas, anatomy: Anatomy, lesions: Lesions, *, fine_t
     return mask
 
 
-def _paint_fissures(canvas: Canvas, anatomy: Anatomy, box: Box) -> None:
+def _paint_fissures(canvas: Canvas, anatomy: Anatomy, box: CanvasBox) -> None:
     """Paint the thin planes between the lobes."""
     oblique = oblique_fissure(anatomy, box.x, box.y, box.z)
     horizontal = horizontal_fissure(anatomy, box.x, box.y, box.z)

@@ -27,7 +27,7 @@ _ZERO_PREAMBLE = b"\0" * 128
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Deidentified:
     """What became of one file.
 
     Attributes:
@@ -66,14 +66,14 @@ class Deidentifier:
         self._out = out
         self._refuse_text = refuse_text
 
-    def deidentify(self, path: Path) -> Outcome:
+    def deidentify(self, path: Path) -> Deidentified:
         """De-identify one file; a file that cannot be is refused and nothing is written."""
         try:
             return self._deidentify(path)
         except ImageError as error:
-            return Outcome(path, reason=error.text)
+            return Deidentified(path, reason=error.text)
 
-    def _deidentify(self, path: Path) -> Outcome:
+    def _deidentify(self, path: Path) -> Deidentified:
         if not is_dicom(path):
             raise UnsupportedImageError(
                 path, "not DICOM: whose picture it is cannot be told; convert it to DICOM first"
@@ -91,7 +91,7 @@ class Deidentifier:
             folder = self._out / safe_name(pseudonym) / safe_name(str(dataset.StudyInstanceUID))
             target = folder / f"{safe_name(str(dataset.SOPInstanceUID))}.dcm"
         write_bytes(target, content)
-        return Outcome(path, target, warning=warning, patient_id=patient_id, pseudonym=pseudonym)
+        return Deidentified(path, target, warning=warning, patient_id=patient_id, pseudonym=pseudonym)
 
     def _look_for_text(self, dataset: Dataset, stored: NDArray[Any], path: Path) -> str:
         """Set BurnedInAnnotation where text was stated or found; the warning.

@@ -28,7 +28,7 @@ _DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawi
 
 
 @dataclass(frozen=True)
-class Flow:
+class ScreeningFlow:
     """Screening answers, ready to be shown.
 
     Attributes:
@@ -62,7 +62,7 @@ class Flow:
         return [name for name, model in phases if model.graph_sha256 not in graphs]
 
 
-def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: int) -> Flow:
+def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: int) -> ScreeningFlow:
     """Read and count screening answers.
 
     Args:
@@ -80,7 +80,7 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         raise InputError(f"{path}: holds no patient; screen again with --json")
     names = [case.patient_id for case in cases]
     labels = _labels(names, records)
-    return Flow(
+    return ScreeningFlow(
         screening=screening,
         fingerprint=file_sha256(path),
         counts=count_arrows(cases),

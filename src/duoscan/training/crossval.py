@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
 
-def cross_validate(manifest: Manifest, recipe: Recipe, run: Path, folds: int, watcher: Watcher | None = None) -> Path:
+def cross_validate(
+    manifest: Manifest, recipe: Recipe, run: Path, folds: int, watcher: TrainingWatcher | None = None
+) -> Path:
     """Train once per fold and answer each fold's test part.
 
     Within a fold the test part is neither trained on nor chosen on: early stopping and the threshold use the fold's

@@ -42,7 +42,7 @@ from duoscan.training.data import CROP_MARGIN, count_by, load_set
 from duoscan.training.export import export_graph
 from duoscan.training.loop import EpochResult, Trainer
 from duoscan.training.studies import pool_studies
-from duoscan.training.watcher import Watcher
+from duoscan.training.watcher import TrainingWatcher
 from duoscan.version import __version__
 
 if TYPE_CHECKING:
@@ -55,7 +55,12 @@ PARITY_IMAGES = 16
 
 
 def train(
-    manifest: Manifest, recipe: Recipe, run: Path, watcher: Watcher | None = None, *, allow_crossing: bool = False
+    manifest: Manifest,
+    recipe: Recipe,
+    run: Path,
+    watcher: TrainingWatcher | None = None,
+    *,
+    allow_crossing: bool = False,
 ) -> Bundle:
     """Train one phase and export its bundle; takes up a run that was cut off.
 
@@ -71,7 +76,7 @@ def train(
         ManifestError: The manifest lacks a class or split, holds unreadable images, or a patient crosses.
         TrainingError: The loss diverged or the exported graph disagrees with torch.
     """
-    watcher = watcher or Watcher()
+    watcher = watcher or TrainingWatcher()
     if not allow_crossing:
         check_no_patient_crosses(manifest)
     contract = recipe.contract()
@@ -135,7 +140,7 @@ def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
     write_text(run / ENVIRONMENT, json.dumps(environment() | {"command": " ".join(sys.argv)}, indent=1))
 
 
-def _run_epochs(trainer: Trainer, run: Path, watcher: Watcher) -> None:
+def _run_epochs(trainer: Trainer, run: Path, watcher: TrainingWatcher) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
     epochs_left = trainer.section.epochs - trainer.progress.next_epoch
@@ -155,7 +160,7 @@ def _seal(
     parts: tuple[Manifest, Manifest],
     graph: bytes,
     provenance: Provenance,
-    watcher: Watcher,
+    watcher: TrainingWatcher,
 ) -> Bundle:
     """Write the bundle; all else is chosen on what the exported graph itself says on validation."""
     info = BundleInfo(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity")
 
@@ -56,7 +56,9 @@ class SplitFault:
         }
 
 
-def show_split_fault(manifest: Manifest, recipe: Recipe, folder: Path, watcher: Watcher | None = None) -> SplitFault:
+def show_split_fault(
+    manifest: Manifest, recipe: Recipe, folder: Path, watcher: TrainingWatcher | None = None
+) -> SplitFault:
     """Train and test under both protocols; a part that is finished already is not trained again.
 
     The faulty split has as many training, validation and test images as the honest one. The two test parts are
@@ -84,7 +86,7 @@ def show_split_fault(manifest: Manifest, recipe: Recipe, folder: Path, watcher: 
 
 
 def _measure(
-    manifest: Manifest, recipe: Recipe, run: Path, watcher: Watcher | None, *, allow_crossing: bool
+    manifest: Manifest, recipe: Recipe, run: Path, watcher: TrainingWatcher | None, *, allow_crossing: bool
 ) -> Evaluation:
     if not (run / BUNDLE_NAME).exists():
         train(manifest, recipe, run, watcher, allow_crossing=allow_crossing)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from duoscan.inference.bundle import Bundle, BundleInfo
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
 PREDICTIONS_NAME = "predictions-val.csv"
 CHOICE_NAME = "aggregation.json"
@@ -81,7 +81,7 @@ class PooledStudies:
 
 
 def pool_studies(
-    bundle: Bundle, training: Manifest, validation: Manifest, recipe: Recipe, watcher: Watcher
+    bundle: Bundle, training: Manifest, validation: Manifest, recipe: Recipe, watcher: TrainingWatcher
 ) -> PooledStudies:
     """Train attention where there is enough to train it and to judge it on, and choose how images are joined.
 
@@ -138,13 +138,13 @@ def _known(manifest: Manifest) -> list[Known]:
 
 
 def _answers(
-    bundle: Bundle, manifest: Manifest, watcher: Watcher, runtime: FeatureReader | None = None
+    bundle: Bundle, manifest: Manifest, watcher: TrainingWatcher, runtime: FeatureReader | None = None
 ) -> list[Prediction]:
     watcher.on_stage("answering images", len(manifest))
     return predict_manifest(bundle, manifest, runtime=runtime, on_image=watcher.on_tick)
 
 
-def _attentive(bundle: Bundle, training: Manifest, validation: Manifest, seed: int, watcher: Watcher) -> bytes:
+def _attentive(bundle: Bundle, training: Manifest, validation: Manifest, seed: int, watcher: TrainingWatcher) -> bytes:
     """The bundle's graph with attention trained on its features."""
     graph = folded(bundle.graph, bundle.path)
     readers = FeatureReader(graph), FeatureReader(graph)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Watcher:
+class TrainingWatcher:
     """Callbacks by which a caller shows progress; every one may be left out."""
 
     on_stage: Callable[[str, int], None] = lambda _name, _total: None

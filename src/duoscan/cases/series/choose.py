@@ -20,7 +20,7 @@ ENOUGH_COVERAGE = 0.8
 
 
 @dataclass(frozen=True)
-class Choice:
+class StackChoice:
     """The stacks of a study, best first.
 
     Attributes:
@@ -39,7 +39,7 @@ def why_not_eligible(stack: Stack) -> str | None:
     return stack.first.set_aside
 
 
-def choose(stacks: Sequence[Stack], lung_mm: Callable[[Stack], float]) -> Choice:
+def choose(stacks: Sequence[Stack], lung_mm: Callable[[Stack], float]) -> StackChoice:
     """Rank the stacks of one study by rules, of which the first that tells two apart decides.
 
     1. shows at least four fifths of the most lung that any of them shows,
@@ -56,7 +56,7 @@ def choose(stacks: Sequence[Stack], lung_mm: Callable[[Stack], float]) -> Choice
     reasons = {place: why for place, stack in enumerate(stacks) if (why := why_not_eligible(stack))}
     eligible = [place for place in range(len(stacks)) if place not in reasons]
     if not eligible:
-        return Choice((), reasons)
+        return StackChoice((), reasons)
     lungs = {place: lung_mm(stacks[place]) if len(eligible) > 1 else 0.0 for place in eligible}
     most = max(lungs.values())
     ranks = {place: _rank(stacks[place], has_coverage=lungs[place] >= ENOUGH_COVERAGE * most) for place in eligible}
@@ -65,7 +65,7 @@ def choose(stacks: Sequence[Stack], lung_mm: Callable[[Stack], float]) -> Choice
     for place in ranked[1:]:
         reasons[place] = _why_worse(ranks[place], ranks[best])
     note = "only a bone kernel is there" if _is_bone(stacks[best]) else ""
-    return Choice(tuple(ranked), reasons, note)
+    return StackChoice(tuple(ranked), reasons, note)
 
 
 # In the order of the rules; each says what the stack that was set aside lacks.

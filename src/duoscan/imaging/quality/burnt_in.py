@@ -28,7 +28,7 @@ _MOST_GAP = 1.5  # of the height, between neighbours; a space is about 0.3
 
 
 @dataclass(frozen=True)
-class Box:
+class TextBox:
     """A part of an image, in pixels; ``bottom`` and ``right`` lie just outside."""
 
     top: int
@@ -47,7 +47,7 @@ class Box:
         return self.right - self.left
 
 
-def text_regions(pixels: NDArray[np.generic]) -> tuple[Box, ...]:
+def text_regions(pixels: NDArray[np.generic]) -> tuple[TextBox, ...]:
     """Lines of at least three characters burnt into an image, light on dark or dark on light.
 
     Args:
@@ -59,7 +59,7 @@ def text_regions(pixels: NDArray[np.generic]) -> tuple[Box, ...]:
     grey = _stretched(pixels)
     if grey is None or min(grey.shape) < _LEAST_SIDE_PX:
         return ()
-    lines: list[Box] = []
+    lines: list[TextBox] = []
     for image in (grey, 1 - grey):
         for glyphs in _glyphs(image):
             lines += [box for box in _lines(glyphs) if not any(_overlap(box, other) for other in lines)]
@@ -78,7 +78,7 @@ def _stretched(pixels: NDArray[np.generic]) -> NDArray[np.float32] | None:
     return grey
 
 
-def _glyphs(grey: NDArray[np.float32]) -> tuple[list[Box], list[Box]]:
+def _glyphs(grey: NDArray[np.float32]) -> tuple[list[TextBox], list[TextBox]]:
     """Light shapes that look printed: those lighter than their surroundings, and those near the lightest of all."""
     import cv2
 
@@ -90,7 +90,7 @@ def _glyphs(grey: NDArray[np.float32]) -> tuple[list[Box], list[Box]]:
     return _printed(grey, hat > _LEAST_CONTRAST), _printed(grey, grey > _INK_LEVEL)
 
 
-def _printed(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[Box]:
+def _printed(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[TextBox]:
     """The shapes of a mask that have size, flatness and sharpness of printed characters."""
     import cv2
 
@@ -100,13 +100,13 @@ def _printed(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> list[Box]:
     for number, (left, top, width, height, area) in enumerate(stats[1:].tolist(), start=1):
         shaped = _LEAST_HEIGHT_PX <= height <= highest and 1 <= width <= 2.5 * height
         if shaped and area / (width * height) >= 0.12 and area >= 4:
-            box = Box(top, left, top + height, left + width)
+            box = TextBox(top, left, top + height, left + width)
             if _is_printed(grey, labels, number, box):
                 found.append(box)
     return found
 
 
-def _is_printed(grey: NDArray[np.float32], labels: NDArray[np.int32], number: int, box: Box) -> bool:
+def _is_printed(grey: NDArray[np.float32], labels: NDArray[np.int32], number: int, box: TextBox) -> bool:
     """Whether a shape's inside is flat and its edge falls off within a pixel or two, unlike bone or vessel."""
     around = np.s_[max(0, box.top - 2) : box.bottom + 2, max(0, box.left - 2) : box.right + 2]
     shape = labels[around] == number
@@ -126,7 +126,7 @@ def _is_printed(grey: NDArray[np.float32], labels: NDArray[np.int32], number: in
     return bool(sharp >= _LEAST_SHARPNESS and flat >= 0.5)
 
 
-def _lines(glyphs: list[Box]) -> list[Box]:
+def _lines(glyphs: list[TextBox]) -> list[TextBox]:
     """Rows of neighbouring shapes of like height."""
     rest = sorted(glyphs, key=lambda box: box.left)
     lines = []
@@ -141,7 +141,7 @@ def _lines(glyphs: list[Box]) -> list[Box]:
     return lines
 
 
-def _continues(line: list[Box], box: Box) -> bool:
+def _continues(line: list[TextBox], box: TextBox) -> bool:
     last = line[-1]
     tall, small = max(last.height, box.height), min(last.height, box.height)
     shared = min(last.bottom, box.bottom) - max(last.top, box.top)
@@ -149,8 +149,8 @@ def _continues(line: list[Box], box: Box) -> bool:
     return tall <= _HEIGHT_RATIO * small and shared >= 0.6 * small and -1 <= gap <= _MOST_GAP * tall
 
 
-def _around(boxes: list[Box]) -> Box:
-    return Box(
+def _around(boxes: list[TextBox]) -> TextBox:
+    return TextBox(
         min(box.top for box in boxes),
         min(box.left for box in boxes),
         max(box.bottom for box in boxes),
@@ -158,7 +158,7 @@ def _around(boxes: list[Box]) -> Box:
     )
 
 
-def _overlap(one: Box, other: Box) -> bool:
+def _overlap(one: TextBox, other: TextBox) -> bool:
     return min(one.bottom, other.bottom) > max(one.top, other.top) and min(one.right, other.right) > max(
         one.left, other.left
     )

@@ -52,7 +52,7 @@ def deidentify_command(
     """
     from duoscan.cases.find import collect
     from duoscan.privacy.confidentiality import Options
-    from duoscan.privacy.deidentify import Deidentifier, Outcome
+    from duoscan.privacy.deidentify import Deidentified, Deidentifier
     from duoscan.privacy.pseudonyms import read_key, write_new_key, write_private
 
     if mapping is not None and mapping.exists():
@@ -65,7 +65,7 @@ def deidentify_command(
     rows = []
     refused = 0
     for number, (path, refusal) in enumerate(((one.path, one.refusal) for one in found), start=1):
-        outcome = Outcome(path, reason=refusal.text) if refusal else worker.deidentify(path)
+        outcome = Deidentified(path, reason=refusal.text) if refusal else worker.deidentify(path)
         written = "" if outcome.written is None else str(outcome.written)
         rows.append((str(path), outcome.patient_id, outcome.pseudonym, written))
         refused += outcome.written is None

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.readers import SkippedFile
     from duoscan.manifest.records import Manifest
-    from duoscan.manifest.summary import Counts
+    from duoscan.manifest.summary import ManifestCounts
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -201,7 +201,7 @@ def _show_summary(summary: Summary) -> None:
         echo(f"?: {total.images_without_patient} images without a patient id, {total.groups} groups stand for them")
 
 
-def _short(counts: Counts | None) -> str:
+def _short(counts: ManifestCounts | None) -> str:
     if counts is None:
         return ""
     known = str(counts.patients) if counts.patients else ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
     from duoscan.training.loop import EpochResult
     from duoscan.training.recipe import Recipe
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
 DEFAULT_RECIPE = "compact"
 
@@ -167,11 +167,11 @@ def _only_modality(manifest: Manifest) -> str:
 
 
 @contextmanager
-def training_progress() -> Iterator[Watcher]:
+def training_progress() -> Iterator[TrainingWatcher]:
     """Progress bars on the screen, one a stage, and a line for each epoch."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, transient=True) as progress:
@@ -192,4 +192,4 @@ def training_progress() -> Iterator[Watcher]:
                 soft_wrap=True,
             )
 
-        yield Watcher(on_stage, on_tick, on_epoch)
+        yield TrainingWatcher(on_stage, on_tick, on_epoch)

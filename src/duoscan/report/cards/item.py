@@ -41,7 +41,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ItemAnswer:
     """An item and what was drafted for it."""
 
     item: Item
@@ -56,7 +56,7 @@ class Answer:
         return Status.PARTLY if self.left else Status.FILLED
 
 
-def answer(item: Item, facts: Mapping[str, str]) -> Answer:
+def answer(item: Item, facts: Mapping[str, str]) -> ItemAnswer:
     """Fill an item in; where one of its facts is unknown it stays open and asks for that.
 
     Args:
@@ -67,10 +67,10 @@ def answer(item: Item, facts: Mapping[str, str]) -> Answer:
     missing = [name.replace("_", " ") for name in wanted if not facts.get(name)]
     if not item.draft or missing:
         left = item.left or item.asks
-        return Answer(item, "", f"{left} (not known to the run: {', '.join(missing)})" if missing else left)
-    return Answer(item, item.draft.format_map(facts), item.left)
+        return ItemAnswer(item, "", f"{left} (not known to the run: {', '.join(missing)})" if missing else left)
+    return ItemAnswer(item, item.draft.format_map(facts), item.left)
 
 
-def tally(answers: Sequence[Answer]) -> dict[Status, int]:
+def tally(answers: Sequence[ItemAnswer]) -> dict[Status, int]:
     """How many items are filled, partly filled and open."""
     return {status: sum(one.status is status for one in answers) for status in Status}

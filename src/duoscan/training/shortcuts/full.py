@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
-    from duoscan.training.watcher import Watcher
+    from duoscan.training.watcher import TrainingWatcher
 
 _PROBES = {WHOLE: "none", BORDERS: "borders", THUMBNAIL: "thumbnail"}
 
 
 def full_scores(
-    manifest: Manifest, recipe: Recipe, folder: Path, *, seed: int = 0, watcher: Watcher | None = None
+    manifest: Manifest, recipe: Recipe, folder: Path, *, seed: int = 0, watcher: TrainingWatcher | None = None
 ) -> Scores:
     """Train the recipe once for each probe and once on random labels; a finished run is not trained again.
 
@@ -52,7 +52,7 @@ def full_scores(
 
 
 def _answers(
-    manifest: Manifest, recipe: Recipe, run: Path, tested: Manifest, watcher: Watcher | None
+    manifest: Manifest, recipe: Recipe, run: Path, tested: Manifest, watcher: TrainingWatcher | None
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     if not (run / BUNDLE_NAME).exists():
         train(manifest, recipe, run, watcher)
