@@ -9,12 +9,15 @@ DEMO ?= demo
 PATIENTS ?= 300
 READY := $(VENV)/.ready
 
-.PHONY: demo test check static format models audits clean
+.PHONY: demo test check explore static format models audits clean
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest
 
 check: static test ## what CI runs
+
+explore: $(READY) ## draw many new examples for the tests that draw; those that fail are kept in .hypothesis and tried first
+	$(BIN)/pytest -m hypothesis --hypothesis-profile=explore
 
 static: $(READY) ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import InputError
@@ -43,7 +43,6 @@ def test_youden_between_neighbouring_floats_still_separates() -> None:
     assert youden_threshold(np.array([True, False]), np.array([high, low])) == high
 
 
-@settings(deadline=None)
 @given(labelled())
 def test_no_threshold_beats_youden(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     best = youden(*drawn, youden_threshold(*drawn))
@@ -63,7 +62,6 @@ def test_rounding_does_not_ask_for_one_image_too_many() -> None:
     assert sensitivity_threshold(reference, probability, 0.07) == probability[6]
 
 
-@settings(deadline=None)
 @given(labelled(), st.floats(0.01, 1.0))
 def test_the_target_is_met_and_no_larger_threshold_meets_it(
     drawn: tuple[np.ndarray, np.ndarray], target: float
