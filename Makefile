@@ -75,6 +75,24 @@ test-lowest: $(TOOLS)/.ready ## every test against the lower bounds that pyproje
 	$(COMPILE) --resolution lowest-direct pyproject.toml --extra dev --excludes $(LOWEST)/without.txt -o $(LOWEST)/lowest.txt
 	$(MAKE) VENV=$(LOWEST) PINNED="-c $(LOWEST)/lowest.txt" ARGS="-W default" test-all
 
+vulnerabilities: $(TOOLS)/.ready ## known vulnerabilities of the pinned versions, as a public database has them
+	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r constraints/tested.txt
+	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes -r constraints/release.txt -r constraints/tools.txt
+
+# Installed as a user would, by hash, and looked at there: licences and who needs whom stand in the bill.
+RELEASED := .venv-released
+release: $(TOOLS)/.ready ## wheel, sdist, versions with hashes and the bill of materials, in dist/
+	rm -rf dist $(RELEASED)
+	$(TOOLS)/bin/python -m build --no-isolation
+	cp constraints/release.txt dist/requirements.txt
+	$(PYTHON) -m venv $(RELEASED)
+	$(RELEASED)/bin/pip install --quiet --require-hashes -r dist/requirements.txt
+	$(RELEASED)/bin/pip install --quiet --no-deps dist/*.whl
+	$(RELEASED)/bin/duoscan bundle
+	$(RELEASED)/bin/pip uninstall --quiet --yes pip setuptools
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+	    --output-file dist/duoscan.cdx.json $(RELEASED)
+
 # The whole system on invented patients: cohort, both phases trained from scratch, a threshold certified on patients of
 # another seed (96 sick, of whom one may leave), the policy chosen and obeyed, report.
 PHANTOM = $(BIN)/duoscan phantom --slices 16 --ct-size 192 --xray-size 384
@@ -127,4 +145,4 @@ $(RUNS)/compact-ct/model.duoscan: | $(RUNS)/data/ct.csv
 	$(BIN)/duoscan train $(RUNS)/data/ct.csv --recipe compact --backbone $(WEIGHTS) --run $(@D)
 
 clean:
-	rm -rf .venv-newest $(LOWEST) $(TOOLS) $(VENV) $(RUNS)
+	rm -rf .venv-newest $(LOWEST) $(RELEASED) $(TOOLS) $(VENV) $(RUNS)
