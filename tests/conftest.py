@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,14 @@ def _closed_sockets() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AssociationSocket, "_shutdown_socket", close)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _servers_end_at_once() -> Iterator[None]:
+    """A server of the standard library looks twice a second whether to end; a hundred tests would wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))
         yield
 
 
