@@ -79,8 +79,8 @@ test-lowest: $(TOOLS)/.ready ## every test against the lower bounds that pyproje
 	$(MAKE) VENV=$(LOWEST) PINNED="-c $(LOWEST)/lowest.txt" ARGS="-W default" test-all
 
 vulnerabilities: $(TOOLS)/.ready ## known vulnerabilities of the pinned versions, as a public database has them
-	$(TOOLS)/bin/pip-audit --disable-pip --no-deps -r constraints/tested.txt
-	$(TOOLS)/bin/pip-audit --disable-pip --require-hashes -r constraints/release.txt -r constraints/tools.txt
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps -r constraints/tested.txt
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes -r constraints/release.txt -r constraints/tools.txt
 
 # Installed as a user would, by hash, and looked at there: licences and who needs whom stand in the bill.
 RELEASED := .venv-released
