@@ -9,12 +9,29 @@ DEMO ?= demo
 PATIENTS ?= 300
 READY := $(VENV)/.ready
 
-.PHONY: demo test check static format models audits clean
+# What was tested, version by version; `make test-newest` goes without.
+PINNED ?= -c constraints/tested.txt
+# What pins versions and makes a release, in an environment of its own.
+TOOLS := .venv-release
+# A worker a core, each with one thread: OpenMP threads that spin while they wait cost more than they win.
+TESTS = OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-test: $(READY) ## run the tests
-	$(BIN)/pytest
+.PHONY: demo test test-all check explore standing static format models audits clean
+.PHONY: constraints test-newest test-lowest vulnerabilities release
 
-check: static test ## what CI runs
+test: $(READY) ## the tests but those marked slow
+	$(TESTS) -m "not slow"
+
+check: static test-all ## what CI runs
+
+test-all: $(READY) ## every test
+	$(TESTS)
+
+explore: $(READY) ## many new examples for the tests that draw; those that fail are kept in .hypothesis and drawn first
+	$(TESTS) -m hypothesis --hypothesis-profile=explore
+
+standing: $(READY) ## state anew what becomes of files that nobody here made; then read the difference
+	PYTHONPATH=tests $(BIN)/python -m standing
 
 static: $(READY) ## format, lint, types, import directions
 	$(BIN)/ruff format --check .
@@ -27,12 +44,57 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 
 # torch first and alone, so that no other package pulls another build of it.
-$(READY): pyproject.toml
+$(READY): pyproject.toml constraints/tested.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --upgrade pip
-	$(BIN)/pip install --quiet "torch>=2.11,<=2.13.0"
-	$(BIN)/pip install --quiet --editable ".[dev]"
+	$(BIN)/pip install --quiet $(PINNED) "torch>=2.11,<=2.13.0"
+	$(BIN)/pip install --quiet $(PINNED) --editable ".[dev]"
 	touch $@
+
+$(TOOLS)/.ready: constraints/tools.txt
+	test -x $(TOOLS)/bin/python || $(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --require-hashes -r $<
+	touch $@
+
+# A version stays as long as pyproject.toml allows it; `make constraints UPGRADE=--upgrade` moves all to the newest.
+# Headers and annotations would name paths and hosts of this machine.
+COMPILE = $(TOOLS)/bin/uv pip compile --python-version 3.11 --no-header --no-annotate --quiet
+PIN = $(COMPILE) $(UPGRADE) --universal
+constraints: $(TOOLS)/.ready ## pin the versions of everything, with hashes where it is released
+	$(PIN) pyproject.toml --extra dev -o constraints/tested.txt
+	$(PIN) pyproject.toml --extra dicom --extra evaluate --extra htj2k --extra nifti --generate-hashes \
+	    -c constraints/tested.txt -o constraints/release.txt
+	$(PIN) --group release --generate-hashes -c constraints/tested.txt -o constraints/tools.txt
+
+test-newest: ## every test against the newest of everything
+	rm -rf .venv-newest
+	$(MAKE) VENV=.venv-newest PINNED= test-all
+
+# torch is the one that pip finds: other builds of its lower bound may not exist for this machine.
+LOWEST := .venv-lowest
+test-lowest: $(TOOLS)/.ready ## every test against the lower bounds that pyproject.toml states
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	echo torch > $(LOWEST)/without.txt
+	$(COMPILE) --resolution lowest-direct pyproject.toml --extra dev --excludes $(LOWEST)/without.txt -o $(LOWEST)/lowest.txt
+	$(MAKE) VENV=$(LOWEST) PINNED="-c $(LOWEST)/lowest.txt" ARGS="-W default" test-all
+
+vulnerabilities: $(TOOLS)/.ready ## known vulnerabilities of the pinned versions, as a public database has them
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps -r constraints/tested.txt
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --require-hashes -r constraints/release.txt -r constraints/tools.txt
+
+# Installed as a user would, by hash, and looked at there: licences and who needs whom stand in the bill.
+RELEASED := .venv-released
+release: $(TOOLS)/.ready ## wheel, sdist, versions with hashes and the bill of materials, in dist/
+	rm -rf dist $(RELEASED)
+	$(TOOLS)/bin/python -m build --no-isolation
+	cp constraints/release.txt dist/requirements.txt
+	$(PYTHON) -m venv $(RELEASED)
+	$(RELEASED)/bin/pip install --quiet --require-hashes -r dist/requirements.txt
+	$(RELEASED)/bin/pip install --quiet --no-deps dist/*.whl
+	$(RELEASED)/bin/duoscan bundle
+	$(RELEASED)/bin/pip uninstall --quiet --yes pip setuptools
+	$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --validate \
+	    --output-file dist/duoscan.cdx.json $(RELEASED)
 
 # The whole system on invented patients: cohort, both phases trained from scratch, a threshold certified on patients of
 # another seed (96 sick, of whom one may leave), the policy chosen and obeyed, report.
@@ -86,4 +148,4 @@ $(RUNS)/compact-ct/model.duoscan: | $(RUNS)/data/ct.csv
 	$(BIN)/duoscan train $(RUNS)/data/ct.csv --recipe compact --backbone $(WEIGHTS) --run $(@D)
 
 clean:
-	rm -rf $(VENV) $(RUNS)
+	rm -rf .venv-newest $(LOWEST) $(RELEASED) $(TOOLS) $(VENV) $(RUNS)

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import os
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
 
 from duoscan.audit.ledger import OWN_LEDGER
 from duoscan.terms import Modality
 from stand_ins import write_brightness_bundles
 
 pytest_plugins = ["written_dicom", "written_runs"]
+
+# What a test draws is part of it: the same examples on every machine, and no verdict that hangs on the clock. A test
+# that asks for more or fewer examples asks for a multiple of ``settings.default.max_examples``, so that
+# ``make explore`` multiplies it too.
+_FIXED = settings(
+    derandomize=True,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.register_profile("fixed", _FIXED)
+settings.register_profile(
+    "explore",
+    _FIXED,
+    derandomize=False,
+    database=DirectoryBasedExampleDatabase(".hypothesis/examples"),
+    max_examples=2000,
+)
+settings.load_profile("fixed")  # ``--hypothesis-profile=explore`` comes later, and counts
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +71,14 @@ def _closed_sockets() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AssociationSocket, "_shutdown_socket", close)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _servers_end_at_once() -> Iterator[None]:
+    """A server of the standard library looks twice a second whether to end; a hundred tests would wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.02,))
         yield
 
 

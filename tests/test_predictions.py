@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import MissingExtraError, PredictionsError
@@ -56,7 +56,6 @@ def tables(draw: st.DrawFn) -> list[Prediction]:
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(rows=tables())
 def test_what_is_written_is_read_again(tmp_path: Path, name: str, rows: list[Prediction]) -> None:
     write_predictions(rows, tmp_path / name)

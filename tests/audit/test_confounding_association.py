@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.stats.contingency import association
 
@@ -29,7 +29,6 @@ def test_by_hand() -> None:
     assert math.isnan(_v([0, 0, 0], [0, 1, 1]))
 
 
-@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=8, max_size=60))
 @example([(0, 0)] * 4 + [(0, 1), (0, 2), (0, 3), (1, 1)])
 def test_it_is_scipys_v_less_the_bias(rows: list[tuple[int, int]]) -> None:
@@ -48,7 +47,6 @@ def test_it_is_scipys_v_less_the_bias(rows: list[tuple[int, int]]) -> None:
     assert _v(first.tolist(), second.tolist()) ** 2 == pytest.approx(min(1.0, corrected / (smaller - 1)))
 
 
-@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(1, 3)), min_size=4, max_size=20))
 def test_a_weight_is_a_row_repeated(rows: list[tuple[int, int, int]]) -> None:
     first, second, times = (np.array(column) for column in zip(*rows, strict=True))

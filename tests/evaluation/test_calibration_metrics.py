@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq, minimize
 from sklearn.calibration import calibration_curve
@@ -73,7 +73,6 @@ def test_one_probability_by_hand() -> None:
     assert found["ece"] == pytest.approx(0.3)
 
 
-@settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 1000), spread=st.floats(0.1, 6), shift=st.floats(-3, 3))
 def test_slope_and_intercept_are_those_of_a_general_optimiser(seed: int, spread: float, shift: float) -> None:
     rng = np.random.default_rng(seed)

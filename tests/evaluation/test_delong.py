@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -58,7 +58,6 @@ def test_a_patient_with_both_classes_counts_crosswise() -> None:
     assert logit_error(found) == pytest.approx(math.sqrt(5 / 64))
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(st.tuples(st.booleans(), st.integers(0, 6), st.integers(0, 6)), min_size=8, max_size=40),
 )

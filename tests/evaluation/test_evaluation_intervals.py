@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import InputError
@@ -32,7 +32,6 @@ def contains(estimate: Estimate, value: float) -> bool:
     return estimate.low <= value <= estimate.high
 
 
-@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 9)), min_size=1, max_size=25),
     seed=st.integers(0, 5),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.evaluation.metrics import (
@@ -104,7 +104,6 @@ def test_what_cannot_be_divided_is_nan_and_never_0(sample: Callable[..., Sample]
     assert nothing_called["f1"] == 0.0  # 0 / (0 + 0 + 1) is defined
 
 
-@settings(deadline=None, max_examples=100)
 @given(samples())
 def test_weighted_is_repeated_and_row_order_does_not_matter(drawn: tuple[Sample, np.ndarray]) -> None:
     sample, weights = drawn
@@ -114,7 +113,6 @@ def test_weighted_is_repeated_and_row_order_does_not_matter(drawn: tuple[Sample,
     same(point(BinaryMetrics(taken(sample, repeated[::-1])), len(repeated)), expected)
 
 
-@settings(deadline=None, max_examples=100)
 @given(samples())
 def test_complements_add_to_one(drawn: tuple[Sample, np.ndarray]) -> None:
     sample, weights = drawn
@@ -127,7 +125,6 @@ def test_complements_add_to_one(drawn: tuple[Sample, np.ndarray]) -> None:
         assert np.isnan(found["ppv"] + found["fdr"])
 
 
-@settings(deadline=None, max_examples=100)
 @given(samples())
 def test_auroc_does_not_change_under_a_strictly_monotone_map(drawn: tuple[Sample, np.ndarray]) -> None:
     sample, _ = drawn
@@ -138,7 +135,6 @@ def test_auroc_does_not_change_under_a_strictly_monotone_map(drawn: tuple[Sample
     assert point(BinaryMetrics(turned), len(turned))["auroc"] == pytest.approx(1 - expected)
 
 
-@settings(deadline=None, max_examples=60)
 @given(samples())
 def test_scikit_learn_agrees_under_weights(drawn: tuple[Sample, np.ndarray]) -> None:
     from sklearn import metrics as reference

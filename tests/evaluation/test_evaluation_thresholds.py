@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import InputError
@@ -49,7 +49,6 @@ def chosen(reference: np.ndarray, probability: np.ndarray, _: Sequence[str]) -> 
     return youden_threshold(reference, probability)
 
 
-@settings(deadline=None)
 @given(labelled())
 def test_no_threshold_beats_youden(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     best = youden(*drawn, youden_threshold(*drawn))
@@ -70,7 +69,6 @@ def test_rounding_does_not_ask_for_one_image_too_many() -> None:
     assert sensitivity_threshold(reference, probability, 0.07) == probability[6]
 
 
-@settings(deadline=None)
 @given(labelled(), st.floats(0.01, 1.0))
 def test_the_target_is_expected_and_at_no_larger_threshold(drawn: tuple[np.ndarray, np.ndarray], target: float) -> None:
     reference, probability = drawn

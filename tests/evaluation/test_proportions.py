@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import proportion_confint
 
@@ -65,7 +65,6 @@ def test_a_predictive_value_without_errors_by_hand() -> None:
     assert (low, high) == (pytest.approx(0.8327, abs=1e-4), 1.0)
 
 
-@settings(deadline=None)
 @given(right=st.integers(0, 40), wrong=st.integers(0, 60), prevalence=st.floats(0.01, 0.9))
 def test_a_predictive_value_lies_within_its_limits(right: int, wrong: int, prevalence: float) -> None:
     if right + wrong == 0:

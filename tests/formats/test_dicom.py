@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataelem import DataElement
@@ -438,7 +438,7 @@ def test_no_value_of_the_file_is_logged(
     assert "JANE" not in caplog.text
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(data=st.data())
 def test_damage_gives_pixels_or_an_image_error(
     write_dicom: Write, ramp: NDArray[np.uint16], data: st.DataObject

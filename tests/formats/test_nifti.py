@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import ImageError, UnreadableImageError, UnsupportedImageError
@@ -195,7 +195,6 @@ def test_lying_headers_are_refused_before_anything_is_allocated(tmp_path: Path) 
         read_nifti(frame_path(tmp_path / "far.nii.gz", 1))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, 3000))
 def test_any_damage_ends_in_a_slice_or_a_reason(
     tmp_path_factory: pytest.TempPathFactory, faults: list[tuple[int, int]], cut: int

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -282,7 +282,7 @@ def encoded(suffix: str) -> bytes:
 FILES = {suffix: encoded(suffix) for suffix in ("PNG", "JPEG", "TIFF", "GIF", "WEBP", "BMP")}
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2 * settings.default.max_examples)
 @given(data=st.data())
 def test_damage_gives_pixels_or_an_image_error(tmp_path: Path, data: st.DataObject) -> None:
     content = bytearray(FILES[data.draw(st.sampled_from(sorted(FILES)))])

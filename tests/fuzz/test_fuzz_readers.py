@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from duoscan.errors import ImageError
@@ -113,7 +113,7 @@ ENCODINGS = (seeds.dicom(), seeds.run_length_dicom())
 SYNTAXES = (b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.2\0", b"1.2.840.10008.1.2\0\0\0", b"1.2.840.10008.1.2.5\0")
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     before=st.lists(ELEMENTS, max_size=6),
     after=st.lists(ELEMENTS, max_size=3),
@@ -133,7 +133,7 @@ def test_hostile_structure_gives_pixels_or_an_image_error(
         return
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(data=st.data())
 def test_hostile_image_attributes_give_pixels_or_an_image_error(tmp_path: Path, data: st.DataObject) -> None:
     """Sizes, depths and frames that do not fit the pixel data, over plain and run-length encoded pixels."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -124,7 +124,6 @@ def test_phantom_slices_by_their_known_lungs(phantom: Path) -> None:
     assert not any(kept[key] for key, area in truth.items() if area == 0)
 
 
-@settings(deadline=None)
 @given(
     st.one_of(
         arrays(np.float32, (40, 33), elements=st.floats(-1024, 3000, width=32)),
@@ -137,7 +136,6 @@ def test_any_slice_can_be_measured(values: NDArray[np.float32]) -> None:
     assert 0 <= found.lung + found.gas <= 1 + 1e-9
 
 
-@settings(deadline=None)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_regions_are_those_of_a_flood(mask: NDArray[np.bool_]) -> None:
     labels, count = label_regions(mask)

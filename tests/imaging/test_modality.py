@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
@@ -68,7 +68,6 @@ def test_between_the_two_there_is_no_answer() -> None:
     assert all((guessed is None) == (probability < ABSTAIN_BELOW) for guessed, probability in steps)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(
         np.float32,

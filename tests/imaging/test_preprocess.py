@@ -220,7 +220,7 @@ def cases(draw: st.DrawFn) -> tuple[Pixels, PreprocessingContract]:
     return Pixels(values, is_hu=is_hu), asked
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples // 2)
 @given(cases())
 def test_laws(case: tuple[Pixels, PreprocessingContract]) -> None:
     pixels, asked = case

@@ -28,6 +28,7 @@ def stranger(path: Path, folder: Path) -> Path:
 
 
 @needs_orthanc
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["dimse", "web"])
 def test_orthanc_stores_at_the_node_and_gets_the_reports(
     way: str, brightness_bundles: dict[Modality, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import InputError, ManifestError
@@ -48,7 +48,6 @@ ROWS = st.tuples(
 MANIFESTS = st.lists(ROWS, max_size=60).map(lambda rows: made(*rows))
 
 
-@settings(max_examples=50, deadline=None)
 @given(manifest=MANIFESTS, seed=st.integers(0, 5))
 def test_no_patient_crosses_and_no_row_is_lost(manifest: Manifest, seed: int) -> None:
     split = split_by_patient(manifest, seed=seed)
@@ -57,7 +56,6 @@ def test_no_patient_crosses_and_no_row_is_lost(manifest: Manifest, seed: int) ->
     assert all(record.split for record in split)
 
 
-@settings(max_examples=50, deadline=None)
 @given(manifest=MANIFESTS, seed=st.integers(0, 5), shuffle=st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_nothing(manifest: Manifest, seed: int, shuffle: random.Random) -> None:
     rows = list(manifest)
@@ -66,7 +64,6 @@ def test_the_order_of_rows_changes_nothing(manifest: Manifest, seed: int, shuffl
     assert one.fingerprint() == other.fingerprint()
 
 
-@settings(max_examples=50, deadline=None)
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=60), seed=st.integers(0, 5))
 def test_shares_are_met_to_within_two_of_the_largest_patient(sizes: list[int], seed: int) -> None:
     # A unit goes over a target only where no part has room for it, and then to the part that lacks most, which
@@ -78,7 +75,6 @@ def test_shares_are_met_to_within_two_of_the_largest_patient(sizes: list[int], s
         assert -2 * max(sizes) < over < max(sizes)
 
 
-@settings(max_examples=50, deadline=None)
 @given(manifest=MANIFESTS, seed=st.integers(0, 3), folds=st.integers(3, 6))
 def test_folds_test_each_row_once_and_cut_no_patient(manifest: Manifest, seed: int, folds: int) -> None:
     if len({record.unit for record in manifest}) < folds:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.errors import ManifestError, MissingExtraError
@@ -220,7 +220,6 @@ RECORDS = st.builds(
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-@settings(max_examples=60, deadline=None)
 @given(records=st.lists(RECORDS, min_size=1, unique_by=lambda record: record.path.replace("/", "")))
 def test_what_is_written_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, records: list[ImageRecord]

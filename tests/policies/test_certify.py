@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -97,7 +97,6 @@ def test_exact_by_hand() -> None:
     assert exact_threshold(scores, 0.05, 0.05) == 0.2  # one lies below
 
 
-@settings(deadline=None)
 @given(n=st.integers(1, 400), alpha=st.floats(0.005, 0.5), delta=st.sampled_from([0.01, 0.05, 0.1]))
 def test_it_is_clopper_and_pearsons_limit(n: int, alpha: float, delta: float) -> None:
     k = allowed_misses(n, alpha, delta)
@@ -109,7 +108,6 @@ def test_it_is_clopper_and_pearsons_limit(n: int, alpha: float, delta: float) ->
         assert beta.ppf(1 - delta, k + 2, n - k - 1) > alpha - 1e-9
 
 
-@settings(deadline=None)
 @given(
     scores=st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, 0.9]), min_size=60, max_size=120),
     alpha=st.sampled_from([0.05, 0.1]),

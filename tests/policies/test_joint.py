@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.policies.joint import (
@@ -106,7 +106,6 @@ def test_bounds_by_hand() -> None:
     assert (float(low[0]), float(high[0])) == (0.5, 0.75)
 
 
-@settings(deadline=None)  # the first example imports scipy
 @given(
     kind=st.sampled_from(PolicyKind),
     scores=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.booleans()), min_size=2, max_size=30),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.training.augment import augment
@@ -44,7 +44,6 @@ def test_a_quarter_of_the_area_is_half_of_each_side() -> None:
     assert 0.5 * whole - 1e-3 <= slope <= whole + 1e-3
 
 
-@settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 5))
 def test_range_shape_and_repeatability(seed: int, count: int) -> None:
     section = AugmentSection(noise=0.1, erase=0.5, hflip=0.5)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers import MobileNetV2Config, MobileNetV2Model
 
 from duoscan.errors import MissingExtraError, RecipeError
 from duoscan.training.backbones import Backbone, HubBackbone, build_backbone
@@ -116,12 +117,29 @@ def test_families(spec: str) -> None:
         ("monai:UNet", False, "cannot be built|has no feature map"),
         ("plain:huge", False, "use plain:tiny, plain:small or plain:medium"),
         ("plain:tiny", True, "has no trained weights"),
-        ("no/such/folder", True, "cannot be loaded"),
+        ("no/such/folder", True, "names no commit"),
+        ("owner/name", False, "names no commit"),
+        ("owner/name@main", True, "names no commit"),
+        (f"no/such/name@{'0' * 40}", True, "cannot be loaded"),
     ],
 )
 def test_wrong_names(spec: str, pretrained: bool, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         build_backbone(spec, pretrained=pretrained, size=32)
+
+
+def test_weights_are_read_as_safetensors_only(tmp_path: Path) -> None:
+    """A pickle runs what it holds; the same weights in a safe format are taken."""
+    config = MobileNetV2Config(depth_multiplier=0.35)
+    model = MobileNetV2Model(config, add_pooling_layer=False)
+    config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(RecipeError, match="safetensors"):
+        build_backbone(str(tmp_path), pretrained=True, size=32)
+    model.save_pretrained(tmp_path)
+    built = build_backbone(str(tmp_path), pretrained=True, size=32)
+    for name, weights in model.state_dict().items():
+        assert torch.equal(built.module.model.state_dict()[name], weights), name
 
 
 def test_timm_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:

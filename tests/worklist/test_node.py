@@ -490,6 +490,7 @@ def test_others_cannot_read_the_spool(start: Any) -> None:
     assert (root / "key").stat().st_mode & 0o077 == 0
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_loses_nothing_and_does_nothing_twice(
     brightness_bundles: dict[Modality, Path], tmp_path: Path
 ) -> None:

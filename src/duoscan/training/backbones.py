@@ -6,6 +6,7 @@ A new family is one more entry in ``_FAMILIES``.
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +41,8 @@ def build_backbone(spec: str, *, pretrained: bool, size: int) -> Backbone:
     """Build a backbone from its name.
 
     Args:
-        spec: ``monai:DenseNet121``, ``timm:resnet18``, ``plain:small``, or else a Hugging Face hub id or folder.
+        spec: ``monai:DenseNet121``, ``timm:resnet18``, ``plain:small``, or else a folder or a Hugging Face hub id with
+            the commit to take, ``owner/name@`` and 40 digits.
         pretrained: Load trained weights; ``False`` starts from scratch.
         size: Side of the input in pixels; used to find D.
 
@@ -83,17 +85,39 @@ def _from_hub(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # the training shows its own
+    place, commit = _pinned(name)
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = AutoConfig.from_pretrained(place, revision=commit)
         # No pooling layer: it would be trained weights that nothing uses.
         extra: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in {"vit", "dinov2"} else {}
-        model = AutoModel.from_pretrained(name) if pretrained else AutoModel.from_config(config, **extra)
+        if pretrained:
+            # Other formats of weights are pickles, which may run code as they are read.
+            model = AutoModel.from_pretrained(place, revision=commit, use_safetensors=True)
+        else:
+            model = AutoModel.from_config(config, **extra)
     except (OSError, ValueError, KeyError) as error:
-        where = "the folder" if Path(name).exists() else "the hub id, or your connection"
+        where = "the folder" if Path(place).exists() else "the hub id, or your connection"
         first_line = str(error).strip().splitlines()[0]
         raise RecipeError(f"model.backbone '{name}' cannot be loaded ({first_line}); check {where}") from error
-    licence = f"backbone {Path(name).name}: see its model card" if pretrained else ""
+    licence = f"backbone {Path(place).name}: see its model card" if pretrained else ""
     return HubBackbone(model), int(getattr(config, "num_channels", 3)), licence
+
+
+def _pinned(name: str) -> tuple[str, str]:
+    """A folder, or a hub id, and the commit to take of it.
+
+    Raises:
+        RecipeError: A hub id without a commit; what its branches and tags stand for can change between two runs.
+    """
+    if Path(name).is_dir():
+        return name, "main"  # a folder has one state, and transformers asks for no other
+    found = re.fullmatch(r"(.+)@([0-9a-f]{40})", name)
+    if found is None:
+        raise RecipeError(
+            f"model.backbone '{name}' is no folder, and as a hub id names no commit; write owner/name@ and the 40 "
+            "digits that the hub shows under Files and versions, or name a folder of weights"
+        )
+    return found[1], found[2]
 
 
 def _from_monai(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:

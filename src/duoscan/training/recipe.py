@@ -35,7 +35,7 @@ class ModelSection(Stated):
 
     backbone: str = Field(
         default="google/mobilenet_v2_1.0_224",
-        description="hub id or local folder (transformers), or monai:Name, timm:name, plain:small",
+        description="folder or hub id@commit (transformers), or monai:Name, timm:name, plain:small",
     )
     pretrained: bool = True
     start: str = Field(default="", description="run folder whose best weights to go on from, e.g. to fine-tune")
