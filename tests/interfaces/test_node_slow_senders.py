@@ -30,7 +30,7 @@ ASSOCIATE, DATA = 0x01, 0x04
 def listen(brightness_bundles: dict[Modality, Path], tmp_path: Path) -> Iterator[Callable[..., Running]]:
     given = {"listen__peers": ["127.0.0.0/8"], "listen__timeout_s": 1}
     with ExitStack() as stack:
-        yield lambda **changes: stack.enter_context(listening(tmp_path, brightness_bundles, **given, **changes))
+        yield lambda **changes: stack.enter_context(listening(tmp_path, brightness_bundles, **(given | changes)))
     gc.collect()
 
 
@@ -129,3 +129,18 @@ def test_one_address_holds_so_many_associations_and_no_more(listen: Any, files: 
         assert [one.is_established for one in held] == [True, True, False]
         assert is_served(node.port, files[0])
     wait_until(lambda: is_accepted(node.port))
+
+
+def test_the_end_waits_for_no_slow_sender(listen: Any) -> None:
+    node = listen(listen__timeout_s=60)
+    with ExitStack() as stack:
+        held = [stack.enter_context(calling(node.port, bind_address=(SLOW, 0))) for _ in range(3)]
+        drips = [Dripping(one.dul.socket.socket, claimed(DATA)) for one in held]
+        drips.append(
+            Dripping(socket.create_connection((SLOW, node.port), source_address=(SLOW, 0)), claimed(ASSOCIATE))
+        )
+        time.sleep(0.5)  # they are in the middle of it
+        end = threading.Thread(target=node.listener.stop)
+        end.start()
+        wait_until(lambda: not end.is_alive(), 20)
+        wait_until(lambda: not any(one.is_alive() for one in drips), 20)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections import Counter
 from socketserver import BaseServer
 from typing import TYPE_CHECKING, Any
 
 from pynetdicom.transport import ThreadedAssociationServer
 
+from duoscan.archives.deadlines import Deadline
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
 _CONNECTIONS_BEYOND_ASSOCIATIONS = 8
+_GOODBYE_S = 2.0
 
 
 class BoundedServer(ThreadedAssociationServer):  # type: ignore[misc]
@@ -86,7 +90,12 @@ class BoundedServer(ThreadedAssociationServer):  # type: ignore[misc]
         """Accept nothing more and end what is open; the base wants a server that the entity itself has started."""
         BaseServer.shutdown(self)
         self.server_close()
-        for association in self.active_associations:
+        # Whoever is in the middle of a PDU does not hear that it is over; then its connection is shut.
+        associations, by = self.active_associations, time.monotonic() + _GOODBYE_S
+        for association in associations:
+            if association.dul.socket is not None and association.dul.socket.socket is not None:
+                Deadline(association.dul.socket.socket, by)
+        for association in associations:
             association.abort()
 
     def process_request_thread(self, request: socket.socket, client_address: Any) -> None:
