@@ -113,7 +113,7 @@ COMMANDS = {
         "dcmj2pnm +ot CT_small.dcm out.tif",
         "dcmj2pnm +oj CT_small.dcm out.jpg",
         "dcmj2pnm +ob CT_small.dcm out.bmp",
-        "dcmmkdir +r +id MR700 +D DICOMDIR",
+        "dcmmkdir +r MR700 +D DICOMDIR",
         *(
             f"dcmodify -nb -imt {change} CT_small.dcm"
             for change in (
