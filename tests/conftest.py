@@ -16,7 +16,7 @@ from duoscan.audit.ledger import OWN_LEDGER
 from duoscan.terms import Modality
 from stand_ins import write_brightness_bundles
 
-pytest_plugins = ["written_dicom", "written_runs"]
+pytest_plugins = ["bright_screener", "written_dicom", "written_runs"]
 
 # What a test draws is part of it: the same examples on every machine, and no verdict that hangs on the clock. A test
 # that asks for more or fewer examples asks for a multiple of ``settings.default.max_examples``, so that

@@ -44,6 +44,9 @@ def segmentations(shown: ShownPhase) -> list[Segmentation]:
     It is where the activation reaches half of its maximum over the slices (``LEVEL``): a region of the model's
     evidence, no outline of disease. Slices that do not say where they lie are left out, and a series in which
     nothing argues for the finding has no segmentation.
+
+    Raises:
+        ValueError: No slice says where it lies.
     """
     from highdicom.seg import Segmentation
 
@@ -72,7 +75,11 @@ def segmentations(shown: ShownPhase) -> list[Segmentation]:
 
 
 def parametric_maps(shown: ShownPhase) -> list[ParametricMap]:
-    """The activation itself as floating point, in logits, one map for each series of slices that say where they lie."""
+    """The activation itself as floating point, in logits, one map for each series of slices that say where they lie.
+
+    Raises:
+        ValueError: No slice does.
+    """
     from highdicom import VOILUTTransformation
     from highdicom.pm import ParametricMap, RealWorldValueMapping
 
@@ -133,13 +140,20 @@ def _segment(uid: str, model: ModelUsed) -> SegmentDescription:
 
 
 def _placed_series(images: Sequence[ShownImage]) -> list[list[ShownImage]]:
-    """The images that have a place in the patient, by series and size, along the slices; copies only once."""
+    """The images that have a place in the patient, by series and size, along the slices; copies only once.
+
+    Raises:
+        ValueError: None of them has.
+    """
     groups: dict[tuple[str, ...], dict[float, ShownImage]] = {}
     for image in images:
         header = image.header
         if all(header.get(keyword) for keyword in _PLACED):
             key = (header.SeriesInstanceUID, header.FrameOfReferenceUID, str(image.evidence.shape))
             groups.setdefault(key, {}).setdefault(round(_height(header), 3), image)
+    if images and not groups:
+        msg = "the slices do not say where they lie"
+        raise ValueError(msg)
     return [[group[height] for height in sorted(group)] for group in groups.values()]
 
 
