@@ -27,13 +27,6 @@ if TYPE_CHECKING:
 WHITE, CLEAR = -300.0, -900.0  # HU of lungs that the brightness model calls positive and negative
 
 
-@pytest.fixture
-def screener(brightness_bundles: dict[Modality, Path], monkeypatch: pytest.MonkeyPatch) -> Screener:
-    # Drawn slices are no chests to the content check; what is tested here is everything but that.
-    monkeypatch.setattr(predictor, "why_refused", lambda *_: None)
-    return Screener(brightness_bundles[Modality.CXR], brightness_bundles[Modality.CT], ct_threshold=0.2)
-
-
 def write_series(folder: Path, heights: list[float], lung_hu: float | None = CLEAR, **attributes: object) -> None:
     for number, z in enumerate(heights):
         # Names run against the heights, so that nothing can be sorted by them.
