@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from duoscan.cases.find import PatientRules, collect, folder_patient, read_need_ct, read_patient_table
+from duoscan.cases.find import collect, read_need_ct
 from duoscan.errors import InputError
+from duoscan.manifest.patient_rules import PatientRules, folder_patient, read_patient_table
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 
 from duoscan.cases.find import collect
 from duoscan.cases.screening import Screener
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.manifest.readers.found import walk
 from duoscan.reasons import ReasonCode
 from duoscan.terms import Decision, Modality
@@ -44,7 +45,7 @@ NAMED = {
 
 
 def test_what_is_not_opened_is_named_in_the_answer(screener: Screener, incoming: Path) -> None:
-    (case,) = screener.screen([incoming], modality=Modality.CXR)
+    (case,) = screener.screen([incoming], rules=PatientRules(by_folder=True), modality=Modality.CXR)
     assert case.patient_id == "anna"
     refused = {Path(row.path).name: row.reason for row in case.unreadable}
     assert {name: reason and reason.text for name, reason in refused.items()} == NAMED

@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageOps
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from duoscan.cases.find import PatientRules
 from duoscan.cases.outputs import COLUMNS
 from duoscan.cases.screening import CaseAnswer, Screener
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.answers import write_answers
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.phantom.cohort import write_cohort
 from duoscan.phantom.plan import PhantomOptions
 from duoscan.policies.rule import Answer

@@ -17,6 +17,7 @@ from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import BundleInfo, read_bundle, write_bundle
 from duoscan.inference.calibration import PlattCalibration
 from duoscan.interfaces.cli.answers import _chance
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.policies.policy import Certificate, Policy
 from duoscan.policies.rule import PolicyKind
 from duoscan.terms import Finding, Modality
@@ -40,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_answer_is_joined_as_the_bundle_states_and_calibrated_after(ct: Path, folder: Path) -> None:
     screener = Screener(ct=ct, check_quality=False)
-    screening = screener.screen([folder], need_ct=True, modality=Modality.CT)
+    screening = screener.screen([folder], rules=PatientRules(by_folder=True), need_ct=True, modality=Modality.CT)
     (case,) = screening
     probabilities = [row.probability for row in case.ct.images if row.probability is not None]
     assert len(probabilities) == 4
@@ -62,7 +63,7 @@ def test_the_answer_is_joined_as_the_bundle_states_and_calibrated_after(ct: Path
 
 def test_without_a_statement_answers_hold_nothing_new(brightness_bundles: dict[Modality, Path], folder: Path) -> None:
     screener = Screener(*(brightness_bundles[kind] for kind in Modality), check_quality=False)
-    screening = screener.screen([folder], need_ct=True, modality=Modality.CT)
+    screening = screener.screen([folder], rules=PatientRules(by_folder=True), need_ct=True, modality=Modality.CT)
     (case,) = screening
     (study,) = json.loads(screening_text(screening))["cases"][0]["studies"]
     assert "calibrated" not in study

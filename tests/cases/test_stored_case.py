@@ -114,6 +114,7 @@ SCREENINGS = st.builds(
     date=TEXTS,
     not_images=st.lists(TEXTS, max_size=2).map(tuple),
     unmatched=st.lists(TEXTS, max_size=2).map(tuple),
+    remarks=st.lists(TEXTS, max_size=2).map(tuple),
 )
 
 
@@ -171,7 +172,7 @@ def test_a_ct_that_was_not_read_is_needed_when_it_is_asked_for(
     write_png(tmp_path / "in" / "well" / "x-ray.png", 0.1)
     write_png(tmp_path / "in" / "well" / "scan.png", 0.9)
     screener = Screener(*(brightness_bundles[modality] for modality in Modality), check_quality=False)
-    from duoscan.cases.find import PatientRules
+    from duoscan.manifest.patient_rules import PatientRules
 
     rules = PatientRules({"x-ray.png": ("well", "cxr"), "scan.png": ("well", "ct")})
     stored = screener.screen([tmp_path / "in"], rules=rules)

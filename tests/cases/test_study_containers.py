@@ -13,9 +13,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from duoscan.cases.find import PatientRules, collect, from_manifest
+from duoscan.cases.find import collect, from_manifest
 from duoscan.cases.screening import CaseAnswer, Screener
 from duoscan.inference import predictor
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.manifest.readers.dicom_folder import from_dicom_folder
 from duoscan.policies.rule import Answer
 from duoscan.terms import Decision, Modality
@@ -93,7 +94,7 @@ def test_two_volumes_of_one_patient_are_two_studies(screener: Screener, tmp_path
         nib.save(
             nib.Nifti1Image(np.transpose(volume, (2, 1, 0)), np.diag([4.0, 4, 3, 1])), tmp_path / f"anna/{name}.nii"
         )
-    case = only(screener.screen([tmp_path]))
+    case = only(screener.screen([tmp_path], rules=PatientRules(by_folder=True)))
     assert case.patient_id == "anna"
     assert len(case.ct.studies) == 2
 
@@ -138,11 +139,17 @@ def test_folders_in_a_zip_tell_patients_apart(screener: Screener, tmp_path: Path
     for name in ("anna/xray/1.png", "bert/xray/1.png"):
         write_png(tmp_path / "in" / name, 0.8)
     archive = zipped(tmp_path / "in", tmp_path / "all.zip")
-    assert {case.patient_id for case in screener.screen([archive], modality=Modality.CXR)} == {"anna", "bert"}
+    by_folder = PatientRules(by_folder=True)
+    told = {case.patient_id for case in screener.screen([archive], rules=by_folder, modality=Modality.CXR)}
+    assert told == {"anna", "bert"}
+    # Nobody asked for folders: each picture is a patient, called so that the two of one name stay two.
+    told = {case.patient_id for case in screener.screen([archive], modality=Modality.CXR)}
+    assert told == {"anna/xray/1", "bert/xray/1"}
     (tmp_path / "flat").mkdir()
     shutil.copy(tmp_path / "in/anna/xray/1.png", tmp_path / "flat/1.png")
     flat = zipped(tmp_path / "flat", tmp_path / "carla.zip")
-    assert only(screener.screen([flat], modality=Modality.CXR)).patient_id == "carla"
+    assert only(screener.screen([flat], rules=by_folder, modality=Modality.CXR)).patient_id == "carla"
+    assert only(screener.screen([flat], modality=Modality.CXR)).patient_id == "1"
     rules = PatientRules({f"{flat}/1.png": ("p3", "cxr")})
     assert only(screener.screen([flat], rules=rules)).patient_id == "p3"
 

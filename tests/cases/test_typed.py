@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from duoscan.cases.find import PatientRules, collect, read_need_ct, read_patient_table
+from duoscan.cases.find import collect, read_need_ct
 from duoscan.errors import InputError
+from duoscan.manifest.patient_rules import PatientRules, read_patient_table
 from duoscan.manifest.readers.anything import Wishes, read_anything
 from duoscan.terms import Modality
 from stand_ins import ct_slice_hu, write_ct_slice, write_png

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pydicom import dcmread
 
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.manifest.readers.anything import Wishes, read_anything
 from duoscan.predictions import Prediction
 from duoscan.privacy.confidentiality import Options
@@ -59,11 +60,35 @@ def test_an_id_that_may_be_somebodys_is_kept(screener: Screener, tmp_path: Path,
     assert (case.patient_id, len(case.ct.studies), notes(case)) == (patient, 2, [])
 
 
-def test_a_file_alone_is_called_by_its_name_and_a_folder_by_its_own(screener: Screener, tmp_path: Path) -> None:
+def test_a_folder_is_a_patient_where_that_is_asked_for(screener: Screener, tmp_path: Path) -> None:
     write_ct_slice(tmp_path / "a12.dcm", ct_slice_hu(), 0.0, PatientID=None)
     write_study(tmp_path / "anna", "1.2.8", None)
     write_study(tmp_path / "anna", "1.2.9", None)
-    assert {case.patient_id: len(case.images) for case in screener.screen([tmp_path])} == {"a12": 1, "anna": 6}
+    write_ct_slice(tmp_path / "anna" / "b.dcm", ct_slice_hu(), 0.0, PatientID="P1", StudyInstanceUID="1.2.3")
+    alone = screener.screen([tmp_path])
+    assert {case.patient_id: len(case.images) for case in alone} == {"a12": 1, "1.2.8": 3, "1.2.9": 3, "P1": 1}
+    assert alone.remarks == ()
+    joined = screener.screen([tmp_path], rules=PatientRules(by_folder=True))
+    assert {case.patient_id: len(case.images) for case in joined} == {"a12": 1, "anna": 6, "P1": 1}
+    assert joined.remarks == ("6 pictures joined as patient anna by folder",)
+    assert {case.patient_id: notes(case) for case in joined}["anna"] == ["6 pictures joined by folder"]
+
+
+def test_pictures_that_name_nobody_are_a_patient_each(screener: Screener, tmp_path: Path) -> None:
+    names = ["train/a.png", "covid/a.png", "monday/b.png", "monday/b.jpg", "Viral Pneumonia/P1.png", "a.b/c.png"]
+    for name in names:
+        write_png(tmp_path / name, 0.5)
+    rules = PatientRules({"c.png": ("P1", "cxr")})
+    cases = screener.screen([tmp_path], rules=rules, modality=Modality.CXR)
+    b = str(tmp_path / "monday" / "b")
+    told = {"train/a", "covid/a", f"{b}.png", f"{b}.jpg", "Viral Pneumonia/P1", "P1"}
+    assert {case.patient_id for case in cases} == told
+    text = "5 pictures name no patient, so each is a patient of its own"
+    assert cases.remarks == (f"{text}; --patients, --patient-pattern or --patient-by folder join them",)
+    # A folder called like a class is nobody's, also where folders are patients.
+    joined = screener.screen([tmp_path], rules=PatientRules(by_folder=True), modality=Modality.CXR)
+    told = {"train/a", "covid/a", "monday", "P1", "a.b"}
+    assert {case.patient_id: len(case.images) for case in joined} == dict.fromkeys(told, 1) | {"monday": 2}
 
 
 def test_a_file_without_id_is_of_the_patient_of_its_study(screener: Screener, tmp_path: Path) -> None:

@@ -48,13 +48,13 @@ def test_predict_writes_one_row_per_image(
     with out.open(encoding="utf-8") as stream:
         rows = {Path(row["path"]).name: row for row in csv.DictReader(stream)}
     assert {"path", "patient_id", "modality", "probability", "decision", "reason"} <= set(rows["1.png"])
-    assert (rows["1.png"]["patient_id"], rows["1.png"]["decision"]) == ("anna", "positive")
+    assert (rows["1.png"]["patient_id"], rows["1.png"]["decision"]) == ("1", "positive")
     assert rows["bert.png"]["decision"] == "negative"
     assert rows["broken.png"]["decision"] == "unreadable"
     assert rows["broken.png"]["reason"]
     assert len(read_predictions(out)) == 3
     overlays = sorted((tmp_path / "h").iterdir())
-    assert [path.name for path in overlays] == ["0001-anna-1.png", "0002-bert-bert.png"]
+    assert [path.name for path in overlays] == ["0001-1-1.png", "0002-bert-bert.png"]
     with Image.open(overlays[0]) as picture:
         assert picture.size == (64, 64)
     shown = capsys.readouterr()
@@ -75,7 +75,7 @@ def test_predict_says_of_what_was_refused_before_it_was_read_why(
 
 
 def test_screen_writes_csv_and_json(tmp_path: Path, bundles: list[object]) -> None:
-    write_png(tmp_path / "in" / "anna" / "x.png", 0.9)
+    write_png(tmp_path / "in" / "anna.png", 0.9)
     need = tmp_path / "need.csv"
     need.write_text("patient_id,need_ct\nanna,yes\n", encoding="utf-8")
     common = ["screen", "--no-quality-check", tmp_path / "in", "--modality", "cxr", "--need-ct", need, *bundles]
@@ -186,7 +186,7 @@ def test_paths_and_manifest_exclude_each_other(bundles: list[object], tmp_path: 
 def test_what_was_typed_and_matches_nobody_is_named(
     tmp_path: Path, brightness_bundles: dict[Modality, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_png(tmp_path / "in" / "00734" / "1.png", 0.1)
+    write_png(tmp_path / "in" / "00734.png", 0.1)
     (tmp_path / "need.csv").write_text("patient_id,need_ct\n734,yes\n", encoding="utf-8")
     (tmp_path / "p.csv").write_text("path,patient_id\nin/2.png,P2\n", encoding="utf-8")
     bundles = ["--xray-bundle", brightness_bundles[Modality.CXR], "--ct-bundle", brightness_bundles[Modality.CT]]

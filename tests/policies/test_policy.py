@@ -243,7 +243,7 @@ def clinic(tmp_path: Path) -> Path:
 
 
 def screened(screener: Screener, table: Path) -> dict[str, Answer]:
-    from duoscan.cases.find import PatientRules, read_patient_table
+    from duoscan.manifest.patient_rules import PatientRules, read_patient_table
 
     answers = screener.screen([table.parent / "clinic"], rules=PatientRules(read_patient_table(table)))
     document = screening_document(answers)

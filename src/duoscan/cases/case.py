@@ -132,7 +132,7 @@ class CaseAnswer:
     """The two-phase answer for one patient.
 
     Attributes:
-        patient_id: As told by table, pattern, DICOM file or folder.
+        patient_id: As told by table, pattern, DICOM file, folder or name of the file.
         need_ct: Whether the clinician asked for CT.
         to_ct: Whether phase 1 sent the patient to CT.
         answer: Negative, CT needed, positive or unreadable.
@@ -229,6 +229,7 @@ class Screening:
         date: When, ISO 8601 in UTC.
         not_images: Files beside the images that are none; nobody's.
         unmatched: What a person typed and matched nobody, in words.
+        remarks: How patients were told apart, where a person should know: joined by folder, or named by nobody.
     """
 
     cases: tuple[CaseAnswer, ...]
@@ -239,6 +240,7 @@ class Screening:
     date: str
     not_images: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[CaseAnswer]:
         return iter(self.cases)

@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duoscan.cases.find import FoundImage, folder_patient
 from duoscan.cases.series import SeriesImage
 from duoscan.errors import ImageError, UnreadableImageError
 from duoscan.formats.dicom.fitness import examine_dicom, why_frame_set_aside
@@ -24,8 +23,7 @@ from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality, names_nobody
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from duoscan.cases.find import FoundImage
     from duoscan.formats.dicom.header import DicomHeader
 
 _UNSURE = Reason(
@@ -54,6 +52,7 @@ class Identified:
         study_date: StudyDate as the file has it.
         volume: Name of a file that is a study by itself; ``None`` for others.
         told_by: What says whose it is.
+        given: Name of its file: the path as the person gave it.
         nobody: PatientID as the file has it, where that is a word for "there is none".
     """
 
@@ -63,29 +62,27 @@ class Identified:
     study_date: str | None = None
     volume: str | None = None
     told_by: ToldBy = ToldBy.NAME
+    given: str = ""
     nobody: str | None = None
 
 
-def identify(
-    found: FoundImage, paths: Sequence[str | Path], modality: Modality | None, *, check_quality: bool = True
-) -> list[Identified]:
+def identify(found: FoundImage, modality: Modality | None, *, check_quality: bool = True) -> list[Identified]:
     """Tell patient and modality of the images of one file; what cannot be told is refused with its reason.
 
     Args:
-        found: The file and what table or pattern say of it.
-        paths: What the person gave; a folder below it may name the patient.
+        found: The file and what table, pattern or folder say of it.
         modality: What raster files are taken for; told from their content where ``None``.
         check_quality: Refuse what shows no chest before its modality is guessed.
 
     Returns:
         One entry, or one for each frame of a multi-frame file.
     """
-    patient, told_by = _by_place(found, paths)
+    patient, told_by = _by_place(found)
     file = ImageFile(found.path, Prediction(found.name, patient, None, None, Decision.UNREADABLE))
     nobody = None
     try:
         if found.refusal:
-            return [Identified(file.refused(found.refusal), None, told_by=told_by)]
+            return [Identified(file.refused(found.refusal), None, told_by=told_by, given=found.name)]
         told = _modality_told(found)
         if is_dicom(found.path):
             header, why_not = examine_dicom(found.path)
@@ -102,15 +99,15 @@ def identify(
             images = [_with_modality(file, told or modality, check_quality=check_quality)]
     except ImageError as error:
         images = [Identified(file.failed(error), None)]
-    return [replace(image, told_by=told_by, nobody=nobody) for image in images]
+    return [replace(image, told_by=told_by, given=found.name, nobody=nobody) for image in images]
 
 
-def _by_place(found: FoundImage, paths: Sequence[str | Path]) -> tuple[str, ToldBy]:
+def _by_place(found: FoundImage) -> tuple[str, ToldBy]:
     """Whose a file is before it is opened."""
     if found.patient_id:
         return found.patient_id, ToldBy.PERSON
-    if folder := folder_patient(Path(found.name), paths):
-        return folder, ToldBy.FOLDER
+    if found.folder:
+        return found.folder, ToldBy.FOLDER
     return Path(found.name).stem.removesuffix(".nii"), ToldBy.NAME
 
 

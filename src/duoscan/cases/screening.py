@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy, join_torn
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
-from duoscan.cases.find import NO_RULES, Found, FoundImage, PatientRules, collect, unmatched_patients
+from duoscan.cases.find import Found, FoundImage, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
-from duoscan.cases.patients import settle_patients
+from duoscan.cases.patients import remarks_on, settle_patients
 from duoscan.files import file_sha256
 from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
@@ -24,6 +24,7 @@ from duoscan.inference.aggregate import carrying, study_probability
 from duoscan.inference.pipeline import ahead, worker_threads
 from duoscan.inference.predictor import ImageFile, Predictor, held_pixels, is_full
 from duoscan.inference.shipped import load_bundle
+from duoscan.manifest.patient_rules import NO_RULES, PatientRules
 from duoscan.policies.policy import ct_state, xray_state
 from duoscan.policies.rule import PhaseState
 from duoscan.policies.stored import policy_in_force
@@ -126,7 +127,7 @@ class Screener:
 
         Args:
             paths: Files or folders of raster or DICOM images, mixed as they come, zips and DICOMDIRs among them.
-            rules: How patients are told apart, before DICOM tags and folders.
+            rules: How patients are told apart, before and after what DICOM files say.
             need_ct: Patients for whom the clinician asks for CT, or the answer for each; ``True`` for all.
             modality: What raster files are taken for; told from their content where ``None``.
             on_image: Called with each image once a model has answered it, and the contract.
@@ -136,20 +137,19 @@ class Screener:
         """
         with TemporaryDirectory() as scratch:
             found = collect(paths, rules, Path(scratch))
-            return self.screen_found(found, paths=paths, need_ct=need_ct, modality=modality, on_image=on_image)
+            return self.screen_found(found, need_ct=need_ct, modality=modality, on_image=on_image)
 
     def screen_found(
         self,
         found: Found | Iterable[FoundImage],
         *,
-        paths: Sequence[str | Path] = (),
         need_ct: Collection[str] | bool = (),
         modality: Modality | None = None,
         on_image: OnImage = lambda _file, _contract: None,
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         found = found if isinstance(found, Found) else Found(tuple(found))
-        images, notes = settle_patients(self._looked_at(found, paths, modality, on_image))
+        images, notes = settle_patients(self._looked_at(found, modality, on_image))
         patients: dict[str, _Patient] = {}
         for one in images:
             patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
@@ -184,11 +184,10 @@ class Screener:
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             not_images=found.not_images,
             unmatched=(*found.unmatched, *unmatched),
+            remarks=remarks_on(images),
         )
 
-    def _looked_at(
-        self, found: Iterable[FoundImage], paths: Sequence[str | Path], modality: Modality | None, on_image: OnImage
-    ) -> list[Identified]:
+    def _looked_at(self, found: Iterable[FoundImage], modality: Modality | None, on_image: OnImage) -> list[Identified]:
         """Every image, in order, radiographs with their answer: they are run as soon as they are told and prepared."""
         images: list[Identified] = []
         waiting: list[tuple[int, Prepared]] = []
@@ -202,7 +201,7 @@ class Screener:
             waiting.clear()
 
         with worker_threads() as pool:
-            for several in ahead(pool, lambda one: self._identified(one, paths, modality), found, _held_by_all):
+            for several in ahead(pool, lambda one: self._identified(one, modality), found, _held_by_all):
                 for one, prepared in several:
                     if prepared is not None:
                         waiting.append((len(images), prepared))
@@ -218,11 +217,9 @@ class Screener:
             images[place] = replace(images[place], file=file)
         return images
 
-    def _identified(
-        self, found: FoundImage, paths: Sequence[str | Path], modality: Modality | None
-    ) -> list[tuple[Identified, Prepared | None]]:
+    def _identified(self, found: FoundImage, modality: Modality | None) -> list[tuple[Identified, Prepared | None]]:
         """The images of one file, with the hash that tells later what was looked at; a radiograph is prepared."""
-        images = identify(found, paths, modality, check_quality=self.check_quality)
+        images = identify(found, modality, check_quality=self.check_quality)
         if not any(one.file.row.decision is Decision.UNREADABLE and one.file.row.reason for one in images):
             # What is unreadable may be no file at all, or without end.
             digest = file_sha256(split_frame(found.path)[0])

@@ -178,8 +178,8 @@ def _screened(screener: Screener, job: Job) -> str:
 
 def write_case(screener: Screener, job: Job) -> None:
     """Screen; write the stored case, its activation maps, and a folder of results for each study that was answered."""
-    from duoscan.cases.find import PatientRules
     from duoscan.cases.stored import write_maps, write_screening
+    from duoscan.manifest.patient_rules import PatientRules
     from duoscan.results.sources import ActivationKeeper
     from duoscan.results.write import write_results
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duoscan.cases.case import Screening
 from duoscan.cases.outputs import answers_csv, studies_csv
 from duoscan.cases.stored import write_screening
 from duoscan.files import write_text
 from duoscan.interfaces.cli.tables import echo, table_console, visible
+from duoscan.manifest.problems import first_of
 from duoscan.policies.rule import Answer
 from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from duoscan.cases.case import PhaseResult, Screening
+    from duoscan.cases.case import PhaseResult
     from duoscan.cases.find import Found
 
 _NAMED = 5  # files; the stored answers name all
@@ -67,13 +70,21 @@ def show_answers(screening: Screening) -> None:
 
 
 def show_beside(found: Screening | Found) -> None:
-    """What lay beside the images and is none, and what a person typed that matches nobody."""
+    """What lay beside the images and is none, what a person typed that matches nobody, and how patients were told."""
     if names := found.not_images:
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         files = "1 file" if len(names) == 1 else f"{len(names)} files"
         echo(f"not images: {files}: {', '.join(map(visible, names[:_NAMED]))}{more}", err=True)
     for line in found.unmatched:
         echo(f"duoscan: {visible(line)}", err=True)
+    if isinstance(found, Screening):
+        show_remarks(found.remarks)
+
+
+def show_remarks(remarks: Sequence[str]) -> None:
+    """How patients were told apart, the first few lines."""
+    for line in first_of(remarks):
+        echo(visible(line), err=True)
 
 
 def _chance(phase: PhaseResult) -> str:

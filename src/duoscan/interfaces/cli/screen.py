@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,25 +12,21 @@ import click
 
 from duoscan.archives.credentials import read_access
 from duoscan.archives.opening import open_archive
-from duoscan.cases.find import (
-    Found,
-    PatientRules,
-    collect,
-    from_manifest,
-    read_need_ct,
-    read_patient_table,
-)
+from duoscan.cases.find import Found, collect, from_manifest, read_need_ct
 from duoscan.cases.identify import identify
+from duoscan.cases.patients import remarks_on, settle_patients
 from duoscan.cases.screening import Screener
 from duoscan.cases.stored import write_maps
 from duoscan.errors import InputError
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, write_answers
+from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, show_remarks, write_answers
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.tables import echo, table_console
+from duoscan.manifest.patient_rules import NO_RULES
 from duoscan.policies.policy import named_policy
 from duoscan.policies.rule import Answer
 from duoscan.predictions import Prediction, write_predictions
@@ -45,6 +40,7 @@ if TYPE_CHECKING:
     from duoscan.cases.case import Screening
     from duoscan.imaging.contract import PreprocessingContract
     from duoscan.inference.predictor import ImageFile
+    from duoscan.manifest.patient_rules import PatientRules
     from duoscan.manifest.records import Manifest
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -57,8 +53,7 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that both commands take."""
     options: list[Option] = [
         click.argument("paths", nargs=-1, type=click.Path(path_type=Path)),
-        click.option("--patients", type=_EXISTING, help="CSV with path, patient_id and perhaps modality."),
-        click.option("--patient-pattern", help="Regular expression whose one group, found in a path, is the patient."),
+        patient_options,
         click.option("--csv", "csv_out", type=OUT_FILE, help="Write the answers as CSV."),
         click.option("--heatmaps", type=OUT_FOLDER, help="Write overlays here."),
         click.option("--quiet", is_flag=True, help="No table on the screen."),
@@ -111,6 +106,7 @@ def screen_command(
     *,
     patients: Path | None,
     patient_pattern: str | None,
+    patient_by: str,
     csv_out: Path | None,
     heatmaps: Path | None,
     quiet: bool,
@@ -164,7 +160,7 @@ def screen_command(
         check_quality=not no_quality_check,
         keep_pixels=heatmaps is not None,
     )
-    found, labels, tested = _found(paths, _rules(patients, patient_pattern), manifest, split)
+    found, labels, tested = _found(paths, patient_rules(patients, patient_pattern, patient_by), manifest, split)
     looks = _looks(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else {}
     pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
 
@@ -174,7 +170,6 @@ def screen_command(
 
     screening = screener.screen_found(
         found,
-        paths=paths,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
         on_image=on_image,
@@ -206,6 +201,7 @@ def predict_command(
     *,
     patients: Path | None,
     patient_pattern: str | None,
+    patient_by: str,
     csv_out: Path | None,
     heatmaps: Path | None,
     quiet: bool,
@@ -222,11 +218,11 @@ def predict_command(
     """
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
-    found, _, _ = _found(paths, _rules(patients, patient_pattern), None, None)
-    files = (one.file for image in found for one in identify(image, paths, kind))
+    found, _, _ = _found(paths, patient_rules(patients, patient_pattern, patient_by), None, None)
+    images, _ = settle_patients([one for image in found for one in identify(image, kind)])
     rows = []
     writer = HeatmapWriter(heatmaps)
-    for file in predictor.predict(files, keep_pixels=heatmaps is not None):
+    for file in predictor.predict((one.file for one in images), keep_pixels=heatmaps is not None):
         writer.add(file, predictor.bundle.info.contract)
         rows.append(file.row)
     if csv_out:
@@ -234,6 +230,7 @@ def predict_command(
     if not quiet:
         _show_rows(rows)
     show_beside(found)
+    show_remarks(remarks_on(images))
     sys.exit(1 if found.unmatched or any(row.probability is None for row in rows) else 0)
 
 
@@ -249,6 +246,8 @@ def _found(
         return collect(paths, rules, Path(scratch)), {}, None
     if paths:
         raise InputError("name files and folders, or a table with --manifest, not both")
+    if rules != NO_RULES:
+        raise InputError("a manifest states its patients; give --patients, --patient-… to the import that writes it")
     from duoscan.manifest.table import read_manifest
 
     table = read_manifest(manifest)
@@ -264,16 +263,6 @@ def _looks(tested: Manifest | None, screener: Screener, book: Book) -> dict[Moda
     return {
         kind: book.look_at_images(part, screener.bundle(kind).digest, kind) for kind, part in parts.items() if len(part)
     }
-
-
-def _rules(table: Path | None, pattern: str | None) -> PatientRules:
-    try:
-        compiled = re.compile(pattern) if pattern else None
-    except re.error as error:
-        raise InputError(f"--patient-pattern '{pattern}' is not a regular expression ({error})") from error
-    if compiled and compiled.groups != 1:
-        raise InputError(f"--patient-pattern '{pattern}' has {compiled.groups} groups; give exactly one, in ( )")
-    return PatientRules(read_patient_table(table) if table else {}, compiled)
 
 
 def _show_outcome(answers: Screening, labels: dict[str, Finding], counts: list[str]) -> None:
