@@ -8,7 +8,8 @@ import pytest
 from pydicom import dcmread
 
 from duoscan.manifest.patient_rules import PatientRules
-from duoscan.manifest.readers.anything import Wishes, read_anything
+from duoscan.manifest.readers.anything import read_anything
+from duoscan.manifest.readers.found import Wishes
 from duoscan.predictions import Prediction
 from duoscan.privacy.confidentiality import Options
 from duoscan.privacy.deidentify import Deidentifier

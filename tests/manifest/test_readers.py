@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,8 +9,9 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from duoscan.errors import ManifestError
+from duoscan.errors import InputError, ManifestError
 from duoscan.formats.reader import read_image
+from duoscan.manifest.patient_rules import PatientRules, read_patient_table
 from duoscan.manifest.readers import (
     SkippedFile,
     Wishes,
@@ -17,6 +20,7 @@ from duoscan.manifest.readers import (
     from_table,
     read_anything,
 )
+from duoscan.manifest.readers.patients import folders_not_joined, with_patients
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Finding, Modality, Split
 from stand_ins import ct_slice_hu, write_ct_slice, write_enhanced_ct
@@ -69,10 +73,37 @@ class TestClassFolders:
         # Sorted by path, capitals first.
         assert [row.split for row in rows] == [Split.VAL, Split.TEST, Split.TRAIN]
 
-    def test_folders_inside_a_class_stay_together(self, tmp_path: Path) -> None:
-        touch(tmp_path, "covid/p1/1.png", "covid/p1/2.png", "covid/p2/1.png", "test/covid/p1/1.png")
-        groups = [row.group for row in from_class_folders(tmp_path, Modality.CT, "s").manifest]
-        assert groups == ["s/covid/p1", "s/covid/p1", "s/covid/p2", "s/covid/test/p1"]
+    def test_folders_inside_a_class_are_patients_where_that_is_asked_for(self, tmp_path: Path) -> None:
+        touch(tmp_path, "covid/p1/1.png", "covid/p1/2.png", "covid/p2/1.png", "test/covid/p1/1.png", "covid/3.png")
+        imported = from_class_folders(tmp_path, Modality.CT, "s")
+        assert len({row.unit for row in imported.manifest}) == 5
+        (told,) = folders_not_joined(imported)
+        assert told.startswith("4 images in 3 folders name no patient")
+        joined = with_patients(imported, PatientRules(by_folder=True))
+        patients = {row.path: row.patient_id for row in joined.manifest}
+        assert patients == {
+            "covid/p1/1.png": "covid/p1",
+            "covid/p1/2.png": "covid/p1",
+            "covid/p2/1.png": "covid/p2",
+            "test/covid/p1/1.png": "test/covid/p1",
+            "covid/3.png": None,
+        }
+        assert joined.remarks == ("2 pictures joined as patient covid/p1 by folder",)
+        assert folders_not_joined(joined) == ()
+
+    def test_table_and_pattern_say_whose_the_images_of_class_folders_are(self, tmp_path: Path) -> None:
+        touch(tmp_path, "covid/P1-a.png", "covid/P1-b.png", "normal/c.png")
+        (tmp_path / "p.csv").write_text("path,patient_id,modality\nnormal/c.png,P1,ct\nx.png,P2,\n", encoding="utf-8")
+        rules = PatientRules(read_patient_table(tmp_path / "p.csv"), re.compile(r"(P\d)-"))
+        told = with_patients(from_class_folders(tmp_path, Modality.CXR, "s"), rules)
+        assert [(row.patient_id, row.modality) for row in told.manifest] == [
+            ("P1", Modality.CXR),
+            ("P1", Modality.CXR),
+            ("P1", Modality.CT),
+        ]
+        assert told.absent == (SkippedFile("--patients", "p.csv, row 3: 'x.png' is the path of no image"),)
+        with pytest.raises(InputError, match="matches none of 3 paths"):
+            with_patients(told, PatientRules(pattern=re.compile("(Q)")))
 
     def test_masks_belong_to_their_images(self, tmp_path: Path) -> None:
         touch(tmp_path, "COVID/images/1.png", "COVID/images/2.png", "COVID/masks/1.png", "COVID/masks/9.png")
@@ -110,7 +141,7 @@ class TestClassFolders:
         dicom(tmp_path / "covid/x/3.dcm", "MR")
         imported = from_class_folders(tmp_path, Modality.CT, "s")
         one, two = imported.manifest
-        assert (one.modality, one.patient_id, one.study_id, one.group) == (Modality.CXR, "p1", "1.2", "s/covid/x")
+        assert (one.modality, one.patient_id, one.study_id, one.group) == (Modality.CXR, "p1", "1.2", None)
         # Without a patient id the study is what must stay together.
         assert (two.modality, two.patient_id, two.group) == (Modality.CT, None, "1.3")
         assert imported.skipped == (SkippedFile("covid/x/3.dcm", "modality MR is neither chest X-ray nor CT"),)
@@ -254,6 +285,40 @@ class TestAnything:
         (tmp_path / "l.csv").write_text("patient_id,label\np,normal\n", encoding="utf-8")
         record = read_anything(tmp_path / "in", Wishes(labels=tmp_path / "l.csv")).manifest.records[0]
         assert record.label is Finding.NORMAL
+
+    def test_a_table_and_class_folders_complete_each_other(self, tmp_path: Path) -> None:
+        touch(tmp_path / "in", "train/covid/a.png", "train/covid/b.png", "test/normal/c.png", "TB/d.png", "e.png")
+        touch(tmp_path / "in", "test/normal/images/f.png", "test/normal/masks/f.png")
+        (tmp_path / "ids.csv").write_text(
+            "path,patient_id,label\ntrain/covid/a.png,P1,\ntrain/covid/b.png,P1,normal\nTB/d.png,P2,other\n",
+            encoding="utf-8",
+        )
+        imported = read_anything(tmp_path / "in", Wishes(modality=Modality.CXR, labels=tmp_path / "ids.csv"))
+        assert {(row.path, row.patient_id, row.label, row.finding, row.split) for row in imported.manifest} == {
+            ("train/covid/a.png", "P1", Finding.COVID, "covid", Split.TRAIN),
+            ("train/covid/b.png", "P1", Finding.NORMAL, "normal", Split.TRAIN),
+            ("TB/d.png", "P2", Finding.OTHER, "other", None),
+            ("test/normal/c.png", None, Finding.NORMAL, "normal", Split.TEST),
+            ("test/normal/images/f.png", None, Finding.NORMAL, "normal", Split.TEST),
+        }
+        assert [row.lung_mask for row in imported.manifest if row.lung_mask] == ["test/normal/masks/f.png"]
+        assert imported.skipped == (SkippedFile("e.png", "not in ids.csv"),)
+        assert imported.doubts == (SkippedFile("train/covid/b.png", "normal in the table, in the folder of covid"),)
+        assert imported.remarks == ("2 images are not in ids.csv; their class folder alone says what they are",)
+
+    def test_class_folders_of_dicom_files_complete_a_table(self, tmp_path: Path) -> None:
+        dicom(tmp_path / "in/covid/1", PatientID="p")
+        dicom(tmp_path / "in/covid/2.dcm", PatientID="q")
+        touch(tmp_path / "in", "normal/3.png")
+        (tmp_path / "l.csv").write_text("patient_id,label\np,normal\n", encoding="utf-8")
+        wishes = Wishes(labels=tmp_path / "l.csv")
+        imported = read_anything(tmp_path / "in", wishes)
+        told = [(row.path, row.label) for row in imported.manifest]
+        assert told == [("covid/1", Finding.NORMAL), ("covid/2.dcm", Finding.COVID)]
+        assert [skip.name for skip in imported.skipped] == ["normal/3.png"]
+        imported = read_anything(tmp_path / "in", replace(wishes, modality=Modality.CXR))
+        assert {row.path: row.label for row in imported.manifest}["normal/3.png"] is Finding.NORMAL
+        assert imported.skipped == ()
 
     def test_images_with_a_table_of_labels(self, tmp_path: Path) -> None:
         touch(tmp_path / "in", "a.png", "b.png", "notes.txt")

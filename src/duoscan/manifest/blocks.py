@@ -28,7 +28,7 @@ def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> M
 
     Rows of one source and label are put in the order of the numbers in their (original) file names (``Covid
     (2)`` before ``Covid (10)``), names without numbers by the alphabet, and cut into blocks. A block never
-    reaches over two modalities or two official splits.
+    reaches over two modalities, two official splits or two folders, for numbers often start anew in each.
 
     Args:
         manifest: Rows with a patient id or a group already are left alone.
@@ -39,12 +39,13 @@ def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> M
     """
     if block_size < 1:
         raise InputError(f"block size {block_size} is below 1; use about the number of slices a patient has")
-    runs: dict[tuple[str, str], dict[tuple[str, str], list[ImageRecord]]] = {}
+    runs: dict[tuple[str, str], dict[tuple[str, ...], list[ImageRecord]]] = {}
     for record in manifest:
         if record.patient_id is None and record.group is None:
             names = (record.source, record.label or "unlabelled")
             parts = runs.setdefault(names, {})
-            parts.setdefault((record.modality, record.split or ""), []).append(record)
+            folder = str(PurePosixPath(record.path).parent)
+            parts.setdefault((record.modality, record.split or "", folder), []).append(record)
     groups: dict[str, str] = {}
     for (source, label), parts in runs.items():
         block = 0

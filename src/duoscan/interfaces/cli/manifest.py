@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from duoscan.errors import InputError
+from duoscan.interfaces.cli.answers import show_remarks
 from duoscan.interfaces.cli.paths import OUT_FILE
+from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.lung_boxes import with_lung_boxes
+from duoscan.manifest.readers.patients import folders_not_joined, with_patients
 from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
@@ -56,6 +60,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help=f"Images in a block that stands for a patient where ids are unknown; 0 for none. "
     f"{DEFAULT_BLOCK_SIZE} for CT, none for X-ray if left out.",
 )
+@patient_options
 @click.option("--force", is_flag=True, help="Write over an existing manifest.")
 def import_command(
     path: Path,
@@ -69,6 +74,9 @@ def import_command(
     columns: tuple[str, ...],
     root: Path | None,
     block_size: int | None,
+    patients: Path | None,
+    patient_pattern: str | None,
+    patient_by: str,
     force: bool,
 ) -> None:
     """Make a manifest from PATH: a CSV or Parquet table, a folder for each class, or a folder of DICOM files.
@@ -85,6 +93,9 @@ def import_command(
         root=root,
     )
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
+    imported = with_patients(imported, patient_rules(patients, patient_pattern, patient_by))
+    if source not in SOURCES:
+        imported = replace(imported, remarks=(*imported.remarks, *folders_not_joined(imported)))
     manifest = _with_blocks(imported.manifest, block_size)
     if lung_boxes is not None:
         manifest = with_lung_boxes(manifest, lung_boxes)
@@ -93,6 +104,7 @@ def import_command(
     show_lines("not in the manifest", imported.skipped)
     show_lines("named in a table but without an image", imported.absent)
     show_lines("patient ids to look at", imported.doubts)
+    show_remarks(imported.remarks)
     _warn_of_crossing(manifest)
     echo(f"wrote {out}")
 

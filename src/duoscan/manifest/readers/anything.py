@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
 from duoscan.formats.dicom.header import is_dicom
 from duoscan.manifest.cells import is_table
-from duoscan.manifest.readers.class_folders import from_class_folders, has_class_folders
+from duoscan.manifest.readers.class_folders import from_class_folders, has_class_folders, with_class_folders
 from duoscan.manifest.readers.dicom_folder import from_dicom_folder
 from duoscan.manifest.readers.foreign_table import from_table
-from duoscan.manifest.readers.found import RASTER_SUFFIXES, Imported, SkippedFile, relative_name, walk
+from duoscan.manifest.readers.found import RASTER_SUFFIXES, Imported, SkippedFile, Wishes, relative_name, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
-
-    from duoscan.terms import Finding, Modality
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What a person said beside the path.
-
-    Attributes:
-        modality: Where the images do not say it themselves.
-        source: Name of the data set or hospital; the folder's name when not given.
-        labels: Table of labels for a folder without class folders.
-        label_map: Their label → ours.
-        columns: Our column → theirs, for tables.
-        root: Folder the paths of a table are relative to.
-    """
-
-    modality: Modality | None = None
-    source: str | None = None
-    labels: Path | None = None
-    label_map: Mapping[str, Finding] = field(default_factory=dict)
-    columns: Mapping[str, str] = field(default_factory=dict)
-    root: Path | None = None
 
 
 def read_anything(path: Path, wishes: Wishes) -> Imported:
     """Read a path with the reader that fits it.
 
     In this order: a CSV or Parquet file; without a table of labels, class folders; DICOM files; with a table of
-    labels, other images.
+    labels, other images. What a table of labels leaves open, class folders say.
 
     Raises:
         ManifestError: No reader fits, or the one that does finds something wrong.
@@ -55,13 +31,14 @@ def read_anything(path: Path, wishes: Wishes) -> Imported:
     if path.is_file() and is_table(path):
         return _table(path, wishes, wishes.root)
     files, _ = walk(path)
-    if wishes.labels is None and has_class_folders(path, wishes.label_map):
+    has_classes = has_class_folders(path, wishes.label_map)
+    if wishes.labels is None and has_classes:
         if wishes.modality is None:
             raise ManifestError(f"{path}: class folders do not say what made the images; give --modality cxr or ct")
         source = wishes.source or path.resolve().name
         return from_class_folders(path, wishes.modality, source, wishes.label_map)
     if any(is_dicom(file) for file in files):
-        return from_dicom_folder(
+        imported = from_dicom_folder(
             path,
             wishes.labels,
             source=wishes.source,
@@ -69,9 +46,13 @@ def read_anything(path: Path, wishes: Wishes) -> Imported:
             columns=wishes.columns,
             label_map=wishes.label_map,
         )
-    if wishes.labels is not None:
-        return _images_with_labels(path, files, wishes, wishes.labels)
-    raise ManifestError(f"{path}: {_what_is_there(path, files)}; give a table, class folders or DICOM files")
+    elif wishes.labels is not None:
+        imported = _images_with_labels(path, files, wishes, wishes.labels)
+    else:
+        raise ManifestError(f"{path}: {_what_is_there(path, files)}; give a table, class folders or DICOM files")
+    if wishes.labels is not None and has_classes:
+        return with_class_folders(imported, path, wishes, wishes.labels)
+    return imported
 
 
 def _table(path: Path, wishes: Wishes, root: Path | None) -> Imported:

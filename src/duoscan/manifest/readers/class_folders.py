@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.dicom.header import DICOM_SUFFIXES
-from duoscan.manifest.names import finding_named, plain_name, split_named
+from duoscan.formats.frame_names import split_frame
+from duoscan.manifest.names import finding_named, split_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.found import (
     MASK_FOLDERS,
@@ -27,14 +28,15 @@ from duoscan.terms import Finding, Modality, Split
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from duoscan.manifest.readers.found import Wishes
+
 
 @dataclass(frozen=True)
 class _Place:
-    """What the folders above an image say; ``inner`` are the folders below the class folder."""
+    """What the folders above an image say."""
 
     class_name: str
     split: Split | None
-    inner: tuple[str, ...]
 
 
 def has_class_folders(root: Path, label_map: Mapping[str, Finding] | None = None) -> bool:
@@ -49,10 +51,9 @@ def from_class_folders(
 ) -> Imported:
     """Read a folder for each class, or ``{train,val,test}/{class}``, which is taken as the official split.
 
-    Folders inside a class folder are taken as what belongs together (often one patient each) and become
-    ``group``; a folder named ``images`` is not. Files in ``masks`` are the lung masks of the images of the
-    same name in ``images`` beside it. Headers of DICOM files (by suffix) are read for patient, study,
-    series and view.
+    Folders inside a class folder say nothing: they may be patients or days. Files in ``masks`` are the lung masks of
+    the images of the same name in ``images`` beside it. Headers of DICOM files (by suffix) are read for patient,
+    study, series and view.
 
     Args:
         root: The folder that holds the class folders.
@@ -89,14 +90,65 @@ def from_class_folders(
     return _with_masks(Manifest(root, tuple(records)), masks, skipped)
 
 
+def with_class_folders(imported: Imported, folder: Path, wishes: Wishes, table: Path) -> Imported:
+    """Complete what a table of labels says of a folder's images by what their class folders say.
+
+    The table's word counts where it has one; where the folder says another, that is told. Images of which the table
+    says nothing come in with what their folder says.
+    """
+    manifest = imported.manifest
+    records, doubts = [], list(imported.doubts)
+    for record in manifest:
+        place, label = _said(split_frame(manifest.file(record))[0], folder, wishes.label_map)
+        if place is None or label is None:
+            records.append(record)
+            continue
+        if record.label not in (None, label):
+            why = f"{record.label} in the table, in the folder of {label}"
+            doubts.append(SkippedFile(record.path, why))
+        known = {} if record.label else {"label": label, "finding": record.finding or place.class_name}
+        records.append(record.model_copy(update={**known, "split": record.split or place.split}))
+    # Paths of another root cannot be told from here.
+    is_here = manifest.root.resolve() == folder.resolve()
+    more = _not_in_table(manifest, folder, wishes) if is_here else []
+    masks = {relative_name(file, folder) for file in walk(folder)[0] if is_here and _is_mask(file, folder)}
+    names = masks.union(record.path for record in more)
+    skipped = [skip for skip in imported.skipped if skip.name not in names]
+    whole = _with_masks(manifest.replace([*records, *more]), masks, skipped)
+    text = f"{len(more)} images are not in {table.name}; their class folder alone says what they are"
+    return replace(
+        imported,
+        manifest=whole.manifest,
+        skipped=whole.skipped,
+        doubts=tuple(doubts),
+        remarks=(*imported.remarks, *([text] if more else [])),
+    )
+
+
+def _not_in_table(manifest: Manifest, folder: Path, wishes: Wishes) -> list[ImageRecord]:
+    """The pictures of class folders that a manifest lacks."""
+    there = {manifest.file(record).resolve() for record in manifest}
+    source = wishes.source or folder.resolve().name
+    records: list[ImageRecord] = []
+    for file in walk(folder)[0]:
+        place, label = _said(file, folder, wishes.label_map)
+        is_picture = file.suffix.lower() in RASTER_SUFFIXES and not _is_mask(file, folder)
+        if place and label and is_picture and wishes.modality and file.resolve() not in there:
+            records += _records_of(file, folder, place, label, wishes.modality, source)
+    return records
+
+
+def _said(file: Path, folder: Path, label_map: Mapping[str, Finding] | None) -> tuple[_Place | None, Finding | None]:
+    """What the folders above a file say."""
+    place = _place_of(file.relative_to(folder).parts[:-1]) if file.is_relative_to(folder) else None
+    return place, finding_named(place.class_name, label_map) if place else None
+
+
 def _place_of(folders: tuple[str, ...]) -> _Place | None:
     split = split_named(folders[0]) if folders else None
     if split is not None:
         folders = folders[1:]
-    if not folders:
-        return None
-    inner = tuple(folder for folder in folders[1:] if plain_name(folder) != "images")
-    return _Place(folders[0], split, inner)
+    return _Place(folders[0], split) if folders else None
 
 
 def _is_mask(file: Path, root: Path) -> bool:
@@ -110,21 +162,8 @@ def _records_of(
     images = (
         [{"modality": modality, "path": relative_name(file, root)}] if is_raster else dicom_images(file, root, modality)
     )
-    # Numbering often starts anew in each split, so folders of one name in two splits are not one patient.
-    folders = "/".join([source, label, *([place.split] if place.split else []), *place.inner])
-    return [
-        ImageRecord.model_validate(
-            {
-                **fields,
-                "label": label,
-                "finding": place.class_name,
-                "source": source,
-                "split": place.split,
-                "group": fields.get("group") or (folders if place.inner else None),
-            }
-        )
-        for fields in images
-    ]
+    said = {"label": label, "finding": place.class_name, "source": source, "split": place.split}
+    return [ImageRecord.model_validate({**fields, **said}) for fields in images]
 
 
 def _check_found(root: Path, records: list[ImageRecord], unknown: Counter[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,10 @@ from duoscan.formats.frame_names import frame_path
 from duoscan.terms import names_nobody
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from duoscan.manifest.records import Manifest
-    from duoscan.terms import Modality
+    from duoscan.terms import Finding, Modality
 
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
 MASK_FOLDERS = frozenset({"mask", "masks"})
@@ -33,6 +35,27 @@ class SkippedFile:
 
 
 @dataclass(frozen=True)
+class Wishes:
+    """What a person said beside the path.
+
+    Attributes:
+        modality: Where the images do not say it themselves.
+        source: Name of the data set or hospital; the folder's name when not given.
+        labels: Table of labels for a folder without class folders.
+        label_map: Their label → ours.
+        columns: Our column → theirs, for tables.
+        root: Folder the paths of a table are relative to.
+    """
+
+    modality: Modality | None = None
+    source: str | None = None
+    labels: Path | None = None
+    label_map: Mapping[str, Finding] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    root: Path | None = None
+
+
+@dataclass(frozen=True)
 class Imported:
     """A manifest and everything that did not come into it.
 
@@ -41,12 +64,14 @@ class Imported:
         skipped: Files that are there but not in the manifest.
         absent: Rows of a label table or of the set's own lists whose image is not there.
         doubts: Patient ids that were not taken as they stand, or contradict each other.
+        remarks: How images were put together, where a person should know.
     """
 
     manifest: Manifest
     skipped: tuple[SkippedFile, ...] = ()
     absent: tuple[SkippedFile, ...] = ()
     doubts: tuple[SkippedFile, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def walk(root: Path) -> tuple[list[Path], list[SkippedFile]]:

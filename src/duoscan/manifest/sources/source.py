@@ -125,10 +125,7 @@ def holds(*names: str) -> Callable[[Path], bool]:
 
 
 def read_class_folders(info: SourceInfo, folder: Path) -> Imported:
-    """Read a set that is a folder for each class.
-
-    Folders inside a class folder are an accident of unpacking in these sets, not patients, so they group nothing.
-    """
+    """Read a set that is a folder for each class."""
     imported = from_class_folders(folder, info.modalities[0], info.name)
-    records = [record.model_copy(update={"group": None, "license": info.licence}) for record in imported.manifest]
+    records = [record.model_copy(update={"license": info.licence}) for record in imported.manifest]
     return Imported(imported.manifest.replace(records), imported.skipped)

@@ -1,0 +1,66 @@
+"""A manifest under a person's rules for whose images are whose, as ``screen`` obeys them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from duoscan.errors import InputError
+from duoscan.formats.frame_names import split_frame
+from duoscan.manifest.names import modality_named
+from duoscan.manifest.patient_rules import NO_RULES, folder_patient, joined_by_folder
+from duoscan.manifest.readers.found import SkippedFile
+
+if TYPE_CHECKING:
+    from duoscan.manifest.patient_rules import PatientRules, Stated
+    from duoscan.manifest.readers.found import Imported
+    from duoscan.manifest.records import ImageRecord
+
+
+def with_patients(imported: Imported, rules: PatientRules) -> Imported:
+    """Give each image its patient by table or pattern, else keep the one that it has, else by folder if asked for.
+
+    Rows of the patients table without an image are absent; what a folder joined is told.
+
+    Raises:
+        InputError: The pattern never matches, or the table states a modality that is not known.
+    """
+    if rules == NO_RULES:
+        return imported
+    manifest = imported.manifest
+    files = [split_frame(manifest.file(record))[0] for record in manifest]
+    stated, unmatched = rules.state([(file, str(file)) for file in files], [manifest.root])
+    known = [_under(record, said) for record, said in zip(manifest, stated, strict=True)]
+    by_folder = [
+        said.folder
+        for record, said in zip(manifest, stated, strict=True)
+        if said.folder and not said.patient_id and not record.patient_id
+    ]
+    return replace(
+        imported,
+        manifest=manifest.replace(known),
+        absent=(*imported.absent, *(SkippedFile("--patients", line) for line in unmatched)),
+        remarks=(*imported.remarks, *joined_by_folder(by_folder)),
+    )
+
+
+def folders_not_joined(imported: Imported) -> tuple[str, ...]:
+    """Tell that images lie in folders that may be patients', where nothing says whose they are."""
+    manifest = imported.manifest
+    nameless = [record for record in manifest if record.patient_id is None and record.group is None]
+    places = [folder_patient(manifest.file(record), [manifest.root]) for record in nameless]
+    folders = [place for place in places if place is not None]
+    if not 1 < len(set(folders)) < len(folders):
+        return ()
+    return (
+        f"{len(folders)} images in {len(set(folders))} folders name no patient; if each folder is of one patient, "
+        "--patient-by folder joins its images",
+    )
+
+
+def _under(record: ImageRecord, said: Stated) -> ImageRecord:
+    modality = record.modality
+    if said.modality and (modality := modality_named(said.modality)) is None:  # type: ignore[assignment]
+        raise InputError(f"{record.path}: modality '{said.modality}' in the patients table is unknown; use cxr or ct")
+    patient = said.patient_id or record.patient_id or said.folder
+    return record.model_copy(update={"patient_id": patient, "modality": modality})
