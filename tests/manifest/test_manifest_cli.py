@@ -34,7 +34,7 @@ def imported(folder: Path, capsys: pytest.CaptureFixture[str], *more: object) ->
     code, _, err = run(
         capsys, "import", folder, "--out", out, "--modality", "ct", "--map", "Sane=normal", "--force", *more
     )
-    assert (code, err) == (0, "")
+    assert code == 0, err
     return out
 
 
@@ -42,7 +42,7 @@ def test_import_writes_and_shows(folder: Path, capsys: pytest.CaptureFixture[str
     out = folder.parent / "m.csv"
     words = ("import", folder, "--out", out, "--modality", "ct", "--map", "Sane=normal", "--source", "mine")
     code, shown, err = run(capsys, *words)
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert "images (patients), 30 (0) in all" in shown
     assert "20 (?)" in shown
     assert f"wrote {out}" in shown
@@ -134,3 +134,27 @@ def test_folds_are_numbered_files(folder: Path, capsys: pytest.CaptureFixture[st
     code, _, err = run(capsys, "split", manifest, "--out", out, "--folds", 3)
     assert code == 2
     assert "f-fold1.csv" in err
+
+
+def test_too_few_blocks_are_told_with_a_remedy(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two blocks cannot fill three parts: import and split say so."""
+    out = folder.parent / "m.csv"
+    words = ("import", folder, "--out", out, "--modality", "ct", "--map", "Sane=normal")
+    code, shown, err = run(capsys, *words)
+    assert code == 0
+    assert "30 images without a patient id; 2 blocks (neighbouring images, or a study) stand for patients" in shown
+    assert "duoscan split would leave parts without a label; say whose the images are" in err
+    assert "val has no ct image of covid, of which there are 1 blocks to deal out" in err
+    code, _, err = run(capsys, "split", out, "--out", out.with_name("s.csv"))
+    assert code == 0
+    assert "warning: parts lack a label; say whose" in err
+    assert "with its --block-size" in err
+    assert "val has no ct image of normal, of which there are 1 blocks to deal out" in err
+    # Enough units, and nobody warns.
+    _, _, err = run(capsys, *words, "--block-size", 1, "--force")
+    assert err == ""
+    _, _, err = run(capsys, "split", out, "--out", out.with_name("s.csv"), "--force")
+    assert err == ""
+    # No part of share 0 is asked for.
+    _, _, err = run(capsys, "split", out, "--out", out.with_name("s.csv"), "--force", "--val", 0, "--train", 0.8)
+    assert err == ""

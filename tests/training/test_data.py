@@ -67,3 +67,13 @@ def test_a_missing_class_is_named_with_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no ct image of class other") as caught:
         load_set(Manifest(tmp_path, (record("a.png"),)), RECIPE, Split.TRAIN, RECIPE.contract())
     assert caught.value.problems == ("train/ct/covid: 1",)
+
+
+def test_too_few_blocks_are_no_reason_to_split_again_alike(tmp_path: Path) -> None:
+    rows = [
+        record(f"{label}.png", label).model_copy(update={"patient_id": None, "group": f"{label}/block-0"})
+        for label in ("covid", "other")
+    ]
+    with pytest.raises(ManifestError, match=r"too few were dealt out: say whose .*; split again") as caught:
+        load_set(Manifest(tmp_path, tuple(rows)), RECIPE, Split.VAL, RECIPE.contract())
+    assert caught.value.problems[0] == "val has no ct image of covid, of which there are 1 blocks to deal out"

@@ -15,7 +15,7 @@ from duoscan.manifest.dealing import Stratum, deal
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from duoscan.manifest.records import ImageRecord, Manifest
 
@@ -102,6 +102,42 @@ def grouped_folds(manifest: Manifest, folds: int = 5, seed: int = 0) -> list[Man
         manifest.replace([_in_split(record, split_in(fold, part_of[record.unit])) for record in manifest])
         for fold in range(folds)
     ]
+
+
+def empty_parts(manifest: Manifest, parts: Iterable[Split]) -> list[str]:
+    """Which labels have no image in a part, in words, with how few patients or blocks they are of; mostly why.
+
+    Args:
+        manifest: Rows with a split. Those without a label are not looked at.
+        parts: Which should hold images of every modality and label that is there.
+    """
+    units: dict[tuple[str, str], dict[str, ImageRecord]] = {}
+    there = set()
+    for record in manifest:
+        if record.label is not None:
+            units.setdefault((record.modality, record.label), {})[record.unit] = record
+            there.add((record.split, record.modality, record.label))
+    return [
+        f"{part} has no {modality} image of {label}, of which there are {_spoken(held.values())} to deal out"
+        for part in parts
+        for (modality, label), held in sorted(units.items())
+        if (part, modality, label) not in there
+    ]
+
+
+MORE_UNITS = (
+    "say whose the images are with: duoscan import --patients, --patient-pattern or --patient-by folder; or make "
+    "blocks smaller with its --block-size"
+)
+"""What helps where patients or blocks are too few to deal out."""
+
+
+def _spoken(units: Iterable[ImageRecord]) -> str:
+    """How many patients, blocks and single images stand for themselves."""
+    kinds = Counter(
+        "patients" if record.patient_id else "blocks" if record.group else "single images" for record in units
+    )
+    return " and ".join(f"{count} {kind}" for kind, count in sorted(kinds.items(), reverse=True))
 
 
 def _check_fractions(fractions: Mapping[Split, float]) -> None:

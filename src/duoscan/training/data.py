@@ -12,6 +12,7 @@ import numpy as np
 from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import prepare_grey
+from duoscan.manifest.splits import MORE_UNITS, empty_parts
 from duoscan.terms import Finding, Split
 
 if TYPE_CHECKING:
@@ -64,10 +65,13 @@ def usable_records(manifest: Manifest, recipe: Recipe, split: Split) -> list[tup
     if missing := [name for name in recipe.classes if not found[name]]:
         present = Counter((record.split or "no split", record.modality, record.label) for record in manifest)
         listing = [f"{'/'.join(str(part) for part in key)}: {count}" for key, count in present.items()]
+        dealt = manifest.where(modality=recipe.modality)
+        few = empty_parts(dealt, [split]) if any(record.split for record in dealt) else []
+        remedy = f"too few were dealt out: {MORE_UNITS}; split again" if few else "make splits with 'duoscan split'"
         raise ManifestError(
             f"the {split} split has no {recipe.modality} image of class {', '.join(missing)} for recipe "
-            f"'{recipe.name}'; make splits with 'duoscan split', or change classes, data.sources; found:",
-            listing,
+            f"'{recipe.name}'; {remedy}, or change classes, data.sources; found:",
+            [*few, *listing],
         )
     return pairs
 

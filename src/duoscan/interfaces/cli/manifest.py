@@ -20,7 +20,7 @@ from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.lung_boxes import with_lung_boxes
 from duoscan.manifest.readers.patients import folders_not_joined, with_patients
 from duoscan.manifest.sources import SOURCES
-from duoscan.manifest.splits import grouped_folds, split_by_patient
+from duoscan.manifest.splits import MORE_UNITS, empty_parts, grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
 from duoscan.manifest.table import read_manifest, write_manifest
 from duoscan.terms import Finding, Modality, Split
@@ -106,6 +106,8 @@ def import_command(
     show_lines("patient ids to look at", imported.doubts)
     show_remarks(imported.remarks)
     _warn_of_crossing(manifest)
+    if not any(record.split for record in manifest):
+        _warn_of_empty_parts(split_by_patient(manifest), [*Split], "duoscan split would leave parts without a label")
     echo(f"wrote {out}")
 
 
@@ -147,10 +149,12 @@ def split_command(
         parts = [split_by_patient(rows, fractions, seed, keep_official=not ignore_splits)]
         if parts[0] == rows:
             echo("every row has a split already and keeps it; --ignore-splits makes new ones", err=True)
+    asked = [split for split, share in zip(Split, (train, val, test), strict=True) if share > 0 or folds]
     for place, part in zip(places, parts, strict=True):
         write_manifest(part, place)
         _show_summary(summarise(part))
         echo(f"wrote {place}")
+        _warn_of_empty_parts(part, asked, "parts lack a label")
 
 
 def _check_free(places: Sequence[Path], *, force: bool) -> None:
@@ -210,7 +214,9 @@ def _show_summary(summary: Summary) -> None:
     total = summary.total
     echo(f"images (patients), {total.images} ({total.patients}) in all")
     if total.images_without_patient:
-        echo(f"?: {total.images_without_patient} images without a patient id, {total.groups} groups stand for them")
+        nameless = f"?: {total.images_without_patient} images without a patient id"
+        stand = f"{total.groups} blocks (neighbouring images, or a study) stand for patients" if total.groups else ""
+        echo(f"{nameless}; {stand or 'each counts as a patient of its own'}")
 
 
 def _short(counts: ManifestCounts | None) -> str:
@@ -226,6 +232,14 @@ def show_lines(title: str, files: Sequence[SkippedFile]) -> None:
         return
     echo(f"{title}: {len(files)}", err=True)
     for line in first_of([f"{file.name}: {file.reason}" for file in files]):
+        echo(f"  {line}", err=True)
+
+
+def _warn_of_empty_parts(manifest: Manifest, parts: Sequence[Split], what: str) -> None:
+    if not (problems := empty_parts(manifest, parts)):
+        return
+    echo(f"warning: {what}; {MORE_UNITS}", err=True)
+    for line in first_of(problems):
         echo(f"  {line}", err=True)
 
 
