@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from duoscan.audit.ledger import beside, read_uses
+from duoscan.cases.stored import read_screening
+from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.interfaces.cli import COMMANDS, cli, main
 from duoscan.predictions import read_predictions
 from duoscan.reasons import Reason, ReasonCode
@@ -59,7 +61,33 @@ def test_predict_writes_one_row_per_image(
         assert picture.size == (64, 64)
     shown = capsys.readouterr()
     assert "not a medical device" in shown.out
+    assert "Each image is positive at or above 0.500, the operating point" in shown.out
+    assert "duoscan screen" not in shown.out
     assert f"not images: 1 file: {tmp_path / 'in' / 'notes.txt'}" in shown.err
+
+
+def test_predict_tells_where_screen_decides_otherwise(
+    tmp_path: Path, brightness_bundles: dict[Modality, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = read_bundle(brightness_bundles[Modality.CXR])
+    points = {"image": 0.2, "study": 0.7}
+    info = bundle.info.model_copy(
+        update={"operating_points": points, "default_point": "image", "study_point": "study", "policy": None}
+    )
+    model = write_bundle(tmp_path / "two.duoscan", info, bundle.graph).path
+    for name, mean in (("a", 0.1), ("b", 0.5), ("c", 0.9)):
+        write_png(tmp_path / "in" / f"{name}.png", mean)
+    words = [tmp_path / "in", "--modality", "cxr", "--no-quality-check"]
+    assert run("predict", *words, "--bundle", model, "--csv", tmp_path / "p.csv") == 0
+    told = capsys.readouterr().out
+    images = [row.decision for row in read_predictions(tmp_path / "p.csv")]
+    json_out = tmp_path / "s.json"
+    assert run("screen", *words, "--xray-bundle", model, "--json", json_out, "--quiet") == 0
+    studies = [case.xray.studies[0].images[0].decision for case in read_screening(json_out)]
+    differ = sum(image != study for image, study in zip(images, studies, strict=True))
+    assert differ > 0
+    assert "at or above 0.200, the operating point image for single images" in told
+    assert f"at 0.700, the operating point study: {differ} of 3 images lie between" in told
 
 
 def test_predict_says_of_what_was_refused_before_it_was_read_why(

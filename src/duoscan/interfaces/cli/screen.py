@@ -212,6 +212,9 @@ def predict_command(
 ) -> None:
     """Answer images of one modality, without the two-phase flow: one row per image.
 
+    Images are decided at the operating point for single images. That for studies, which screen uses also for a study of
+    one image, may be another; both are told.
+
     \b
     Exit code: 0 every image was answered; 1 some could not be, or a row of --patients matches nobody; 2 the command
     itself was wrong.
@@ -229,6 +232,7 @@ def predict_command(
         write_predictions(rows, csv_out)
     if not quiet:
         _show_rows(rows)
+        _show_points(predictor, rows, is_asked=threshold is not None)
     show_beside(found)
     show_remarks(remarks_on(images))
     sys.exit(1 if found.unmatched or any(row.probability is None for row in rows) else 0)
@@ -287,6 +291,23 @@ def _show_outcome(answers: Screening, labels: dict[str, Finding], counts: list[s
             console.print(f"{name}: {estimate.value:.3f} [{interval}], {estimate.units} patients", highlight=False)
     for line in counts:
         echo(f"{line}.")
+
+
+def _show_points(predictor: Predictor, rows: list[Prediction], *, is_asked: bool) -> None:
+    """At what the images were decided, and why ``screen`` may say otherwise of a study of one of them."""
+    info, image = predictor.bundle.info, predictor.threshold
+    echo(
+        f"Each image is positive at or above {image:.3f}, "
+        f"{'as asked' if is_asked else f'the operating point {info.default_point} for single images'}."
+    )
+    if image == info.study_threshold:
+        return
+    low, high = sorted((image, info.study_threshold))
+    between = sum(low <= row.probability < high for row in rows if row.probability is not None)
+    echo(
+        f"duoscan screen answers studies, also of one image, and those at {info.study_threshold:.3f}, "
+        f"the operating point {info.study_point or info.default_point}: {between} of {len(rows)} images lie between."
+    )
 
 
 def _show_rows(rows: list[Prediction]) -> None:
