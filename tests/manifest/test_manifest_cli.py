@@ -7,6 +7,7 @@ import pytest
 from duoscan.interfaces.cli import main
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Split
+from stand_ins import write_png
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,8 +18,7 @@ def folder(tmp_path: Path) -> Path:
     """30 CT slices of two classes with a name nobody knows."""
     for number in range(30):
         image = tmp_path / "set" / ("COVID" if number < 20 else "Sane") / f"{number}.png"
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.touch()
+        write_png(image, number / 30)
     return tmp_path / "set"
 
 
@@ -69,7 +69,7 @@ def test_import_does_not_write_over(folder: Path, capsys: pytest.CaptureFixture[
 
 def test_import_lists_what_it_skips_and_warns_of_crossing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a.png", "b.png", "c.png"):
-        (tmp_path / name).touch()
+        write_png(tmp_path / name, 0.5)
     (tmp_path / "t.csv").write_text("path,pid,split,label\na.png,p,train,covid\nb.png,p,test,covid\n", encoding="utf-8")
     code, _, err = run(
         capsys, "import", tmp_path, "--labels", tmp_path / "t.csv", "--out", tmp_path / "m.csv",
@@ -158,3 +158,28 @@ def test_too_few_blocks_are_told_with_a_remedy(folder: Path, capsys: pytest.Capt
     # No part of share 0 is asked for.
     _, _, err = run(capsys, "split", out, "--out", out.with_name("s.csv"), "--force", "--val", 0, "--train", 0.8)
     assert err == ""
+
+
+def test_images_that_cannot_be_read_are_named_and_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = (folder / "COVID" / "0.png").read_bytes()
+    (folder / "COVID" / "0.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "COVID" / "1.png").write_bytes(b"")
+    (folder / "COVID" / "2.png").write_text("no image", encoding="utf-8")
+    out = folder.parent / "m.csv"
+    words = ("import", folder, "--out", out, "--modality", "ct", "--map", "Sane=normal")
+    code, _, err = run(capsys, *words)
+    assert code == 0
+    assert "not in the manifest: 3\n  COVID/0.png: " in err
+    assert all(f"  COVID/{number}.png: " in err for number in (1, 2))
+    assert len(read_manifest(out)) == 27
+    assert run(capsys, *words, "--no-image-check", "--force")[0] == 0
+    assert len(read_manifest(out)) == 30
+
+
+def test_a_set_of_which_no_image_can_be_read_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "covid").mkdir()
+    (tmp_path / "covid" / "a.png").touch()
+    code, _, err = run(capsys, "import", tmp_path, "--out", tmp_path / "m.csv", "--modality", "ct")
+    assert code == 2
+    assert "none of 1 images can be read" in err
+    assert not (tmp_path / "m.csv").exists()

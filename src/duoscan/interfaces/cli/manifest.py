@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError
+from duoscan.inference.pipeline import worker_threads
 from duoscan.interfaces.cli.answers import show_remarks
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
+from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
@@ -19,6 +21,7 @@ from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.lung_boxes import with_lung_boxes
 from duoscan.manifest.readers.patients import folders_not_joined, with_patients
+from duoscan.manifest.readers.readable import only_readable
 from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import MORE_UNITS, empty_parts, grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
@@ -28,11 +31,12 @@ from duoscan.terms import Finding, Modality, Split
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duoscan.manifest.readers import SkippedFile
+    from duoscan.manifest.readers import Imported, SkippedFile
     from duoscan.manifest.records import Manifest
     from duoscan.manifest.summary import ManifestCounts
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_MANY = 200  # images; opening so many takes about a second
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -61,6 +65,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     f"{DEFAULT_BLOCK_SIZE} for CT, none for X-ray if left out.",
 )
 @patient_options
+@click.option("--no-image-check", is_flag=True, help="Do not open each image; one that cannot be read stays in.")
 @click.option("--force", is_flag=True, help="Write over an existing manifest.")
 def import_command(
     path: Path,
@@ -77,6 +82,7 @@ def import_command(
     patients: Path | None,
     patient_pattern: str | None,
     patient_by: str,
+    no_image_check: bool,
     force: bool,
 ) -> None:
     """Make a manifest from PATH: a CSV or Parquet table, a folder for each class, or a folder of DICOM files.
@@ -93,6 +99,8 @@ def import_command(
         root=root,
     )
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
+    if not no_image_check:
+        imported = _readable(imported)
     imported = with_patients(imported, patient_rules(patients, patient_pattern, patient_by))
     if source not in SOURCES:
         imported = replace(imported, remarks=(*imported.remarks, *folders_not_joined(imported)))
@@ -155,6 +163,17 @@ def split_command(
         _show_summary(summarise(part))
         echo(f"wrote {place}")
         _warn_of_empty_parts(part, asked, "parts lack a label")
+
+
+def _readable(imported: Imported) -> Imported:
+    """Open each image once, with a bar where that takes longer than a moment."""
+    images = len(imported.manifest)
+    with worker_threads() as pool:
+        if images < _MANY:
+            return only_readable(imported, pool)
+        with stages() as (on_stage, on_image):
+            on_stage("opening images", images)
+            return only_readable(imported, pool, on_image)
 
 
 def _check_free(places: Sequence[Path], *, force: bool) -> None:
