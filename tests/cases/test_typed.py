@@ -76,6 +76,17 @@ def test_a_row_about_no_image_is_told(incoming: Path, tmp_path: Path) -> None:
     assert found.unmatched == ("p.csv, row 4: 'in/carla/1.png' is the path of no image",)
 
 
+def test_a_row_that_is_about_two_files_of_one_name_is_an_error(incoming: Path, tmp_path: Path) -> None:
+    written = table(tmp_path / "p.csv", "path,patient_id", "1.png,P1")
+    with pytest.raises(InputError, match=r"says '1.png', which is .*anna/1.png and .*bert/1.png; write the path"):
+        collect([incoming], PatientRules(read_patient_table(written)))
+    assert [one.patient_id for one in collect([incoming / "bert"], PatientRules(read_patient_table(written)))] == ["P1"]
+    # Beside the table it means the one file there, and no other of its name.
+    written = table(incoming / "anna" / "p.csv", "path,patient_id", "1.png,P1")
+    told = {image.name: image.patient_id for image in collect([incoming], PatientRules(read_patient_table(written)))}
+    assert told == {str(incoming / "anna" / "1.png"): "P1", str(incoming / "bert" / "1.png"): None}
+
+
 def test_one_file_of_two_patients_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"row 3: 'in\\a.png' is of P2, another row says P1; keep one"):
         read_patient_table(table(tmp_path / "p.csv", "path,patient_id", "in/a.png,P1", "in\\a.png,P2"))

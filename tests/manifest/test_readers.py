@@ -91,6 +91,14 @@ class TestClassFolders:
         assert joined.remarks == ("2 pictures joined as patient covid/p1 by folder",)
         assert folders_not_joined(joined) == ()
 
+    def test_a_class_folder_of_any_name_is_no_patient(self, tmp_path: Path) -> None:
+        touch(tmp_path, "Sane/1.png", "Sane/2.png", "Sick/1.png", "Sick/2.png", "Sick/p1/1.png")
+        said = {"sane": Finding.NORMAL, "Sick": Finding.COVID}
+        imported = from_class_folders(tmp_path, Modality.CT, "s", said)
+        assert folders_not_joined(imported, said) == ()
+        joined = with_patients(imported, PatientRules(by_folder=True, label_map=said))
+        assert {row.path: row.patient_id for row in joined.manifest if row.patient_id} == {"Sick/p1/1.png": "Sick/p1"}
+
     def test_table_and_pattern_say_whose_the_images_of_class_folders_are(self, tmp_path: Path) -> None:
         touch(tmp_path, "covid/P1-a.png", "covid/P1-b.png", "normal/c.png")
         (tmp_path / "p.csv").write_text("path,patient_id,modality\nnormal/c.png,P1,ct\nx.png,P2,\n", encoding="utf-8")

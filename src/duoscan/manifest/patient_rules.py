@@ -22,6 +22,8 @@ from duoscan.terms import names_nobody
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from duoscan.terms import Finding
+
 # Folder names that say what the images are, or which class or part they are of, but not whose they are.
 _KIND = re.compile(r"(x-?rays?|ct-?scans?|dicom|images?|png|jpe?g|slices?|series.*|study.*)", re.IGNORECASE)
 _CLASS = re.compile(r"(non-?)?covid.*", re.IGNORECASE)
@@ -63,15 +65,17 @@ class PatientRules:
         table: File name or path → its row; patient and modality are enough.
         pattern: Regular expression with one group, searched in the path.
         by_folder: Whether all that lies in one folder is of one patient.
+        label_map: Names of class folders that a person explained; they are no patients.
     """
 
     table: Mapping[str, TableRow | tuple[str | None, str | None]] = field(default_factory=dict)
     pattern: re.Pattern[str] | None = None
     by_folder: bool = False
+    label_map: Mapping[str, Finding] = field(default_factory=dict)
 
     def row_of(self, path: Path, name: str) -> TableRow | None:
-        """The table's row of a file."""
-        keys = (name, str(path), os.path.realpath(path), path.name)
+        """The table's row of a file, by its path."""
+        keys = (name, str(path), os.path.realpath(path))
         return next((TableRow(*self.table[key]) for key in keys if key in self.table), None)
 
     def state(
@@ -84,9 +88,9 @@ class PatientRules:
             given: The paths that the person gave.
 
         Raises:
-            InputError: The pattern never matches.
+            InputError: The pattern never matches, or a row of the table is about several files of one name.
         """
-        rows = [self.row_of(path, name) for path, name in files]
+        rows = self._rows_of(files)
         by_pattern = [self._matched(name) for _, name in files]
         if self.pattern and not any(by_pattern):
             raise InputError(
@@ -97,13 +101,30 @@ class PatientRules:
             Stated(
                 (row and row.patient_id) or patient,
                 row and row.modality,
-                folder_patient(Path(name), given) if self.by_folder else None,
+                folder_patient(Path(name), given, self.label_map) if self.by_folder else None,
             )
             for row, patient, (_, name) in zip(rows, by_pattern, files, strict=True)
         ]
         used = {row.written for row in rows if row}
         written = dict.fromkeys(TableRow(*row).written for row in self.table.values())
         return stated, tuple(f"{row} is the path of no image" for row in written if row and row not in used)
+
+    def _rows_of(self, files: Sequence[tuple[Path, str]]) -> list[TableRow | None]:
+        """The row of each file by its path; a row that is so of none is of the file that bears its name."""
+        rows = [self.row_of(path, name) for path, name in files]
+        used = {row for row in rows if row}
+        named: dict[str, list[int]] = {}
+        for place, (path, _) in enumerate(files):
+            if rows[place] is None and path.name in self.table and TableRow(*self.table[path.name]) not in used:
+                named.setdefault(path.name, []).append(place)
+        for leaf, places in named.items():
+            if len(places) > 1:
+                both = " and ".join(files[place][1] for place in places[:2])
+                raise InputError(
+                    f"the patients table says '{leaf}', which is {both}; write the path of the one it means"
+                )
+            rows[places[0]] = TableRow(*self.table[leaf])
+        return rows
 
     def _matched(self, name: str) -> str | None:
         match = self.pattern.search(name) if self.pattern else None
@@ -113,10 +134,17 @@ class PatientRules:
 NO_RULES = PatientRules()
 
 
-def folder_patient(path: Path, given: Sequence[str | Path]) -> str | None:
+def folder_patient(
+    path: Path, given: Sequence[str | Path], label_map: Mapping[str, Finding] | None = None
+) -> str | None:
     """Patient by place: the nearest folder below a given path, or zip, that is not named after a kind of image.
 
     Folders of classes and splits above it belong to the name, for numbering often starts anew in each.
+
+    Args:
+        path: Of a file, as the person gave it.
+        given: The paths that the person gave.
+        label_map: Names of class folders beside those that are known.
 
     Example:
         >>> folder_patient(Path("in/patient7/ct/003.png"), ["in"])
@@ -128,11 +156,11 @@ def folder_patient(path: Path, given: Sequence[str | Path]) -> str | None:
     """
     for folders in folders_below(path, given):
         names = [part for part in folders if not _is_kind(part)]
-        while names and _is_class(names[-1]):
+        while names and _is_class(names[-1], label_map):
             names.pop()
         if names:
             own = names.pop().removesuffix(ZIP_SUFFIX)
-            return "/".join([*filter(_is_class, names), own])
+            return "/".join([*(name for name in names if _is_class(name, label_map)), own])
     zipped = (part for part in reversed(path.parts[:-1]) if part.lower().endswith(ZIP_SUFFIX))
     archive = next(zipped, None)
     return None if archive is None else Path(archive).stem
@@ -206,6 +234,6 @@ def _is_kind(folder: str) -> bool:
     return bool(_KIND.fullmatch(folder)) or modality_named(folder) is not None
 
 
-def _is_class(folder: str) -> bool:
-    named = finding_named(folder) or split_named(folder)
+def _is_class(folder: str, label_map: Mapping[str, Finding] | None) -> bool:
+    named = finding_named(folder, label_map) or split_named(folder)
     return named is not None or bool(_CLASS.fullmatch(folder))

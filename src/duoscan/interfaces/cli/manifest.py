@@ -101,9 +101,10 @@ def import_command(
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
     if not no_image_check:
         imported = _readable(imported)
-    imported = with_patients(imported, patient_rules(patients, patient_pattern, patient_by))
+    rules = patient_rules(patients, patient_pattern, patient_by)
+    imported = with_patients(imported, replace(rules, label_map=wishes.label_map))
     if source not in SOURCES:
-        imported = replace(imported, remarks=(*imported.remarks, *folders_not_joined(imported)))
+        imported = replace(imported, remarks=(*imported.remarks, *folders_not_joined(imported, wishes.label_map)))
     manifest = _with_blocks(imported.manifest, block_size)
     if lung_boxes is not None:
         manifest = with_lung_boxes(manifest, lung_boxes)

@@ -12,9 +12,12 @@ from duoscan.manifest.patient_rules import NO_RULES, folder_patient, joined_by_f
 from duoscan.manifest.readers.found import SkippedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from duoscan.manifest.patient_rules import PatientRules, Stated
     from duoscan.manifest.readers.found import Imported
     from duoscan.manifest.records import ImageRecord
+    from duoscan.terms import Finding
 
 
 def with_patients(imported: Imported, rules: PatientRules) -> Imported:
@@ -44,11 +47,16 @@ def with_patients(imported: Imported, rules: PatientRules) -> Imported:
     )
 
 
-def folders_not_joined(imported: Imported) -> tuple[str, ...]:
-    """Tell that images lie in folders that may be patients', where nothing says whose they are."""
+def folders_not_joined(imported: Imported, label_map: Mapping[str, Finding] | None = None) -> tuple[str, ...]:
+    """Tell that images lie in folders that may be patients', where nothing says whose they are.
+
+    Args:
+        imported: What a reader gave.
+        label_map: Names of class folders beside those that are known.
+    """
     manifest = imported.manifest
     nameless = [record for record in manifest if record.patient_id is None and record.group is None]
-    places = [folder_patient(manifest.file(record), [manifest.root]) for record in nameless]
+    places = [folder_patient(manifest.file(record), [manifest.root], label_map) for record in nameless]
     folders = [place for place in places if place is not None]
     if not 1 < len(set(folders)) < len(folders):
         return ()
