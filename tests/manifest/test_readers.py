@@ -91,6 +91,16 @@ class TestClassFolders:
         assert joined.remarks == ("2 pictures joined as patient covid/p1 by folder",)
         assert folders_not_joined(joined) == ()
 
+    def test_a_row_is_about_all_frames_of_its_file(self, tmp_path: Path) -> None:
+        for height in (0.0, 3.0):
+            write_ct_slice(tmp_path / "study" / f"{height}.dcm", ct_slice_hu(), height)
+        (tmp_path / "in").mkdir()
+        write_enhanced_ct(tmp_path / "study", tmp_path / "in" / "v.dcm")
+        (tmp_path / "p.csv").write_text("path,patient_id\nv.dcm,P1\n", encoding="utf-8")
+        rules = PatientRules(read_patient_table(tmp_path / "p.csv"))
+        told = with_patients(read_anything(tmp_path / "in", Wishes()), rules)
+        assert [row.patient_id for row in told.manifest] == ["P1", "P1"]
+
     def test_a_class_folder_of_any_name_is_no_patient(self, tmp_path: Path) -> None:
         touch(tmp_path, "Sane/1.png", "Sane/2.png", "Sick/1.png", "Sick/2.png", "Sick/p1/1.png")
         said = {"sane": Finding.NORMAL, "Sick": Finding.COVID}

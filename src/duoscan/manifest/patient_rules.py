@@ -118,12 +118,13 @@ class PatientRules:
             if rows[place] is None and path.name in self.table and TableRow(*self.table[path.name]) not in used:
                 named.setdefault(path.name, []).append(place)
         for leaf, places in named.items():
-            if len(places) > 1:
-                both = " and ".join(files[place][1] for place in places[:2])
+            if len(several := dict.fromkeys(files[place] for place in places)) > 1:  # but for frames of one file
+                both = " and ".join(name for _, name in [*several][:2])
                 raise InputError(
                     f"the patients table says '{leaf}', which is {both}; write the path of the one it means"
                 )
-            rows[places[0]] = TableRow(*self.table[leaf])
+            for place in places:
+                rows[place] = TableRow(*self.table[leaf])
         return rows
 
     def _matched(self, name: str) -> str | None:

@@ -53,7 +53,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Name of the data set or hospital; the folder's name if left out. A name from 'duoscan data list' reads "
     "that set's own lists too.",
 )
-@click.option("--labels", type=_FILE, help="Table with label and patient_id or path, for a folder of files.")
+@click.option("--labels", type=_FILE, help="Table with path or patient_id, and label; class folders say what it lacks.")
 @click.option("--lung-boxes", type=_FILE, help="Table of boxes around lungs: path, x, y, w, h in pixels.")
 @click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a folder name or label means.")
 @click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a table calls a column.")
@@ -112,7 +112,7 @@ def import_command(
     _show_summary(summarise(manifest))
     show_lines("not in the manifest", imported.skipped)
     show_lines("named in a table but without an image", imported.absent)
-    show_lines("patient ids to look at", imported.doubts)
+    show_lines("ids and labels to look at", imported.doubts)
     show_remarks(imported.remarks)
     _warn_of_crossing(manifest)
     if not any(record.split for record in manifest):

@@ -41,7 +41,7 @@ class Wishes:
     Attributes:
         modality: Where the images do not say it themselves.
         source: Name of the data set or hospital; the folder's name when not given.
-        labels: Table of labels for a folder without class folders.
+        labels: Table of labels for a folder; class folders say what it leaves open.
         label_map: Their label → ours.
         columns: Our column → theirs, for tables.
         root: Folder the paths of a table are relative to.
@@ -63,7 +63,7 @@ class Imported:
         manifest: What was read.
         skipped: Files that are there but not in the manifest.
         absent: Rows of a label table or of the set's own lists whose image is not there.
-        doubts: Patient ids that were not taken as they stand, or contradict each other.
+        doubts: Patient ids that were not taken as they stand, and ids or labels that contradict each other.
         remarks: How images were put together, where a person should know.
     """
 

@@ -67,8 +67,8 @@ def folders_not_joined(imported: Imported, label_map: Mapping[str, Finding] | No
 
 
 def _under(record: ImageRecord, said: Stated) -> ImageRecord:
-    modality = record.modality
-    if said.modality and (modality := modality_named(said.modality)) is None:  # type: ignore[assignment]
+    modality = modality_named(said.modality) if said.modality else record.modality
+    if modality is None:
         raise InputError(f"{record.path}: modality '{said.modality}' in the patients table is unknown; use cxr or ct")
     patient = said.patient_id or record.patient_id or said.folder
     return record.model_copy(update={"patient_id": patient, "modality": modality})
