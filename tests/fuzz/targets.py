@@ -21,7 +21,7 @@ from duoscan.audit.storage import (
     write_audit,
 )
 from duoscan.cases.decide import decide_again
-from duoscan.cases.find import collect, read_need_ct, read_patient_table
+from duoscan.cases.find import collect, read_need_ct
 from duoscan.cases.stored import read_maps, read_screening, screening_text
 from duoscan.formats.dicom.directory import listed_files
 from duoscan.formats.dicom.header import read_dicom_header
@@ -35,6 +35,7 @@ from duoscan.imaging.preprocess import preprocess
 from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.inference.graph_folding import folded
 from duoscan.inference.predictor import Predictor
+from duoscan.manifest.patient_rules import read_patient_table
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import read_manifest
 from duoscan.policies.policy import parse_policy, read_policy

@@ -204,10 +204,14 @@ def test_a_manifest_can_be_screened_and_tells_how_it_went(
     assert "of this test set" not in capsys.readouterr().out
 
 
-def test_paths_and_manifest_exclude_each_other(bundles: list[object], tmp_path: Path) -> None:
+def test_paths_and_manifest_exclude_each_other(
+    bundles: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = tmp_path / "m.csv"
     table.write_text("path\n", encoding="utf-8")
     assert run("screen", tmp_path, "--manifest", table, *bundles) == 2
+    assert run("screen", "--manifest", table, "--patient-by", "folder", *bundles) == 2
+    assert "a manifest states its patients" in capsys.readouterr().err
     assert run("screen", *bundles) == 2
 
 

@@ -251,7 +251,7 @@ def _found(
     if paths:
         raise InputError("name files and folders, or a table with --manifest, not both")
     if rules != NO_RULES:
-        raise InputError("a manifest states its patients; give --patients, --patient-… to the import that writes it")
+        raise InputError("a manifest states its patients; say at its import whose the images are")
     from duoscan.manifest.table import read_manifest
 
     table = read_manifest(manifest)
