@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.evaluation.binary import mean_of_errors
 from duoscan.evaluation.curves import ReliabilityBin
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
 from duoscan.evaluation.metrics import ratio
@@ -112,6 +113,11 @@ def measure_calibration(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, s
         resamples=resamples,
         seed=seed,
         reshape={"slope": _reflected_log, "ece": _mirrored},
+        closed={
+            "brier_score": lambda _value, _drawn: mean_of_errors(
+                (sample.reference - sample.probability) ** 2, sample.units
+            )
+        },
     )
     return CalibrationResult(estimates, ece_by_chance(sample), tuple(equal_mass_bins(sample)))
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
-from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.metrics import (
     BinaryMetrics,
@@ -38,6 +38,13 @@ DEFAULT_THRESHOLD = 0.5
 UNKNOWN = "unknown"
 NOT_ASKED = frozenset({Decision.SET_ASIDE, Decision.NOT_READ})
 """What is neither answered nor refused: no answer was wanted of the image."""
+
+METHOD = (
+    "AUROC by DeLong summed by patient; average precision, Brier score, MAE and proportions by their spread between "
+    "patients and Student's t, proportions in which a patient counts once by Clopper–Pearson; "
+    "else percentile bootstrap over patients"
+)
+"""Of the intervals; a number's note names its own."""
 
 MIN_CLASSES = 3  # two classes are what the binary block already shows
 FEW_PATIENTS = 20  # below this, percentile intervals are clearly too narrow
@@ -83,11 +90,6 @@ class BinaryResult:
         """PPV and NPV where covid is as common as stated, from 1 to 50 %, at the same operating point."""
         return predictive_values(self.sample, resamples=self.resamples, seed=self.seed)
 
-    @property
-    def auroc_delong(self) -> Estimate:
-        """The AUROC once more, its interval in closed form as a check on the resampled one."""
-        return delong_auroc(self.sample.reference, self.sample.probability, self.sample.units)
-
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
         return {
@@ -98,7 +100,6 @@ class BinaryResult:
             "metrics": _metrics_json(self.metrics, self.baseline),
             "confusion": {"labels": [POSITIVE, f"not {POSITIVE}"], "rows": self.confusion.rows()},
             "calibration": self.calibration.to_json(),
-            "auroc_delong": self.auroc_delong.to_json(),
         }
 
 
@@ -212,7 +213,7 @@ class Evaluation:
             "threshold": {"value": self.threshold, "origin": self.threshold_origin},
             "interval": {
                 "level": 0.95,
-                "method": "percentile bootstrap over patients",
+                "method": METHOD,
                 "resamples": self.resamples,
                 "seed": self.seed,
             },
@@ -310,7 +311,7 @@ def _binary(rows: Sequence[Prediction], threshold: float | None, resamples: int,
         images=len(sample),
         patients=sample.patients,
         classes=_tally(row.label for row in rows),
-        metrics=bootstrap(metrics, sample.units, resamples=resamples, seed=seed),
+        metrics=measure_binary(sample, resamples=resamples, seed=seed),
         baseline=majority_baseline(sample.reference),
         majority=POSITIVE if sample.reference.mean() > 1 / 2 else f"not {POSITIVE}",
         confusion=metrics.confusion(),

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from duoscan.audit.result import Level
+from duoscan.evaluation.evaluate import METHOD
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.report.wording import contract_steps, operating_point, spoken, tested_part
 from duoscan.terms import POSITIVE, Split
@@ -141,8 +142,7 @@ def _measured(subject: Subject, evaluation: Evaluation, judgement: Judgement) ->
         "headline": f"On {where}: AUROC {spoken(evaluation.metrics['auroc'])}." if verdict.may_headline else "",
         "tested": f"Measured on {where}.",
         "metrics": f"{names}, beside always giving the more common answer.",
-        "statistics": f"95 % intervals by percentile bootstrap over patients, {evaluation.resamples} resamples, seed "
-        f"{evaluation.seed}.",
+        "statistics": f"95 % intervals: {METHOD}, {evaluation.resamples} resamples, seed {evaluation.seed}.",
         "performance": f"{mark}{shown}. Positive: {operating_point(subject, evaluation.threshold, '')}.",
         "accuracy": f"{mark}sensitivity {spoken(evaluation.metrics['sensitivity'])}, specificity "
         f"{spoken(evaluation.metrics['specificity'])}.",
