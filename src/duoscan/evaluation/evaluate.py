@@ -25,7 +25,7 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
-from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
+from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class BinaryResult:
 
     Attributes:
         images: Images measured.
-        patients: Patients they show.
+        patients: Patients they show, or blocks and images where no patient is named; see ``people``.
         classes: Images by reference label.
         metrics: Estimates by metric.
         baseline: The same metrics of always answering the majority class.
@@ -90,11 +90,17 @@ class BinaryResult:
         """PPV and NPV where covid is as common as stated, from 1 to 50 %, at the same operating point."""
         return predictive_values(self.sample, resamples=self.resamples, seed=self.seed)
 
+    @property
+    def people(self) -> str:
+        """How many patients the images show, in words, and what stands for patients where they are not named."""
+        return spoken_units(self.sample.units)
+
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
         return {
             "images": self.images,
             "patients": self.patients,
+            "people": self.people,
             "classes": self.classes,
             "majority": self.majority,
             "metrics": _metrics_json(self.metrics, self.baseline),
@@ -371,13 +377,24 @@ def _counts(predictions: Sequence[Prediction], rows: Sequence[Prediction]) -> Co
     )
 
 
-def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
-    """What a reader must know of the rows, one sentence each."""
+def _unit_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
+    """What a reader must know of what was resampled, one sentence each."""
     if counts.without_patient:
         yield (
             f"{counts.without_patient} of {overall.images} images name no patient and stand for themselves; "
             "if some show the same patient, the intervals are too narrow."
         )
+    blocks = sum(row.patient_id is not None and not named_patients([row.unit]) for row in rows)
+    if blocks:
+        yield (
+            f"{blocks} of {overall.images} images are of blocks of consecutive images that stand for patients; a block "
+            "may hold several patients or part of one, so intervals are a guess."
+        )
+
+
+def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
+    """What a reader must know of the rows, one sentence each."""
+    yield from _unit_notes(overall, counts, rows)
     if counts.unreadable:
         count = sum(counts.unreadable.values())
         yield f"{count} images have no answer and are not in the metrics; see the coverage."

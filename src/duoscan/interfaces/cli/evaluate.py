@@ -196,7 +196,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
     if evaluation.threshold is not None:
         point = f"P(covid) ≥ {evaluation.threshold:.4g} ({point})"
     lines = [
-        f"{overall.images} images of {overall.patients} patients ({classes}); split: {split}",
+        f"{overall.images} images of {overall.people} ({classes}); split: {split}",
         f"Operating point: {point}",
         f"Answered: {_interval(evaluation.coverage)} of the labelled images",
         f"Baseline: answering '{overall.majority}' for every image",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord
 
 _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "brier_score")
-_UNDER_REASONS = "Not to be quoted without the reasons of the failing gate: "
+_UNDER_REASONS = "Not to be quoted without the reasons of the gate: "
 
 
 def gather(subject: Subject, evaluation: Evaluation, judgement: Judgement) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _measured(subject: Subject, evaluation: Evaluation, judgement: Judgement) ->
         f"{name}: AUROC {spoken(result.metrics['auroc'])}" for name, result in evaluation.by_source.items()
     )
     kind = subject.modality.spoken if subject.modality else "chest"
-    where = f"{overall.images} images of {overall.patients} patients, {tested_part(subject)}"
+    where = f"{overall.images} images of {overall.people}, {tested_part(subject)}"
     return {
         "task": f"telling COVID-19 from the rest on {kind} images",
         "headline": f"On {where}: AUROC {spoken(evaluation.metrics['auroc'])}." if verdict.may_headline else "",
