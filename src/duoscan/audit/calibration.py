@@ -28,6 +28,9 @@ GROSS_SLOPES = (0.5, 2.0)
 GROSS_INTERCEPT = 1.0
 GROSS_ECE = 0.20
 _IDEAL = {"slope": 1.0, "intercept": 0.0}
+# A pass shows that no more is possible than answers five thirds as extreme as they may be, odds off by a factor of e
+# and an error of 0.20; elsewhere too few patients were asked.
+PASSED_SLOPES = (0.6, 5 / 3)
 # Smaller deviations change no use, however surely they are there: odds off by a quarter, logits by a fifth.
 _SMALL = {"slope": 0.20, "intercept": 0.25}
 
@@ -60,10 +63,13 @@ def audit_calibration(
 ) -> AuditResult:
     """Choose a calibrator on validation and judge P(covid) with it on test.
 
+    ``pass`` where intervals of slope, intercept and ECE exclude what misleads: a slope outside 3/5 to 5/3, an intercept
+    beyond ±1, an ECE above 0.20; ``not known`` where they do not and nothing raises an alarm.
+
     ``fail`` where patients are in both, or where the whole interval of slope, intercept or ECE lies where
     probabilities mislead (slope outside 1/2 to 2, intercept beyond ±1, ECE above 0.20). ``warn`` where the slope's
     interval does not hold 1 and it is 0.20 or more away, the intercept's does not hold 0 and it is 0.25 or more
-    away, the ECE lies more than 0.05 above what chance alone gives, or slope or intercept has no interval. Sources
+    away, or the ECE lies more than 0.05 above the mean of what chance alone gives and above 95 of 100 of it. Sources
     are shown, and warned of where they are grossly off.
 
     Args:
@@ -87,8 +93,9 @@ def audit_calibration(
     if shared := len({row.unit for row in predictions_val} & {row.unit for row in predictions_test}):
         gross.insert(0, f"{shared} patients are in validation and in test; split by patient and predict again")
     off += [f"Source {one.name}: {reason}" for one in sources for reason in _gross(one.after)]
-    level = Level.FAIL if gross else Level.WARN if off else Level.PASS
-    reasons = [*gross, *off] or ["slope, intercept and calibration error on test are what a calibrated model gives"]
+    unknown = list(_unknown(overall.after))
+    level = Level.FAIL if gross else Level.WARN if off else Level.NOT_KNOWN if unknown else Level.PASS
+    reasons = [*gross, *off, *unknown] or [_fine(overall.after)]
     validation = sample_of(predictions_val, threshold=None)
     facts = {
         "calibrator": choice.to_json(),
@@ -147,15 +154,36 @@ def _off(found: CalibrationResult) -> Iterator[str]:
         estimate = found.metrics[name]
         spoken = CALIBRATION_NAMES[name].split(" (")[0].lower()
         if estimate.low is None or estimate.high is None:
-            yield f"the {spoken} has no interval ({estimate.note}); test on more patients"
-        elif not estimate.low <= ideal <= estimate.high and abs(estimate.value - ideal) >= _SMALL[name]:
+            continue
+        if not estimate.low <= ideal <= estimate.high and abs(estimate.value - ideal) >= _SMALL[name]:
             yield f"the {spoken} is {estimate.spoken()} and should be {ideal:g}: {advice[name]}"
     ece = found.metrics["ece"].value
-    if not math.isnan(found.ece_by_chance) and ece > found.ece_by_chance + MOST_ECE:
+    if not math.isnan(found.ece_by_chance) and ece > max(found.ece_by_chance + MOST_ECE, found.ece_chance_high):
         yield (
             f"the calibration error is {found.metrics['ece'].spoken()}, more than {MOST_ECE:g} above the "
             f"{found.ece_by_chance:.3f} that chance alone gives; show probabilities only with this beside them"
         )
+
+
+def _unknown(found: CalibrationResult) -> Iterator[str]:
+    """What may still be wrong, for all that these patients show, one sentence each."""
+    limits = {"slope": PASSED_SLOPES, "intercept": (-GROSS_INTERCEPT, GROSS_INTERCEPT), "ece": (0.0, GROSS_ECE)}
+    for name, (least, most) in limits.items():
+        estimate = found.metrics[name]
+        spoken = CALIBRATION_NAMES[name].split(" (")[0].lower()
+        if estimate.low is None or estimate.high is None:
+            yield f"not known: the {spoken} has no interval ({estimate.note}); test on more patients"
+        elif estimate.low < least or estimate.high > most:
+            yield (
+                f"not known: the {spoken} is {estimate.spoken()}, and may lie outside {least:.3g} to {most:.3g}; "
+                "test on more patients"
+            )
+
+
+def _fine(found: CalibrationResult) -> str:
+    said = ", ".join(f"{name} {found.metrics[name].spoken()}" for name in ("slope", "intercept"))
+    error = found.metrics["ece"].spoken()
+    return f"{said}, calibration error {error}: what a calibrated model gives, and none that misleads"
 
 
 def _tables(choice: CalibratorChoice, measured: Sequence[_Measured]) -> tuple[AuditTable, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from duoscan.audit.result import AuditResult, Level
+from duoscan.audit.result import ORDER, AuditResult, Level
 from duoscan.errors import InputError
 from duoscan.terms import Split
 
@@ -29,8 +29,6 @@ FEWEST_PATIENTS = 20
 
 WISHED_PATIENTS = 100
 """In either class, for a test set (Collins, Ogundimu and Altman, Statistics in Medicine 2016)."""
-
-ORDER = (Level.PASS, Level.NOT_RUN, Level.WARN, Level.FAIL)
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ class Verdict:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is no pass, worst first; empty for a pass."""
-        return tuple(reason for level in (Level.FAIL, Level.WARN) for reason in self._reasons(level))
+        return tuple(reason for level in (Level.FAIL, Level.WARN, Level.NOT_KNOWN) for reason in self._reasons(level))
 
     @property
     def not_run(self) -> tuple[str, ...]:
@@ -346,13 +344,13 @@ def judge(results: Iterable[AuditResult], measured: Measured | None = None) -> V
 
 
 def overall(checks: Iterable[Check]) -> Level:
-    """The worst level; with anything not run at best a warning, and ``not run`` where nothing was."""
+    """The worst level; with anything not run or not known at best a warning, and ``not run`` where nothing was."""
     levels = {check.level for check in checks}
     if levels <= {Level.NOT_RUN}:
         return Level.NOT_RUN
     if Level.FAIL in levels:
         return Level.FAIL
-    return Level.WARN if levels & {Level.WARN, Level.NOT_RUN} else Level.PASS
+    return Level.WARN if levels - {Level.PASS} else Level.PASS
 
 
 def _check(requirement: Requirement, results: Iterable[AuditResult], measured: Measured | None) -> Check:

@@ -230,7 +230,8 @@ def _calibration_line(calibration: CalibrationResult) -> str:
     found = {name: _interval(estimate) for name, estimate in calibration.metrics.items()}
     return (
         f"Calibration of P(covid): slope {found['slope']}, intercept {found['intercept']}, "
-        f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)})"
+        f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)}, "
+        f"in 95 of 100 below {_number(calibration.ece_chance_high)})"
     )
 
 
