@@ -140,7 +140,8 @@ def test_equal_probabilities_share_a_bin_and_few_images_have_few_bins() -> None:
 
 def test_a_perfect_model_shows_about_the_chance_error_and_a_wrong_one_far_more() -> None:
     found = [
-        (point(CalibrationMetrics(one), 300)["ece"], ece_by_chance(one)[0]) for one in (drawn(300, k) for k in range(60))
+        (point(CalibrationMetrics(one), 300)["ece"], ece_by_chance(one)[0])
+        for one in (drawn(300, k) for k in range(60))
     ]
     shown, chance = np.mean(found, axis=0)
     # The ECE of one sample of 300 spreads by about .012, so the mean of 60 by .0016; four times that.

@@ -81,7 +81,7 @@ class CalibrationResult:
     Attributes:
         metrics: Estimates by metric, in the order of ``CALIBRATION_NAMES``.
         ece_by_chance: Mean ECE that a perfectly calibrated model would show on as many, equally alike images.
-        ece_chance_high: What 95 of 100 such ECEs stay below.
+        ece_chance_high: What 95 of 100 such ECEs stay below, or more where intervals have to hold together.
         bins: Reliability diagram with bins of equally many images.
     """
 
@@ -100,7 +100,9 @@ class CalibrationResult:
         }
 
 
-def measure_calibration(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> CalibrationResult:
+def measure_calibration(
+    sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0, tail: float = TAIL
+) -> CalibrationResult:
     """Calibration with 95 % intervals from resampled patients.
 
     Plain percentiles hold the true slope too seldom (``benchmarks/interval_coverage.py``): resamples lean to steep
@@ -109,16 +111,23 @@ def measure_calibration(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, s
     interval reaches as far on either side as chance alone stays below in 95 of 100 samples, and holds 0 for as many of
     the perfect models.
 
+    Args:
+        sample: The rows.
+        resamples: Resamples of patients for each interval.
+        seed: Makes the intervals repeatable.
+        tail: Chance that is left on either side; smaller where several intervals have to hold together.
+
     Raises:
         InputError: Too few resamples.
     """
-    mean, reach = ece_by_chance(sample, resamples=resamples, seed=seed)
+    mean, reach = ece_by_chance(sample, resamples=resamples, seed=seed, tail=tail)
     estimates = bootstrap(
         CalibrationMetrics(sample),
         sample.units,
         resamples=resamples,
         seed=seed,
         reshape={"slope": _reflected_log},
+        tail=tail,
         closed={
             "ece": lambda value, _drawn: _within_noise(value, reach, sample),
             "brier_score": lambda _value, _drawn: mean_of_errors(
@@ -158,7 +167,9 @@ def equal_mass_bins(sample: Sample) -> list[ReliabilityBin]:
     ]
 
 
-def ece_by_chance(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> tuple[float, float]:
+def ece_by_chance(
+    sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0, tail: float = TAIL
+) -> tuple[float, float]:
     """ECE that a perfectly calibrated model would show on as many images, as alike within patients.
 
     Its mean comes from the gaps that were seen: what each patient adds to the gap of each bin, about the bin's own
@@ -184,7 +195,7 @@ def ece_by_chance(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: i
     labels = (rng.random((resamples, count)) < chance).astype(np.float64)
     stated = sample.probability @ member
     drawn = np.abs(labels @ _by_patient(member, index, count) - stated).sum(axis=1) / len(sample)
-    high = max(float(np.quantile(one, 1.0 - 2.0 * TAIL)) for one in (seen, drawn))
+    high = max(float(np.quantile(one, 1.0 - 2.0 * tail)) for one in (seen, drawn))
     return float(seen.mean()), high
 
 

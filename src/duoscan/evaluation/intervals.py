@@ -120,6 +120,7 @@ def bootstrap(
     seed: int = 0,
     reshape: Mapping[str, Reshape] | None = None,
     closed: Mapping[str, Closed] | None = None,
+    tail: float = TAIL,
 ) -> dict[str, Estimate]:
     """Each metric with its interval.
 
@@ -130,6 +131,7 @@ def bootstrap(
         seed: Makes the interval repeatable; row order does not matter.
         reshape: By metric, what makes of the estimate and the resamples those whose percentiles are the interval.
         closed: By metric, what makes the estimate of its value and its resamples where percentiles do not.
+        tail: Chance that is left on either side; smaller where several intervals have to hold together.
 
     Raises:
         InputError: Too few resamples.
@@ -145,7 +147,7 @@ def bootstrap(
     return {
         name: own[name](value, drawn[name])
         if name in own
-        else _estimate(value, drawn[name], denominators.get(name), index)
+        else _estimate(value, drawn[name], denominators.get(name), index, tail)
         for name, value in values.items()
     }
 
@@ -156,6 +158,7 @@ def paired_difference(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
+    tail: float = TAIL,
 ) -> dict[str, Estimate]:
     """First minus second for each shared metric, both measured on the same drawn patients.
 
@@ -166,6 +169,7 @@ def paired_difference(
         second: Another; a patient in both must have the same key in both.
         resamples: How many resamples.
         seed: Makes the interval repeatable.
+        tail: Chance that is left on either side.
 
     Raises:
         InputError: Too few resamples.
@@ -180,7 +184,9 @@ def paired_difference(
     all_a, all_b = _gather(drawn_a), _gather(drawn_b)
     value_a, value_b = point(metrics_a, len(units_a)), point(metrics_b, len(units_b))
     return {
-        name: _percentiles(value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count)
+        name: _percentiles(
+            value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count, tail=tail
+        )
         for name in value_a
         if name in value_b
     }
@@ -205,25 +211,28 @@ def _gather(chunks: Sequence[Mapping[str, FloatArray]]) -> dict[str, FloatArray]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, index: IntArray) -> Estimate:
+def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, index: IntArray, tail: float) -> Estimate:
     over = index if denominator is None else index[denominator]
     n, units = len(over), len(np.unique(over))
     if denominator is not None and n == units and n:
-        return Estimate(value, *binomial_limits(round(value * n), n), n, units, note=EXACT)
+        return Estimate(value, *binomial_limits(round(value * n), n, tail), n, units, note=EXACT)
     if denominator is not None and value in {0.0, 1.0}:
-        limits = binomial_limits(value * units, units)
+        limits = binomial_limits(value * units, units, tail)
         return Estimate(value, *limits, n, units, note=f"{EXACT} bound, patients as trials")
-    found = _percentiles(value, drawn, n=n, units=units)
+    found = _percentiles(value, drawn, n=n, units=units, tail=tail)
     if denominator is None or found.low is None:
         return found
     # So many images are wrong (or right), of at most as many patients; on them the spread rests.
     carrying = min(units - 1.0, n * min(value, 1.0 - value))
     error = float(np.nanstd(drawn)) * math.sqrt(units / (units - 1.0))
-    low, high = share_limits(value, error, carrying, units) if error else binomial_limits(value * units, units)
+    if error:
+        low, high = share_limits(value, error, carrying, units, tail)
+    else:
+        low, high = binomial_limits(value * units, units, tail)
     return replace(found, low=low, high=high, note=CLUSTERED)
 
 
-def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int) -> Estimate:
+def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int, tail: float) -> Estimate:
     if math.isnan(value):
         return Estimate(value, None, None, n, units, note="undefined on these rows")
     if units == 1:
@@ -233,7 +242,7 @@ def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int) -> Esti
     if dropped > MAX_DROPPED * len(drawn):
         note = f"undefined in {dropped} of {len(drawn)} resamples"
         return Estimate(value, None, None, n, units, dropped, note)
-    low, high = (float(end) for end in np.quantile(defined, [TAIL, 1.0 - TAIL]))
+    low, high = (float(end) for end in np.quantile(defined, [tail, 1.0 - tail]))
     if low == high and value in {0.0, 1.0}:
         note = "no resample differs, so there is nothing to tell an interval from"
         return Estimate(value, None, None, n, units, dropped, note)
