@@ -39,13 +39,16 @@ if TYPE_CHECKING:
 FEWEST = 2  # patients of each class; the spread of one is unknown
 
 
-def measure_binary(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> dict[str, Estimate]:
+def measure_binary(
+    sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0, tail: float = TAIL
+) -> dict[str, Estimate]:
     """Every metric of :class:`BinaryMetrics` with its 95 % interval.
 
     Args:
         sample: The rows.
         resamples: Of patients, where an interval needs them.
         seed: Makes them repeatable.
+        tail: Chance that is left on either side; smaller where several intervals have to hold together.
 
     Raises:
         InputError: Too few resamples.
@@ -56,21 +59,23 @@ def measure_binary(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: 
         sample.units,
         resamples=resamples,
         seed=seed,
+        tail=tail,
         closed={
-            "auroc": lambda _value, _drawn: delong_auroc(sample.reference, sample.probability, sample.units),
-            "average_precision": lambda value, drawn: _average_precision(value, drawn, sample),
-            "brier_score": lambda _value, _drawn: mean_of_errors(error**2, sample.units),
-            "mae": lambda _value, _drawn: mean_of_errors(error, sample.units),
+            "auroc": lambda _value, _drawn: delong_auroc(sample.reference, sample.probability, sample.units, tail),
+            "average_precision": lambda value, drawn: _average_precision(value, drawn, sample, tail),
+            "brier_score": lambda _value, _drawn: mean_of_errors(error**2, sample.units, tail),
+            "mae": lambda _value, _drawn: mean_of_errors(error, sample.units, tail),
         },
     )
 
 
-def mean_of_errors(errors: FloatArray, units: Sequence[str]) -> Estimate:
+def mean_of_errors(errors: FloatArray, units: Sequence[str], tail: float = TAIL) -> Estimate:
     """The mean of what each row is off by, with an interval that is symmetric on the log scale.
 
     Args:
         errors: shape (N,); from 0 to 1.
         units: The N rows' patients.
+        tail: Chance that is left on either side.
     """
     index, count = unit_index(units)
     value = float(errors.mean())
@@ -81,12 +86,12 @@ def mean_of_errors(errors: FloatArray, units: Sequence[str]) -> Estimate:
     if not value > 0.0 or not spread > 0.0:
         note = "every patient is as far off, so there is nothing to tell an interval from"
         return Estimate(value, None, None, len(errors), count, note=note)
-    reach = student_quantile(1.0 - TAIL, max(1.0, carriers(errors, index) - 1.0)) * spread / value
+    reach = student_quantile(1.0 - tail, max(1.0, carriers(errors, index) - 1.0)) * spread / value
     ends = value * math.exp(-reach), min(1.0, value * math.exp(min(reach, 700.0)))
     return Estimate(value, *ends, len(errors), count, note="log scale, spread between patients")
 
 
-def _average_precision(value: float, drawn: FloatArray, sample: Sample) -> Estimate:
+def _average_precision(value: float, drawn: FloatArray, sample: Sample, tail: float) -> Estimate:
     index, units = unit_index(sample.units)
     n, (sick, well) = len(sample), (len(np.unique(index[sample.reference == wanted])) for wanted in (True, False))
     fewest = min(sick, well)
@@ -94,7 +99,7 @@ def _average_precision(value: float, drawn: FloatArray, sample: Sample) -> Estim
         return Estimate(value, None, None, n, units, note="undefined on these rows")
     if value == 1.0:
         note = f"{EXACT} bound, {fewest} patients as trials"
-        return Estimate(value, *binomial_limits(fewest, fewest), n, units, note=note)
+        return Estimate(value, *binomial_limits(fewest, fewest, tail), n, units, note=note)
     defined = drawn[~np.isnan(drawn)]
     dropped = len(drawn) - len(defined)
     if dropped > MAX_DROPPED * len(drawn):
@@ -108,5 +113,5 @@ def _average_precision(value: float, drawn: FloatArray, sample: Sample) -> Estim
     at_or_above = [len(rows) - np.searchsorted(rows, own, side="left") for rows in (positives, ordered)]
     wrong = 1.0 - at_or_above[0] / at_or_above[1]
     carrying = min(fewest - 1.0, carriers(wrong, index[sample.reference]))
-    ends = share_limits(value, float(defined.std(ddof=1)), carrying, fewest)
+    ends = share_limits(value, float(defined.std(ddof=1)), carrying, fewest, tail)
     return Estimate(value, *ends, n, units, dropped, CLUSTERED)
