@@ -23,9 +23,13 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from duoscan.evaluation.binary import measure_binary
+from duoscan.evaluation.calibration import measure_calibration
+from duoscan.evaluation.comparison import better_side
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import BinaryMetrics, point
+from duoscan.evaluation.policies.modalities import compare_modalities
 from duoscan.evaluation.sample import Sample
+from duoscan.policies.joint import PatientScores
 
 FloatArray = NDArray[np.float64]
 SIZES, PREVALENCES, IMAGES = (20, 60, 300), (0.1, 0.3, 0.5), (1, 5, 20)
@@ -140,6 +144,51 @@ for metric in ("auroc", "average_precision", "brier_score"):
     promise(f"broken: percentiles of {metric}", holds=False)(_percentiles(metric))
 for metric in ("sensitivity", "specificity", "ppv"):
     promise(f"interval of {metric}")(_printed(metric))
+
+
+COMPARED = tuple(Cell(n, 0.5, 1, truth) for n in (30, 60, 150) for truth in AREAS)
+
+
+@promise("X-ray against CT speaks for neither where both are alike", cells=COMPARED, short=(Cell(60, 0.5, 1, "easy"),))
+def _speaks_for_neither(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
+    found = []
+    for _ in range(cohorts):
+        rows = compare_modalities(_alike(cell, rng), 0.5, 0.5, resamples=RESAMPLES).rows
+        found.append(float(any(row.better for row in rows)))
+    return np.array(found)
+
+
+@promise(
+    "broken: a claim for each interval of its own that leaves out 0",
+    holds=False,
+    cells=COMPARED,
+    short=(Cell(60, 0.5, 1, "easy"),),
+)
+def _each_on_its_own(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
+    found = []
+    for _ in range(cohorts):
+        rows = compare_modalities(_alike(cell, rng), 0.5, 0.5, resamples=RESAMPLES).rows
+        found.append(float(any(better_side(row.difference) is not None for row in rows)))
+    return np.array(found)
+
+
+def _alike(cell: Cell, rng: np.random.Generator) -> PatientScores:
+    """Patients with both examinations, which are equally good and correlate 0.64."""
+    distance = math.sqrt(2.0) * float(norm.ppf(AREAS[cell.truth]))
+    sick = np.arange(cell.patients) < round(cell.patients * cell.prevalence)
+    shared = 0.8 * rng.normal(size=cell.patients)
+    scores = [expit(distance * (sick - 0.5) + shared + 0.6 * rng.normal(size=cell.patients)) for _ in range(2)]
+    return PatientScores(tuple(map(str, range(cell.patients))), sick, *scores)
+
+
+@promise("ECE interval of a perfect model holds 0")
+def _ece(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
+    found = []
+    for _ in range(cohorts):
+        sample = drawn(cell.patients, cell.prevalence, 1, cell.truth, rng)
+        low = measure_calibration(sample, resamples=RESAMPLES).metrics["ece"].low
+        found.append(float(low is None or low > 0.0))
+    return np.array(found)
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import InputError
-from duoscan.evaluation.beta import TAIL, binomial_limits, share_limits
+from duoscan.evaluation.beta import TAIL, binomial_limits, share_limits, student_quantile
 from duoscan.evaluation.metrics import MetricSet, point
 
 if TYPE_CHECKING:
@@ -169,7 +169,8 @@ def paired_difference(
         second: Another; a patient in both must have the same key in both.
         resamples: How many resamples.
         seed: Makes the interval repeatable.
-        tail: Chance that is left on either side.
+        tail: Chance that is left on either side. Below the usual one, where several intervals have to hold together,
+            limits are Student's of the resamples' spread: so far out there are too few resamples for percentiles.
 
     Raises:
         InputError: Too few resamples.
@@ -184,7 +185,7 @@ def paired_difference(
     all_a, all_b = _gather(drawn_a), _gather(drawn_b)
     value_a, value_b = point(metrics_a, len(units_a)), point(metrics_b, len(units_b))
     return {
-        name: _percentiles(
+        name: _difference(
             value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count, tail=tail
         )
         for name in value_a
@@ -196,7 +197,7 @@ def unpaired_difference(first: Estimate, second: Estimate) -> Estimate:
     """First minus second of two independent samples, from their estimates alone.
 
     The interval joins the two intervals (MOVER; Newcombe, Statistics in Medicine 1998, method 10; Zou and
-    Donner, Statistics in Medicine 2008), so a proportion of 0 or 1 keeps its exact bound. It says nothing of
+    Donner, Statistics in Medicine 2008), so a proportion of 0 or 1 keeps its bound. It says nothing of
     why two different groups of patients differ.
     """
     value, n, units = first.value - second.value, first.n + second.n, first.units + second.units
@@ -230,6 +231,14 @@ def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, in
     else:
         low, high = binomial_limits(value * units, units, tail)
     return replace(found, low=low, high=high, note=CLUSTERED)
+
+
+def _difference(value: float, drawn: FloatArray, *, n: int, units: int, tail: float) -> Estimate:
+    found = _percentiles(value, drawn, n=n, units=units, tail=tail)
+    if tail >= TAIL or found.low is None:
+        return found
+    reach = student_quantile(1.0 - tail, units - 1) * float(np.nanstd(drawn)) * math.sqrt(units / (units - 1))
+    return replace(found, low=value - reach, high=value + reach)
 
 
 def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int, tail: float) -> Estimate:

@@ -91,7 +91,8 @@ class Versus:
         title: What is compared.
         comparison: The numbers.
         sampling: Which patients were taken.
-        patients: Patients measured, of the first and of the second.
+        patients: Patients measured, of the first and of the second, or what stands for them.
+        people: The same in words.
         prevalence: Share of covid images, of the first and of the second.
         verdicts: What the numbers say, one sentence each.
         balances: For X-ray against CT, one for each; else empty.
@@ -101,6 +102,7 @@ class Versus:
     comparison: Comparison
     sampling: str
     patients: tuple[int, int]
+    people: tuple[str, str]
     prevalence: tuple[float, float]
     verdicts: tuple[str, ...]
     balances: tuple[Balance, ...] = ()
@@ -195,6 +197,7 @@ def _versus(title: str, one: Side, other: Side, sampling: str) -> Versus:
         comparison=comparison,
         sampling=sampling,
         patients=(results[0].patients, results[1].patients),
+        people=(results[0].people, results[1].people),
         prevalence=tuple(result.classes.get(POSITIVE, 0) / result.images for result in results),  # type: ignore[arg-type]
         verdicts=tuple(verdicts),
     )
