@@ -111,8 +111,8 @@ def test_what_cannot_be_known_is_no_pass() -> None:
 
 @pytest.mark.parametrize("patients", [30, 150])
 def test_few_perfect_models_are_warned_of_and_few_wrong_ones_pass(patients: int) -> None:
-    # One in twenty each: a perfect model that is warned of, a slope of 0.6 that passes; two standard errors of 25 models
-    # are .087. Before, a third of the perfect ones of 30 patients were warned of, and 0.41 of the slopes of 0.6 passed.
+    # One in twenty each: a perfect model that is warned of, a slope of 0.6 that passes; two standard errors of 25 are
+    # .087. Before, a third of the perfect ones of 30 patients were warned of, and 0.41 of the slopes of 0.6 passed.
     levels = {
         slope: [
             audit_calibration(

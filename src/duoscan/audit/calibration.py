@@ -204,7 +204,17 @@ def _tables(choice: CalibratorChoice, measured: Sequence[_Measured]) -> tuple[Au
         for one in measured
         for when, found in (("as answered", one.before), (f"calibrated ({choice.name})", one.after))
     )
-    columns = ("source", "images", "patients or what stands for them", "P(covid)", "slope", "intercept", "ECE", "Brier score", "ECE by chance")
+    columns = (
+        "source",
+        "images",
+        "patients (or blocks)",
+        "P(covid)",
+        "slope",
+        "intercept",
+        "ECE",
+        "Brier score",
+        "ECE by chance",
+    )
     tried = tuple((one.name, f"{one.log_loss:.3f}", f"{one.brier_score:.3f}") for one in choice.candidates)
     return (
         AuditTable("Calibration on test", columns, rows),

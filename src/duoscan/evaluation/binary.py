@@ -1,6 +1,6 @@
 """The numbers of covid against the rest, each with the one interval that is printed for it everywhere.
 
-Which interval a number gets was decided by simulation (``benchmarks/promised_intervals.py``): percentiles of an AUROC
+Which interval a number gets was decided by simulation (``benchmarks/promises.py``): percentiles of an AUROC
 of 0.99 among few patients hold it in as few as four of ten cohorts, those of average precision and Brier score hardly
 more often.
 

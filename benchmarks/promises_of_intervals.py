@@ -1,24 +1,16 @@
-"""Do the printed intervals hold the truth, over sizes, prevalences, images a patient, easy and extreme truths?
-
-Each check is a function of a cell, a number of cohorts and chance → 1 for every cohort whose promise is broken, as
-``benchmarks/promises.py`` registers them; ``CHECKS`` names them all with the level that they keep to.
+"""Promises of the printed intervals and of what is concluded from them; see ``promise_cells.py``.
 
 Scores are binormal with unit variance, images of a patient correlate 0.7, and P(covid) is what it says.
-
-Usage: python benchmarks/promised_intervals.py [--cohorts 300] [--only WORDS]
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+from promise_cells import CORRELATION, Cell, FloatArray, Run, promise
 from scipy.special import expit
 from scipy.stats import norm
 
@@ -29,71 +21,18 @@ from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import BinaryMetrics, point
 from duoscan.evaluation.policies.modalities import compare_modalities
 from duoscan.evaluation.sample import Sample
-from duoscan.policies.joint import PatientScores
+from duoscan.policies.scores import PatientScores
 
-FloatArray = NDArray[np.float64]
-SIZES, PREVALENCES, IMAGES = (20, 60, 300), (0.1, 0.3, 0.5), (1, 5, 20)
+PREVALENCES, IMAGES = (0.1, 0.3, 0.5), (1, 5, 20)
 AREAS = {"easy": 0.85, "extreme": 0.99}
-CORRELATION = 0.7
 RESAMPLES = 200
-POPULATION = 200_000
+TRUTH_IMAGES = 200_000
 LEVEL = 0.05
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One setting, with the fields of ``benchmarks/promises.py``."""
-
-    patients: int
-    prevalence: float
-    images: int
-    truth: str
-
-
-Run = Callable[[Cell, int, np.random.Generator], FloatArray]
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What is promised, and how it is tried.
-
-    Attributes:
-        name: Of the promise.
-        level: Largest share of cohorts that may break it.
-        run: The check.
-        holds: Whether it should; ``False`` for a rule known to be broken.
-        cells: Where it is tried.
-        short: Where the tests try it.
-    """
-
-    name: str
-    level: float
-    run: Run
-    holds: bool
-    cells: tuple[Cell, ...]
-    short: tuple[Cell, ...]
-
-
-CHECKS: list[Promise] = []
-GRID = tuple(Cell(*each) for each in itertools.product(SIZES, PREVALENCES, IMAGES, AREAS))
-SHORT = (Cell(20, 0.5, 1, "extreme"), Cell(60, 0.3, 5, "easy"))
-
-
-def promise(
-    name: str,
-    level: float = LEVEL,
-    *,
-    holds: bool = True,
-    cells: tuple[Cell, ...] = GRID,
-    short: tuple[Cell, ...] = SHORT,
-) -> Callable[[Run], Run]:
-    """Put a check into ``CHECKS``."""
-
-    def register(run: Run) -> Run:
-        CHECKS.append(Promise(name, level, run, holds, cells, short))
-        return run
-
-    return register
+PRINTED = (
+    *(Cell(*each) for each in itertools.product((20, 60), PREVALENCES, IMAGES, AREAS)),
+    *(Cell(300, *each) for each in itertools.product(PREVALENCES, (1,), AREAS)),
+)
+COMPARED = tuple(Cell(patients, 0.5, 1, truth) for patients in (30, 60, 150) for truth in AREAS)
 
 
 def drawn(patients: int, prevalence: float, images: int, truth: str, rng: np.random.Generator) -> Sample:
@@ -111,7 +50,7 @@ def drawn(patients: int, prevalence: float, images: int, truth: str, rng: np.ran
 @cache
 def truths(prevalence: float, truth: str) -> dict[str, float]:
     """Every metric of the population."""
-    sample = drawn(POPULATION, prevalence, 1, truth, np.random.default_rng(9))
+    sample = drawn(TRUTH_IMAGES, prevalence, 1, truth, np.random.default_rng(9))
     return point(BinaryMetrics(sample), len(sample)) | {"auroc": AREAS[truth]}
 
 
@@ -140,16 +79,13 @@ def _percentiles(name: str) -> Run:
 
 
 for metric in ("auroc", "average_precision", "brier_score"):
-    promise(f"interval of {metric}")(_printed(metric))
-    promise(f"broken: percentiles of {metric}", holds=False)(_percentiles(metric))
+    promise(f"interval of {metric}", LEVEL, cells=PRINTED)(_printed(metric))
+    promise(f"broken: percentiles of {metric}", LEVEL, holds=False, cells=PRINTED)(_percentiles(metric))
 for metric in ("sensitivity", "specificity", "ppv"):
-    promise(f"interval of {metric}")(_printed(metric))
+    promise(f"interval of {metric}", LEVEL, cells=PRINTED)(_printed(metric))
 
 
-COMPARED = tuple(Cell(n, 0.5, 1, truth) for n in (30, 60, 150) for truth in AREAS)
-
-
-@promise("X-ray against CT speaks for neither where both are alike", cells=COMPARED, short=(Cell(60, 0.5, 1, "easy"),))
+@promise("X-ray against CT speaks for neither where both are alike", LEVEL, cells=COMPARED)
 def _speaks_for_neither(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     found = []
     for _ in range(cohorts):
@@ -160,9 +96,9 @@ def _speaks_for_neither(cell: Cell, cohorts: int, rng: np.random.Generator) -> F
 
 @promise(
     "broken: a claim for each interval of its own that leaves out 0",
+    LEVEL,
     holds=False,
     cells=COMPARED,
-    short=(Cell(60, 0.5, 1, "easy"),),
 )
 def _each_on_its_own(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     found = []
@@ -181,7 +117,7 @@ def _alike(cell: Cell, rng: np.random.Generator) -> PatientScores:
     return PatientScores(tuple(map(str, range(cell.patients))), sick, *scores)
 
 
-@promise("ECE interval of a perfect model holds 0")
+@promise("ECE interval of a perfect model holds 0", LEVEL, cells=PRINTED)
 def _ece(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
     found = []
     for _ in range(cohorts):
@@ -189,29 +125,3 @@ def _ece(cell: Cell, cohorts: int, rng: np.random.Generator) -> FloatArray:
         low = measure_calibration(sample, resamples=RESAMPLES).metrics["ece"].low
         found.append(float(low is None or low > 0.0))
     return np.array(found)
-
-
-def main() -> None:
-    """Print the worst cell of every check."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cohorts", type=int, default=300)
-    parser.add_argument("--cells", type=int, default=len(GRID), help="so many of each grid, drawn at random")
-    parser.add_argument("--only", default="")
-    asked = parser.parse_args()
-    print("| promise | level | broken in the worst cell | cell |\n|---|---|---|---|")
-    for check in CHECKS:
-        if asked.only not in check.name:
-            continue
-        order = np.random.default_rng(0).permutation(len(check.cells))[: asked.cells]
-        found = [
-            (float(np.nanmean(check.run(cell, asked.cohorts, np.random.default_rng(place)))), cell)
-            for place, cell in enumerate(check.cells[number] for number in order)
-        ]
-        share, cell = max(found, key=lambda one: one[0])
-        error = math.sqrt(max(share * (1 - share), check.level * (1 - check.level)) / asked.cohorts)
-        where = f"{cell.patients} patients, {cell.prevalence:g} sick, {cell.images} images, {cell.truth}"
-        print(f"| {check.name} | {check.level:g} | {share:.3f} ± {error:.3f} | {where} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
