@@ -112,6 +112,17 @@ def test_limits_are_students_on_the_logit_scale() -> None:
     assert (found.low, found.high) == (pytest.approx(ends[0]), pytest.approx(ends[1]))
 
 
+def test_the_spread_is_that_of_another_implementation() -> None:
+    # roc_auc_score(y, score, confidence_level=0.95) of confidenceinterval 1.0.5 on these rows: 0.708125 with the normal
+    # limits (0.6224765363893722, 0.7937734540738847), so 1.96 standard errors are half of their distance.
+    rng = np.random.default_rng(4)
+    reference = np.arange(140) < 60
+    score = reference + rng.normal(size=140)
+    assert delong_auroc(reference, score, ALONE[:140]).value == pytest.approx(0.708125)
+    error = (0.7937734540738847 - 0.6224765363893722) / 2 / norm.ppf(0.975)
+    assert standard_error(reference, score, ALONE[:140]) == pytest.approx(error, rel=1e-6)
+
+
 def test_copies_of_every_image_change_nothing() -> None:
     rng = np.random.default_rng(1)
     reference, score = rng.random(40) < 0.5, rng.random(40)
