@@ -421,7 +421,7 @@ def _result_notes(
 ) -> Iterable[str]:
     """What a reader must know of the numbers, one sentence each."""
     if overall.patients < FEW_PATIENTS:
-        yield f"Only {overall.patients} patients: intervals of so few are too narrow."
+        yield f"Only {overall.people}: intervals of so few are too narrow or say little."
     if math.isnan(overall.metrics["auroc"].value):
         yield "Only one class is there, so nothing that compares classes is defined."
     single = [source for source, result in by_source.items() if math.isnan(result.metrics["auroc"].value)]
