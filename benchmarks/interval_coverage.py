@@ -157,7 +157,7 @@ def truths(seed: int = 0) -> dict[str, float]:
     for name in ("auroc", "sensitivity", "brier_score"):
         found[f"paired difference {name}"] = first[name] - second[name]
         found[f"unpaired difference {name} (MOVER)"] = first[name] - second[name]
-    found["exact bound or percentile, 0.98 of 30"] = NEARLY_ALWAYS
+    found["Clopper–Pearson, 0.98 of 30"] = NEARLY_ALWAYS
     found |= {
         f"{BROKEN}bootstrap of images, sensitivity": first["sensitivity"],
         f"{BROKEN}bootstrap of images, auroc": area,
@@ -188,7 +188,7 @@ def intervals(rng: np.random.Generator, patients: int, resamples: int, seed: int
     yield from _closed_forms(rng, cohort, patients)
     right = rng.random(FEW) < NEARLY_ALWAYS
     share = bootstrap(Share(right), list(map(str, range(FEW))), resamples=resamples, seed=seed)["share"]
-    yield "exact bound or percentile, 0.98 of 30", share
+    yield "Clopper–Pearson, 0.98 of 30", share
     if (band := roc_band(sample, resamples=resamples, seed=seed)) is not None:
         place = int(np.argmin(np.abs(GRID - FALSE_POSITIVE_RATE)))
         ends = float(band.low[place]), float(band.high[place])

@@ -11,7 +11,7 @@ import time
 
 from promise_cells import CHECKS, tried
 
-for _module in ("promises_of_policies", "promises_of_points"):
+for _module in ("promises_of_policies", "promises_of_points", "promises_of_intervals"):
     importlib.import_module(_module)  # they register what they check
 
 

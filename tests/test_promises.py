@@ -28,6 +28,10 @@ TELLING = {
     "broken: to_ct with the cohort's own prevalence taken as known": ((300, 0.5, 1, "extreme"), 60),
     "broken: operating point by the k-th of n": ((60, 0.5, 20, "easy"), 150),
     "broken: any calibrator of lower log loss": ((60, 0.5, 5, "right"), 30),
+    "broken: percentiles of auroc": ((20, 0.5, 1, "extreme"), 60),
+    "broken: percentiles of average_precision": ((20, 0.5, 1, "extreme"), 60),
+    "broken: percentiles of brier_score": ((20, 0.5, 1, "extreme"), 60),
+    "broken: a claim for each interval of its own that leaves out 0": ((60, 0.5, 1, "easy"), 60),
 }
 
 

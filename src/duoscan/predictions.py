@@ -53,6 +53,7 @@ _REASON = ("reason_code", "reason_image")  # written only where a row has one
 _CLASS_PREFIX = "p_"
 _NOT_COVID = frozenset({"0", "0.0", "false"})
 _COVID = frozenset({"1", "1.0", "true"})
+IMAGE = "image:"  # begins the key of an image that names no patient
 ROW_NAME = re.compile(r"row \d+")  # path of a row that names none
 _NO_ANSWER = "the table states no probability"
 
@@ -92,7 +93,7 @@ class Prediction:
     @property
     def unit(self) -> str:
         """Key of the patient; an image without one, or with an id that names nobody, stands for itself."""
-        return f"image:{self.path}" if names_nobody(self.patient_id or "") else str(self.patient_id)
+        return f"{IMAGE}{self.path}" if names_nobody(self.patient_id or "") else str(self.patient_id)
 
 
 def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:

@@ -105,5 +105,23 @@ def test_what_cannot_be_known_is_no_pass() -> None:
         for place, sick in enumerate([True, False] * 20)
     ]
     found = audit_calibration(table(600, 1, part="v"), separated, resamples=100)
-    assert found.level is Level.WARN
+    assert found.level is Level.WARN  # of the intercept
     assert any("slope has no interval" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize("patients", [30, 150])
+def test_few_perfect_models_are_warned_of_and_few_wrong_ones_pass(patients: int) -> None:
+    # One in twenty each: a perfect model that is warned of, a slope of 0.6 that passes; two standard errors of 25 are
+    # .087. Before, a third of the perfect ones of 30 patients were warned of, and 0.41 of the slopes of 0.6 passed.
+    levels = {
+        slope: [
+            audit_calibration(
+                table(600, 1, part="v"), table(patients, seed, slope=slope, part="t"), resamples=200
+            ).level
+            for seed in range(200, 225)
+        ]
+        for slope in (1.0, 0.6)
+    }
+    assert np.mean([level in {Level.WARN, Level.FAIL} for level in levels[1.0]]) <= 0.05 + 0.087
+    assert np.mean([level is Level.PASS for level in levels[0.6]]) <= 0.05 + 0.087
+    assert (Level.PASS in levels[1.0]) == (patients == 150)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from duoscan.audit.gate import REQUIREMENTS, Measured, Verdict, judge
 from duoscan.audit.result import AuditResult, Level, not_run
 from duoscan.errors import InputError
+from duoscan.evaluation.delong import delong_auroc
 
 SOUND = Measured(
     name="model",
@@ -24,6 +26,8 @@ SOUND = Measured(
     split="test",
     threshold_is_from_test=False,
     external_sources=("elsewhere",),
+    external_patients=((20, 30),),
+    auroc_corrected=0.86,
     test_uses=1,
     models_tried=1,
 )
@@ -96,9 +100,18 @@ def test_an_audit_the_table_does_not_know_counts_too() -> None:
         ({"accuracy": (0.6, 0.56, 0.7)}, "baseline", Level.WARN),
         ({"covid_patients": 19}, "size", Level.FAIL),
         ({"other_patients": 20}, "size", Level.WARN),
+        ({"auroc": (0.75, 0.501, 0.9)}, "baseline", Level.WARN),  # above chance, and next to nothing
+        ({"auroc_corrected": 0.49, "test_uses": 50, "models_tried": 50}, "baseline", Level.FAIL),
+        ({"auroc_corrected": None, "test_uses": 2}, "baseline", Level.FAIL),
+        ({"unnamed": 270, "covid_patients": 200, "other_patients": 200}, "size", Level.WARN),
+        ({"unnamed": 1}, "interval", Level.WARN),
         ({"external_sources": ()}, "external", Level.WARN),
+        ({"external_patients": ((1, 0),)}, "external", Level.WARN),  # one image of a new source
+        ({"external_patients": ((200, 19),)}, "external", Level.WARN),  # no source with enough of both
+        ({"external_patients": ()}, "external", Level.WARN),
         ({"external_sources": None}, "external", Level.NOT_RUN),
         ({"test_uses": 7, "models_tried": 1}, "uses", Level.PASS),  # the same model again is no other look
+        ({"test_uses": 50, "models_tried": 1}, "uses", Level.WARN),
         ({"test_uses": 7, "models_tried": 3}, "uses", Level.WARN),
         ({"test_uses": None}, "uses", Level.NOT_RUN),
     ],
@@ -107,6 +120,43 @@ def test_each_fact_of_the_evaluation(change: dict[str, object], name: str, level
     verdict = judge(passing(), replace(SOUND, **change))  # type: ignore[arg-type]
     assert level_of(verdict, name) is level
     assert verdict.level is (Level.FAIL if level is Level.FAIL else Level.PASS if level is Level.PASS else Level.WARN)
+
+
+@pytest.mark.parametrize("left_out", ["patients", "copies", "confounding"])
+def test_a_number_on_data_that_nobody_audited_is_no_headline(left_out: str) -> None:
+    verdict = judge([one for one in passing() if one.name != left_out], SOUND)
+    assert verdict.level is Level.WARN
+    assert len(verdict.unaudited) == 1
+    assert not verdict.may_headline
+    assert not judge([], SOUND).may_headline
+    assert judge([one for one in passing() if one.name in {"patients", "copies", "confounding"}], SOUND).may_headline
+
+
+@pytest.mark.parametrize("looks", [1, 5, 50])
+def test_the_best_of_many_looks_at_a_useless_model_seldom_passes_for_better_than_chance(looks: int) -> None:
+    # As many useless models answer 40 sick and 60 others; the best is judged. Wrongly better than chance in at most
+    # 2.5 % of 400 test sets (two standard errors: .016); without the correction in a quarter of them at 50 looks.
+    rng = np.random.default_rng(looks)
+    reference = np.arange(100) < 40
+    units = [str(place) for place in range(100)]
+    wrong = 0
+    for _ in range(400):
+        scores = rng.normal(size=(looks, 100))
+        areas = [(score[reference][:, None] > score[~reference]).mean() for score in scores]
+        best = delong_auroc(reference, scores[int(np.argmax(areas))], units)
+        corrected = delong_auroc(reference, scores[int(np.argmax(areas))], units, 0.025 / looks).low
+        ends = (best.value, best.low, best.high)
+        facts = replace(SOUND, auroc=ends, auroc_corrected=corrected, test_uses=looks, models_tried=looks)
+        wrong += level_of(judge(passing(), facts), "baseline") is not Level.FAIL
+    assert wrong / 400 <= 0.025 + 0.016
+
+
+def test_a_verdict_of_before_patients_of_sources_were_counted_can_be_read() -> None:
+    stated = judge(passing(), SOUND).to_json()
+    for name in ("external_patients", "unnamed", "auroc_corrected"):
+        del stated["measured"][name]
+    read = Verdict.from_json(stated).measured
+    assert read == replace(SOUND, external_patients=(), auroc_corrected=None)
 
 
 def test_nothing_known_at_all_is_no_warning_but_not_run() -> None:

@@ -59,7 +59,10 @@ def test_no_alarm_on_clean_cohorts(clean: Manifest, of_lungs: Bundle, seed: int)
     well = [record for record in clean if record.label is not POSITIVE]
     part = [*(sick[i] for i in rng.choice(len(sick), 6, False)), *(well[i] for i in rng.choice(len(well), 12, False))]
     perturbation, attention = audit_model(of_lungs, clean.replace(part))
-    assert (perturbation.level, attention.level) == (Level.PASS, Level.PASS)
+    assert attention.level is Level.PASS
+    # So few patients raise no alarm and may still hide what is looked for.
+    assert perturbation.level is Level.NOT_KNOWN, perturbation.reasons
+    assert "not known: letter L pasted: 0.000 [0.000, " in perturbation.reasons[0]
     assert perturbation.facts["changes"][ERASED]["whole"]["value"] > 0.9
     assert perturbation.facts["changes"][ERASED]["retained"]["value"] < 0.6
 

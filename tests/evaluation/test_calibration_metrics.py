@@ -140,14 +140,15 @@ def test_equal_probabilities_share_a_bin_and_few_images_have_few_bins() -> None:
 
 def test_a_perfect_model_shows_about_the_chance_error_and_a_wrong_one_far_more() -> None:
     found = [
-        (point(CalibrationMetrics(one), 300)["ece"], ece_by_chance(one)) for one in (drawn(300, k) for k in range(60))
+        (point(CalibrationMetrics(one), 300)["ece"], ece_by_chance(one)[0])
+        for one in (drawn(300, k) for k in range(60))
     ]
     shown, chance = np.mean(found, axis=0)
     # The ECE of one sample of 300 spreads by about .012, so the mean of 60 by .0016; four times that.
     assert shown == pytest.approx(chance, abs=0.0064)
     assert shown > 0.02  # though not one of these models is wrong
     wrong = drawn(300, 0, slope=0.3)
-    assert point(CalibrationMetrics(wrong), 300)["ece"] > 2 * ece_by_chance(wrong)
+    assert point(CalibrationMetrics(wrong), 300)["ece"] > 2 * ece_by_chance(wrong)[0]
 
 
 def test_chance_is_larger_where_images_are_alike() -> None:
@@ -155,9 +156,9 @@ def test_chance_is_larger_where_images_are_alike() -> None:
     fourfold = Sample(
         *(np.tile(row, 4) for row in (sample.reference, sample.probability, sample.called)), sample.units * 4
     )
-    assert ece_by_chance(fourfold) == pytest.approx(ece_by_chance(sample))
+    assert ece_by_chance(fourfold) == pytest.approx(ece_by_chance(sample))  # both the mean and the limit
     apart = Sample(fourfold.reference, fourfold.probability, fourfold.called, tuple(map(str, range(1200))))
-    assert ece_by_chance(apart) == pytest.approx(ece_by_chance(sample) / 2, rel=0.05)
+    assert ece_by_chance(apart)[0] == pytest.approx(ece_by_chance(sample)[0] / 2, rel=0.05)
 
 
 @pytest.mark.parametrize(("slope", "shift"), [(1.0, 0.0), (0.4, 0.0), (1.0, 1.0)])
@@ -180,7 +181,7 @@ def test_a_repeatable_result_in_any_order(sample: Callable[..., Sample]) -> None
     assert one["ece_by_chance"] == pytest.approx(other["ece_by_chance"])
 
 
-def test_an_evaluation_carries_calibration_and_the_closed_form_auroc_by_source() -> None:
+def test_an_evaluation_carries_calibration_and_one_interval_a_number_by_source() -> None:
     rows = [
         Prediction(
             f"{place}.png",
@@ -194,8 +195,8 @@ def test_an_evaluation_carries_calibration_and_the_closed_form_auroc_by_source()
         for place, (value, is_sick) in enumerate(zip(drawn(80, 2).probability, drawn(80, 2).reference, strict=True))
     ]
     found = evaluate(rows, threshold=0.5, resamples=100).to_json()
-    assert found["auroc_delong"]["value"] == pytest.approx(found["metrics"]["auroc"]["value"])
-    assert found["calibration"]["brier_score"]["value"] == pytest.approx(found["metrics"]["brier_score"]["value"])
+    brier = {name: value for name, value in found["metrics"]["brier_score"].items() if name != "baseline"}
+    assert found["calibration"]["brier_score"] == brier
     for block in (found, *found["sources"].values()):
         assert set(CALIBRATION_NAMES) <= set(block["calibration"])
-        assert block["auroc_delong"]["low"] < block["auroc_delong"]["high"]
+        assert block["metrics"]["auroc"]["note"] == "DeLong, summed by patient"

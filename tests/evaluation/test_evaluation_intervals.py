@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from duoscan.errors import InputError
 from duoscan.evaluation import intervals
@@ -19,7 +20,7 @@ from duoscan.evaluation.intervals import (
     paired_difference,
     unpaired_difference,
 )
-from duoscan.evaluation.metrics import BinaryMetrics, Share
+from duoscan.evaluation.metrics import BinaryMetrics, Means, Share
 from duoscan.evaluation.sample import Sample
 
 if TYPE_CHECKING:
@@ -57,10 +58,21 @@ def test_an_interval_contains_its_estimate_and_row_order_does_not_matter(
 
 
 def test_percentiles_that_miss_the_estimate_are_moved_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Draws that never take the wrong patient "c" would say [1, 1] of a share that is 2/3.
+    # Draws that never take the wrong patient "c" would say [1, 1] of a mean that is 2/3.
     monkeypatch.setattr(intervals, "draws", lambda *arguments: [np.tile([2.0, 1.0, 0.0], (100, 1))])
-    found = bootstrap(Share(np.array([True, True, False])), ["a", "b", "c"], resamples=100)["share"]
+    found = bootstrap(Means({"right": np.array([1.0, 1.0, 0.0])}), ["a", "b", "c"], resamples=100)["right"]
     assert (found.value, found.low, found.high) == (pytest.approx(2 / 3), found.value, 1.0)
+
+
+def test_a_patient_who_counts_once_needs_no_resamples(sample: Callable[..., Sample]) -> None:
+    # One image each: 17 of 20 sick patients found, 29 of 30 others let go.
+    made = sample([1] * 20 + [0] * 30, [0.9] * 17 + [0.1] * 32 + [0.9])
+    found = bootstrap(BinaryMetrics(made), made.units, resamples=100)
+    for name, hits, trials in (("sensitivity", 17, 20), ("specificity", 29, 30), ("fpr", 1, 30), ("ppv", 17, 18)):
+        exact = binomtest(hits, trials).proportion_ci(method="exact")
+        assert (found[name].low, found[name].high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+        assert found[name].note == "Clopper–Pearson"
+    assert found["balanced_accuracy"].note == ""
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_does_not(sample: Callable[..., Sample]) -> None:
@@ -81,18 +93,19 @@ def test_every_draw_takes_as_many_patients_as_there_are() -> None:
 
 
 def test_images_of_a_patient_come_along_together() -> None:
-    # Two patients, one all right and one all wrong: a resample is 0, ½ or 1 (chances ¼, ½, ¼), so the interval
-    # is all of 0 to 1, however many images there are.
+    # Two patients, one all right and one all wrong, say as much as one of two coins, however many images there are.
     right = np.repeat([True, False], 500)
     found = bootstrap(Share(right), ["a"] * 500 + ["b"] * 500, resamples=500)["share"]
-    assert (found.value, found.low, found.high, found.n, found.units) == (0.5, 0.0, 1.0, 1000, 2)
+    coins = binomtest(1, 2).proportion_ci(method="exact")
+    assert (found.value, found.n, found.units) == (0.5, 1000, 2)
+    assert (found.low, found.high) == (pytest.approx(coins.low), pytest.approx(coins.high))
     by_image = bootstrap(Share(right), list(map(str, range(1000))), resamples=500)["share"]
     assert by_image.low is not None
     assert by_image.low > 0.45
 
 
 def test_no_error_among_few_patients_is_not_certainty(sample: Callable[..., Sample]) -> None:
-    # 10 covid images of 5 patients, all found: the exact 95 % lower bound with 5 trials is .025^(1/5) = .4782.
+    # 10 covid images of 5 patients, all found: the 95 % lower bound with 5 trials is .025^(1/5) = .4782.
     made = sample([1] * 10 + [0] * 3, [0.9] * 10 + [0.1] * 3, units=[*"aabbccddee", *"xyz"])
     found = bootstrap(BinaryMetrics(made), made.units, resamples=100)
     assert (found["sensitivity"].n, found["sensitivity"].units) == (10, 5)

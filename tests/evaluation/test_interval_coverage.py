@@ -51,7 +51,7 @@ SOUND = [
     "DeLong difference",
     *(f"paired difference {name}" for name in ("auroc", "sensitivity", "brier_score")),
     *(f"unpaired difference {name} (MOVER)" for name in ("auroc", "sensitivity", "brier_score")),
-    "exact bound or percentile, 0.98 of 30",
+    "Clopper–Pearson, 0.98 of 30",
 ]
 BROKEN = [
     "broken: bootstrap of images, sensitivity",
@@ -97,15 +97,18 @@ def test_a_broken_interval_is_found_out(simulation: Any, found: dict[str, Any], 
 
 
 def test_sound_intervals_are_no_wider_than_they_need_be(found: dict[str, Any]) -> None:
-    # An interval from 0 to 1 would hold everything; resampling and the closed form agree on the width.
-    assert found["bootstrap auroc"].width == pytest.approx(found["DeLong, clustered"].width, rel=0.15)
+    # An interval from 0 to 1 would hold everything. Percentiles, which hold the AUROC too seldom, are narrower than
+    # Student's limits of those who carry the errors, by a quarter at the most.
+    percentiles, closed = found["bootstrap auroc"], found["DeLong, clustered"]
+    assert percentiles.share < closed.share
+    assert percentiles.width < closed.width < 1.25 * percentiles.width
     assert found["paired difference auroc"].width == pytest.approx(found["DeLong difference"].width, rel=0.15)
     # A paired difference is what pairing is for: narrower than that of two independent cohorts.
     assert found["paired difference auroc"].width < 0.85 * found["unpaired difference auroc (MOVER)"].width
 
 
 @pytest.mark.parametrize("patients", [5, 12, 40])
-def test_the_exact_bound_is_missed_by_at_most_one_in_forty(patients: int) -> None:
+def test_the_bound_of_no_error_is_missed_by_at_most_one_in_forty(patients: int) -> None:
     # With a truth just below the bound of "all right", all being right has a chance of just under .025: worked out,
     # not simulated, because the binomial law is known.
     bound = bootstrap(Share(np.ones(patients, bool)), list(map(str, range(patients))), resamples=100)["share"].low

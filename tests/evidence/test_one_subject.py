@@ -346,3 +346,25 @@ def test_a_table_is_audited_whatever_rows_it_holds(
     done = printed("audit", manifest, "--predictions", every_decision[Modality.CT], "--out", tmp_path / "out")
     assert "on 60 images" in done
     assert "use 1 of this test set" in done
+
+
+def test_blocks_images_and_single_images_of_a_new_source_are_told_to_the_gate(tmp_path: Path) -> None:
+    """400 images without ids, one of them of another hospital: nobody is a known patient, nothing is external."""
+    rows = [
+        Prediction(
+            f"{number}.png", None, Modality.CXR, 0.9 if number % 2 else 0.2, "", split=Split.TEST,
+            source="new" if number == 0 else "here", label=Finding.COVID if number % 2 else Finding.OTHER,
+        )
+        for number in range(400)
+    ]  # fmt: skip
+    rows[1] = replace(rows[1], patient_id="here/covid/block-3")
+    rows[2] = replace(rows[2], patient_id="p1")
+    write_predictions(rows, tmp_path / "t.csv")
+    subject = replace(read_subject(tmp_path / "t.csv"), trained_sources=frozenset({"here"}))
+    facts = facts_of(*measure(subject, resamples=100))
+    assert (facts.covid_patients + facts.other_patients, facts.unnamed) == (400, 399)
+    assert (facts.external_sources, facts.external_patients) == (("new",), ((0, 1),))
+    verdict = judge((), facts)
+    for name in ("interval", "size", "external"):
+        assert check(verdict, name)[0] is Level.WARN
+    assert evaluated(subject).overall.people == "1 patients, and 1 blocks and 398 images in their place"

@@ -102,7 +102,7 @@ def test_counts_are_those_of_the_table(drafts: Drafts) -> None:
 
 
 def test_the_front_matter_is_yaml_and_a_failing_number_is_not_in_it(drafts: Drafts, tmp_path: Path) -> None:
-    """The fixture's 9 covid test patients are too few; 120 of either class are enough."""
+    """The fixture's 9 covid test patients are too few; 120 of either class are enough, once their data are audited."""
     card = drafts.files["model-card.md"]
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "duoscan"
@@ -117,7 +117,14 @@ def test_the_front_matter_is_yaml_and_a_failing_number_is_not_in_it(drafts: Draf
     ]  # fmt: skip
     write_predictions(rows, tmp_path / "theirs.csv")
     (sound,) = read_subjects([tmp_path / "theirs.csv"])
-    front = yaml.safe_load(draft(measure(sound)).files["model-card.md"].split("---")[1])
+    assert "model-index" not in yaml.safe_load(draft(measure(sound)).files["model-card.md"].split("---")[1])
+    lines = ["path,modality,label,source,patient_id,split"]
+    lines += [f"{row.path},ct,{row.label},here,{row.patient_id},test" for row in rows]
+    (tmp_path / "m.csv").write_text("\n".join(lines), encoding="utf-8")
+    results = tuple(AuditResult(name, name, Level.PASS, ()) for name in ("patients", "copies", "confounding"))
+    manifest = read_manifest(tmp_path / "m.csv", check_files=False)
+    audited = Audited({Modality.CT: results}, {Modality.CT: judge(results)}, manifest, "duoscan audit")
+    front = yaml.safe_load(draft(measure(sound), [audited]).files["model-card.md"].split("---")[1])
     (result,) = front["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == evaluate(rows).metrics["auroc"].value
     assert yaml.safe_load(drafts.files["dataset-card.md"].split("---")[1])["size_categories"] == ["n<1K"]

@@ -105,7 +105,11 @@ def test_a_failing_gate_never_headlines(failing_page: str) -> None:
     (chapter,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "model-1"]
     text = " ".join("".join(chapter.itertext()).split())
     assert not [one for one in chapter.iter(HTML + "dl") if one.attrib.get("class") == "keys"]
-    assert text.index("copies <b>found</b>") < text.index("Measured, under the reasons above") < text.index("AUROC")
+    assert (
+        text.index("copies <b>found</b>")
+        < text.index("Measured, under the reasons above")
+        < text.index("Sensitivity (TPR)")
+    )
     (overview,) = [one for one in tree.iter(HTML + "section") if one.attrib["id"] == "overview"]
     shown = "".join(overview.itertext())
     assert "copies <b>found</b>" in shown
@@ -118,7 +122,7 @@ def test_reasons_stand_before_every_number_of_the_page(
 ) -> None:
     """Comparison and two-phase answers hold numbers too, and come before the chapters."""
     assert failing_page.index("copies &lt;b&gt;found&lt;/b&gt;") < failing_page.index('id="versus-1"')
-    assert "Under a failing gate:" in failing_page
+    assert "Failed or not audited:" in failing_page
     flow_page = page_of(runs[Modality.CXR], screening=answers)
     parsed(flow_page)
     assert flow_page.index("9 covid patients and 18 others") < flow_page.index('id="flow"')
@@ -208,7 +212,14 @@ def test_a_warning_headlines_below_its_reasons(
     sound: tuple[Subject, Evaluation], page_of: Callable[..., str], tmp_path: Path
 ) -> None:
     write_predictions(sound[0].predictions, tmp_path / "theirs.csv")
-    page = page_of(tmp_path / "theirs.csv")
+    bare = page_of(tmp_path / "theirs.csv")
+    assert '<dl class="keys">' not in bare
+    assert "no headline: the data they are on were not audited" in bare
+    manifest = read_manifest(manifest_of(sound[0], tmp_path), check_files=False)
+    results = tuple(AuditResult(name, name, Level.PASS, ()) for name in ("patients", "copies", "confounding"))
+    whole = Audited({Modality.CXR: results}, {Modality.CXR: judge(results)}, manifest, "duoscan audit m.csv")
+    write_audit(whole, tmp_path / "audit")
+    page = page_of(tmp_path / "theirs.csv", audits=(tmp_path / "audit",))
     parsed(page)
     assert page.index("Not run, so not known") < page.index('<dl class="keys">')
     assert "under the reasons above" not in page

@@ -207,5 +207,14 @@ def _table(measured: Mapping[str, Mapping[str, Mapping[str, Estimate]]]) -> Audi
         for kind, own in measured.items()
         for name, part in own.items()
     )
-    columns = ("lungs by", "of", "images", "patients", "inside", "area of the lungs", "ratio", "peak inside")
+    columns = (
+        "lungs by",
+        "of",
+        "images",
+        "patients (or blocks)",
+        "inside",
+        "area of the lungs",
+        "ratio",
+        "peak inside",
+    )
     return AuditTable("Share of the activation map in the lungs", columns, rows)

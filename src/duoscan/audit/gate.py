@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
-from duoscan.audit.result import AuditResult, Level
+from duoscan.audit.result import ORDER, AuditResult, Level
 from duoscan.errors import InputError
 from duoscan.terms import Split
 
@@ -18,13 +18,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 CHANCE_AUROC = 0.5
+WEAK_AUROC = 0.7
+"""Below, what tells covid may be as little as file facts or corners tell in a set that passes the audit of them."""
+
+MOST_LOOKS = 10
+"""At one test set, also by one model: after each, something can be chosen, if only what is shown."""
+
 FEWEST_PATIENTS = 20
-"""In either class; percentile intervals of fewer are clearly too narrow."""
+"""In either class, of all rows and of each external source; of fewer an interval says little."""
 
 WISHED_PATIENTS = 100
 """In either class, for a test set (Collins, Ogundimu and Altman, Statistics in Medicine 2016)."""
-
-ORDER = (Level.PASS, Level.NOT_RUN, Level.WARN, Level.FAIL)
 
 
 @dataclass(frozen=True)
@@ -34,14 +38,17 @@ class Measured:
     Attributes:
         name: Of the model or table.
         images: Measured images.
-        covid_patients: Patients with a covid image among them.
-        other_patients: Patients with none.
+        covid_patients: Patients with a covid image among them, or what stands for patients.
+        other_patients: The same without a covid image.
         auroc: Value, lower and upper end of its 95 % interval.
         accuracy: The same.
         majority: Accuracy of always giving the more common answer.
         split: Part of the data the rows are of.
         threshold_is_from_test: Whether the operating point may have been chosen on these rows.
         external_sources: Measured sources that no training or validation image came from.
+        external_patients: Patients with covid and without of each of them, in their order.
+        auroc_corrected: Lower end of the AUROC that holds for all uses of the test set together (Bonferroni).
+        unnamed: How many of all patients are blocks or images that stand for patients nobody named.
         test_uses: How often this test set was answered, this time included.
         models_tried: How many different models answered it.
         model: SHA-256 of the graph, or of the table.
@@ -64,6 +71,9 @@ class Measured:
     model: str | None = None
     data: str | None = None
     faults: tuple[str, ...] = ()
+    external_patients: tuple[tuple[int, int], ...] = ()
+    unnamed: int = 0
+    auroc_corrected: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in ``verdict.json``."""
@@ -76,10 +86,14 @@ class Measured:
         Raises:
             InputError: A key is missing or unknown.
         """
+        added: dict[str, Any] = {
+            "external_patients": [],
+            "unnamed": 0,
+            "auroc_corrected": None,
+        }  # not in the first ones
+        stated = added | dict(stated) if isinstance(stated, dict) else stated
         _check_keys(stated, {one.name for one in fields(cls)}, "measured")
-        values: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in stated.items()
-        }
+        values: dict[str, Any] = {name: _frozen(value) for name, value in stated.items()}
         return cls(**values)
 
 
@@ -116,13 +130,18 @@ class Verdict:
 
     @property
     def may_headline(self) -> bool:
-        """Whether the number may stand above its reasons."""
-        return self.level in {Level.PASS, Level.WARN}
+        """Whether the number may stand above its reasons; never where the data it is on were not audited."""
+        return self.level in {Level.PASS, Level.WARN} and not self.unaudited
+
+    @property
+    def unaudited(self) -> tuple[str, ...]:
+        """Titles of what must be known of the data before a number is a headline, and is not."""
+        return tuple(check.title for check in self.checks if check.name in NEEDED and check.level is Level.NOT_RUN)
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it is no pass, worst first; empty for a pass."""
-        return tuple(reason for level in (Level.FAIL, Level.WARN) for reason in self._reasons(level))
+        return tuple(reason for level in (Level.FAIL, Level.WARN, Level.NOT_KNOWN) for reason in self._reasons(level))
 
     @property
     def not_run(self) -> tuple[str, ...]:
@@ -180,11 +199,13 @@ class Requirement:
         title: What is required.
         worst: The worst that it can do to the verdict.
         judge: Decides on the evaluation's facts; ``None`` takes the level of the audit of this name.
+        is_needed: Whether there is no headline before it was looked at.
     """
 
     name: str
     title: str
     worst: Level = Level.FAIL
+    is_needed: bool = False
     judge: Callable[[Measured], Judged] | None = None
 
 
@@ -208,15 +229,28 @@ def _untouched(measured: Measured) -> Judged:
 def _interval(measured: Measured) -> Judged:
     _, low, high = measured.auroc
     if low is None or high is None:
-        return Level.FAIL, ("the AUROC has no interval; measure patients of both classes",)
+        found = f"of {measured.covid_patients} covid patients and {measured.other_patients} others"
+        return Level.FAIL, (f"the AUROC {found} has no interval; measure several of both whose scores differ",)
+    if measured.unnamed:
+        return Level.WARN, (
+            f"AUROC 95 % interval {low:.3f} to {high:.3f}, over {measured.unnamed} blocks or images in place of "
+            "patients: too narrow where one patient is in several; give patient ids",
+        )
     return Level.PASS, (f"AUROC 95 % interval {low:.3f} to {high:.3f}, over patients",)
 
 
 def _baseline(measured: Measured) -> Judged:
-    low, accuracy_low = measured.auroc[1], measured.accuracy[1]
+    looks, accuracy_low = measured.test_uses or 1, measured.accuracy[1]
+    low = measured.auroc_corrected if looks > 1 else measured.auroc[1]
+    end = "the lower end of the AUROC" + (f", corrected for {looks} looks at the test set," if looks > 1 else "")
     if low is None or low <= CHANCE_AUROC:
         shown = "missing" if low is None else f"{low:.3f}"
-        return Level.FAIL, (f"the lower end of the AUROC ({shown}) does not lie above chance, 0.5",)
+        return Level.FAIL, (f"{end} ({shown}) does not lie above chance, 0.5",)
+    if low <= WEAK_AUROC:
+        return Level.WARN, (
+            f"{end} ({low:.3f}) lies above chance, but not above {WEAK_AUROC:g}, which file facts alone may reach; "
+            "measure more patients",
+        )
     if accuracy_low is None or accuracy_low <= measured.majority:
         shown = "missing" if accuracy_low is None else f"{accuracy_low:.3f}"
         return Level.WARN, (
@@ -232,10 +266,14 @@ def _baseline(measured: Measured) -> Judged:
 def _size(measured: Measured) -> Judged:
     fewest = min(measured.covid_patients, measured.other_patients)
     found = f"{measured.covid_patients} covid patients and {measured.other_patients} others"
+    if measured.unnamed:
+        found += f", of which {measured.unnamed} are blocks or images in place of patients"
     if fewest < FEWEST_PATIENTS:
         return Level.FAIL, (f"{found}; an interval needs {FEWEST_PATIENTS} of either, a test set {WISHED_PATIENTS}",)
     if fewest < WISHED_PATIENTS:
         return Level.WARN, (f"{found}; a test set should have {WISHED_PATIENTS} of either",)
+    if measured.unnamed > fewest - WISHED_PATIENTS:
+        return Level.WARN, (f"{found}; how many patients these are is not known, so give patient ids",)
     return Level.PASS, (found,)
 
 
@@ -247,7 +285,15 @@ def _external(measured: Measured) -> Judged:
             "every measured source took part in training, so nothing is known of other hospitals; "
             "measure on a source that did not",
         )
-    return Level.PASS, (f"measured on sources that took no part in training: {', '.join(measured.external_sources)}",)
+    counts = dict(zip(measured.external_sources, measured.external_patients, strict=False))
+    enough = [name for name, found in counts.items() if min(found) >= FEWEST_PATIENTS]
+    if not enough:
+        found = "; ".join(f"{name}: {sick} with covid, {well} without" for name, (sick, well) in counts.items())
+        return Level.WARN, (
+            f"no source that took no part in training has {FEWEST_PATIENTS} patients of either class"
+            f"{f' ({found})' if found else ''}, so next to nothing is known of other hospitals",
+        )
+    return Level.PASS, (f"measured on sources that took no part in training: {', '.join(enough)}",)
 
 
 def _uses(measured: Measured) -> Judged:
@@ -256,13 +302,15 @@ def _uses(measured: Measured) -> Judged:
     found = f"use {measured.test_uses} of this test set, by {measured.models_tried} model(s) so far"
     if measured.models_tried > 1:
         return Level.WARN, (f"{found}; the best of several is better than it will be on new patients",)
+    if measured.test_uses > MOST_LOOKS:
+        return Level.WARN, (f"{found}; after so many looks something was chosen on it, if only what is shown",)
     return Level.PASS, (found,)
 
 
 REQUIREMENTS: tuple[Requirement, ...] = (
-    Requirement("patients", "No patient in two splits"),
-    Requirement("copies", "No copies across splits or labels"),
-    Requirement("confounding", "Label not told by origin"),
+    Requirement("patients", "No patient in two splits", is_needed=True),
+    Requirement("copies", "No copies across splits or labels", is_needed=True),
+    Requirement("confounding", "Label not told by origin", is_needed=True),
     Requirement("quality", "Images are whole, upright and of the chest", worst=Level.WARN),
     Requirement("shortcuts", "Skill is lost without the lung"),
     Requirement("perturbation", "Answers hold against marks, and not without the lungs"),
@@ -275,6 +323,7 @@ REQUIREMENTS: tuple[Requirement, ...] = (
     Requirement("external", "An external test set", worst=Level.WARN, judge=_external),
     Requirement("uses", "Uses of the test set counted", worst=Level.WARN, judge=_uses),
 )
+NEEDED = frozenset(one.name for one in REQUIREMENTS if one.is_needed)
 
 
 def judge(results: Iterable[AuditResult], measured: Measured | None = None) -> Verdict:
@@ -295,13 +344,13 @@ def judge(results: Iterable[AuditResult], measured: Measured | None = None) -> V
 
 
 def overall(checks: Iterable[Check]) -> Level:
-    """The worst level; with anything not run at best a warning, and ``not run`` where nothing was."""
+    """The worst level; with anything not run or not known at best a warning, and ``not run`` where nothing was."""
     levels = {check.level for check in checks}
     if levels <= {Level.NOT_RUN}:
         return Level.NOT_RUN
     if Level.FAIL in levels:
         return Level.FAIL
-    return Level.WARN if levels & {Level.WARN, Level.NOT_RUN} else Level.PASS
+    return Level.WARN if levels - {Level.PASS} else Level.PASS
 
 
 def _check(requirement: Requirement, results: Iterable[AuditResult], measured: Measured | None) -> Check:
@@ -323,6 +372,10 @@ def _check_keys(stated: Mapping[str, Any], wanted: set[str], what: str) -> None:
     if not isinstance(stated, dict) or set(stated) != wanted:
         found = sorted(stated) if isinstance(stated, dict) else type(stated).__name__
         raise InputError(f"{what}: keys {found} in place of {sorted(wanted)}; it was altered or is of another version")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 def _level(text: str) -> Level:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duoscan.audit.result import AuditResult, AuditTable, Level
+from duoscan.audit.result import AuditResult, AuditTable, Level, worst
 from duoscan.audit.small_grey import small_grey
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import bootstrap
@@ -102,11 +102,10 @@ def audit_patients(
         _several_labels(manifest),
         _several_sources(manifest),
     ]
-    order = [Level.PASS, Level.NOT_RUN, Level.WARN, Level.FAIL]  # what was not looked at is no pass
     return AuditResult(
         NAME,
         TITLE,
-        max((part.level for part in parts), key=order.index),
+        worst(part.level for part in parts),
         tuple(reason for part in parts for reason in part.reasons),
         {key: value for part in parts for key, value in part.facts},
         tuple(table for part in parts for table in part.tables),

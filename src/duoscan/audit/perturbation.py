@@ -11,8 +11,10 @@ What is judged, and why there:
   by default, so such a mark alone could use it up; 0.05 is what calibration may be off before it is warned of.
 - With the lungs erased, retained skill is judged by the same limits as where a model is trained on images without
   lungs (:mod:`duoscan.evaluation.retained`). Where the central box stands in for them, a rim of the lungs may stay.
-- An interval that reaches below its limit raises no alarm: too few images are no evidence against a model. Of fewer
-  than :data:`FEWEST_PATIENTS` patients nothing is judged, and where nothing can be said of the lungs that is a warning.
+- An interval that reaches below its limit raises no alarm, and one that reaches above it is no pass: too few images are
+  evidence neither against a model nor for it. The audit passes where every upper end lies below its limit (of the
+  skill, that of a failure); else it is ``not known``. Of fewer than :data:`FEWEST_PATIENTS` patients nothing is judged,
+  and where nothing can be said of the lungs that is a warning.
 """
 
 from __future__ import annotations
@@ -126,11 +128,7 @@ def audit_perturbation(
     answered = _answer(predictor, tested.replace(drawn(labelled, most, seed)), on_image or (lambda: None))
     if len({record.unit for record in answered.records}) < FEWEST_PATIENTS:
         return not_run(NAME, TITLE, f"fewer than {FEWEST_PATIENTS} patients have labelled test images that can be read")
-    measured = {
-        name: _measure(answered, name, predictor.threshold, seed) for name in answered.by_change if name != WHOLE
-    }
-    corners = {name: _by_corner(answered, name, predictor.threshold, seed) for name in _MARKS}
-    judged = [*_of_marks(measured, corners), *_of_lungs(measured, has_masks=answered.has_masks)]
+    measured, corners, judged = judge_answers(answered, predictor.threshold, seed)
     alarms = [text for level, text in judged if level is not Level.PASS]
     level = worst(level for level, _ in judged)
     facts = {
@@ -145,6 +143,23 @@ def audit_perturbation(
     }
     reasons = (*(alarms or [_fine(measured)]), *_notes(answered, len(labelled)))
     return AuditResult(NAME, TITLE, level, reasons, facts, _tables(answered, measured, corners))
+
+
+Moves = dict[str, dict[str, Estimate]]
+
+
+def judge_answers(answered: Answered, threshold: float, seed: int) -> tuple[Moves, Moves, list[tuple[Level, str]]]:
+    """How answers move by change, and by corner of each mark, and what is to be said of it.
+
+    Args:
+        answered: What the model said.
+        threshold: From which P(covid) it calls an image positive.
+        seed: Of the intervals.
+    """
+    measured = {name: _measure(answered, name, threshold, seed) for name in answered.by_change if name != WHOLE}
+    corners = {name: _by_corner(answered, name, threshold, seed) for name in _MARKS}
+    judged = [*_of_marks(measured, corners), *_of_lungs(measured, has_masks=answered.has_masks), *_unknown(measured)]
+    return measured, corners, judged
 
 
 def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], None]) -> Answered:
@@ -261,6 +276,30 @@ def _of_lungs(measured: Mapping[str, Mapping[str, Estimate]], *, has_masks: bool
             yield Level.FAIL, f"{text}; {enough}, so its figure is no evidence of disease"
         elif low > WARN_RETAINED:
             yield Level.WARN, f"{text}; part of the figure may come from something else than disease"
+
+
+def _unknown(measured: Mapping[str, Mapping[str, Estimate]]) -> Iterator[tuple[Level, str]]:
+    """What may be wrong for all that these patients show, where it raised no alarm."""
+    for name in _MARKS:
+        flips, change = measured[name]["flips"], measured[name]["change"]
+        if not _surely_below(flips, MOST_FLIPS) and not (flips.low is not None and flips.low > MOST_FLIPS):
+            text = f"{_SPOKEN[name]}: {flips.spoken()} of the decisions flip, which may be more than {MOST_FLIPS:g}"
+            yield Level.NOT_KNOWN, f"not known: {text}; change more images"
+        elif not _surely_below(change, MOST_CHANGE):
+            text = f"{_SPOKEN[name]}: P(covid) moves by {change.spoken()}, which may be more than {MOST_CHANGE:g}"
+            yield Level.NOT_KNOWN, f"not known: {text}; change more images"
+    erased = measured.get(ERASED)
+    if erased is not None and not _why_unjudged(erased):
+        low, high = _surely(erased["retained"]), erased["retained"].high
+        if low <= WARN_RETAINED and (high is None or high >= FAIL_RETAINED):
+            text = f"{_SPOKEN[ERASED]}: {_skill(erased)}, which may be {FAIL_RETAINED:g} or more"
+            yield Level.NOT_KNOWN, f"not known: {text}; change more images"
+
+
+def _surely_below(estimate: Estimate, limit: float) -> bool:
+    """Whether the whole interval lies within ±``limit``."""
+    low, high = (estimate.value if end is None else end for end in (estimate.low, estimate.high))
+    return max(high, -low) < limit
 
 
 def _why_unjudged(erased: Mapping[str, Estimate] | None) -> str:

@@ -15,17 +15,26 @@ if TYPE_CHECKING:
 
 
 class Level(StrEnum):
-    """How much an audit carries a number, from best to worst."""
+    """How much an audit carries a number.
+
+    ``pass`` means that what is looked for would have been seen. ``not known`` is an audit that raised no alarm on so
+    few patients that what is looked for may be there all the same.
+    """
 
     PASS = "pass"  # noqa: S105 - a level, no password
     WARN = "warn"
     FAIL = "fail"
     NOT_RUN = "not run"
+    NOT_KNOWN = "not known"
+
+
+ORDER = (Level.PASS, Level.NOT_RUN, Level.NOT_KNOWN, Level.WARN, Level.FAIL)
+"""From best to worst; what was not looked at, or not long enough, is no pass."""
 
 
 def worst(levels: Iterable[Level]) -> Level:
     """The worst level of what was judged; ``PASS`` where nothing was."""
-    return max(levels, key=[Level.PASS, Level.WARN, Level.FAIL].index, default=Level.PASS)
+    return max(levels, key=ORDER.index, default=Level.PASS)
 
 
 @dataclass(frozen=True)

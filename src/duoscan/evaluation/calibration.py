@@ -5,7 +5,7 @@
   intercept is that of the model with the slope held at 1 (calibration in the large): above 0 means P(covid) too low
   on the whole.
 * ``ece``: expected calibration error over bins of equally many images. **It is never 0 on a finite sample**, even for
-  a perfect model: the chance part, ``ece_by_chance``, stands beside it, and only what lies above it counts.
+  a perfect model: what chance alone gives stands beside it, and only what lies above that counts.
 * ``brier_score``: mean squared error of P(covid).
 """
 
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.evaluation.beta import TAIL
+from duoscan.evaluation.binary import mean_of_errors
 from duoscan.evaluation.curves import ReliabilityBin
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
 from duoscan.evaluation.metrics import ratio
@@ -78,12 +80,14 @@ class CalibrationResult:
 
     Attributes:
         metrics: Estimates by metric, in the order of ``CALIBRATION_NAMES``.
-        ece_by_chance: The ECE that a perfectly calibrated model would show on as many, equally alike images.
+        ece_by_chance: Mean ECE that a perfectly calibrated model would show on as many, equally alike images.
+        ece_chance_high: What 95 of 100 such ECEs stay below, or more where intervals have to hold together.
         bins: Reliability diagram with bins of equally many images.
     """
 
     metrics: dict[str, Estimate]
     ece_by_chance: float
+    ece_chance_high: float
     bins: tuple[ReliabilityBin, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -91,29 +95,47 @@ class CalibrationResult:
         return {
             **{name: estimate.to_json() for name, estimate in self.metrics.items()},
             "ece_by_chance": None if math.isnan(self.ece_by_chance) else self.ece_by_chance,
+            "ece_chance_high": None if math.isnan(self.ece_chance_high) else self.ece_chance_high,
             "bins": [dict(vars(one)) for one in self.bins],
         }
 
 
-def measure_calibration(sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> CalibrationResult:
+def measure_calibration(
+    sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0, tail: float = TAIL
+) -> CalibrationResult:
     """Calibration with 95 % intervals from resampled patients.
 
-    Plain percentiles hold the true slope too seldom and the true ECE hardly more often than not
-    (``benchmarks/interval_coverage.py``): resamples lean to steep slopes, and each adds the chance part of the ECE
-    once more. The slope's resamples are therefore reflected at the estimate on a logarithmic scale (basic bootstrap;
-    Davison and Hinkley 1997, section 5.2), and the ECE's interval reaches as far below as above.
+    Plain percentiles hold the true slope too seldom (``benchmarks/interval_coverage.py``): resamples lean to steep
+    slopes. They are therefore reflected at the estimate on a logarithmic scale (basic bootstrap; Davison and Hinkley
+    1997, section 5.2). The ECE of a sample lies within the noise of its bins of the true one, whatever that is, so its
+    interval reaches as far on either side as chance alone stays below in 95 of 100 samples, and holds 0 for as many of
+    the perfect models.
+
+    Args:
+        sample: The rows.
+        resamples: Resamples of patients for each interval.
+        seed: Makes the intervals repeatable.
+        tail: Chance that is left on either side; smaller where several intervals have to hold together.
 
     Raises:
         InputError: Too few resamples.
     """
+    mean, reach = ece_by_chance(sample, resamples=resamples, seed=seed, tail=tail)
     estimates = bootstrap(
         CalibrationMetrics(sample),
         sample.units,
         resamples=resamples,
         seed=seed,
-        reshape={"slope": _reflected_log, "ece": _mirrored},
+        reshape={"slope": _reflected_log},
+        tail=tail,
+        closed={
+            "ece": lambda value, _drawn: _within_noise(value, reach, sample),
+            "brier_score": lambda _value, _drawn: mean_of_errors(
+                (sample.reference - sample.probability) ** 2, sample.units
+            ),
+        },
     )
-    return CalibrationResult(estimates, ece_by_chance(sample), tuple(equal_mass_bins(sample)))
+    return CalibrationResult(estimates, mean, reach, tuple(equal_mass_bins(sample)))
 
 
 def bin_count(images: int) -> int:
@@ -145,25 +167,50 @@ def equal_mass_bins(sample: Sample) -> list[ReliabilityBin]:
     ]
 
 
-def ece_by_chance(sample: Sample) -> float:
-    """Mean ECE of a model that is perfectly calibrated, on as many images that are as alike within patients.
+def ece_by_chance(
+    sample: Sample, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0, tail: float = TAIL
+) -> tuple[float, float]:
+    """ECE that a perfectly calibrated model would show on as many images, as alike within patients.
 
-    A bin's gap is then near normal about 0 with the spread s that its patients show about the bin's own mean, and
-    the mean of its size is s·√(2/π). ``nan`` where a patient is alone.
+    Its mean comes from the gaps that were seen: what each patient adds to the gap of each bin, about the bin's own
+    mean, gets a sign by chance (wild bootstrap by patient; Cameron, Gelbach and Miller 2008). A bin in which nothing
+    was seen has no gaps, though it may; so patients' labels are drawn from P(covid) as well, and the larger limit
+    counts.
+
+    Returns:
+        The mean, and what 95 of 100 stay below; ``nan`` where a patient is alone.
     """
     index, count = unit_index(sample.units)
     if count < 2:
-        return math.nan
-    member = equal_mass_member(sample.probability)
+        return math.nan, math.nan
+    member = np.eye(bin_count(len(sample)))[equal_mass_member(sample.probability)]
     gap = sample.reference - sample.probability
-    spread = 0.0
-    for place in range(bin_count(len(sample))):
-        rows = member == place
-        if rows.any():
-            sums = np.bincount(index[rows], weights=gap[rows] - gap[rows].mean(), minlength=count)
-            inside = len(np.unique(index[rows]))
-            spread += math.sqrt(float(sums @ sums) * inside / max(1, inside - 1))
-    return math.sqrt(2.0 / math.pi) * spread / len(sample)
+    inside = (_by_patient(member, index, count) > 0).sum(axis=0)
+    centred = gap[:, None] * member - member * (gap @ member / np.maximum(1.0, member.sum(axis=0)))
+    centred *= np.sqrt(inside / np.maximum(1, inside - 1))
+    rng = np.random.default_rng(seed)
+    signs = rng.choice([-1.0, 1.0], size=(resamples, count))
+    seen = np.abs(signs @ _by_patient(centred, index, count)).sum(axis=1) / len(sample)
+    chance = np.bincount(index, weights=sample.probability) / np.bincount(index)
+    labels = (rng.random((resamples, count)) < chance).astype(np.float64)
+    stated = sample.probability @ member
+    drawn = np.abs(labels @ _by_patient(member, index, count) - stated).sum(axis=1) / len(sample)
+    high = max(float(np.quantile(one, 1.0 - 2.0 * tail)) for one in (seen, drawn))
+    return float(seen.mean()), high
+
+
+def _by_patient(values: FloatArray, index: IntArray, count: int) -> FloatArray:
+    """Sums (count, bins) of values (N, bins)."""
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums
+
+
+def _within_noise(value: float, reach: float, sample: Sample) -> Estimate:
+    if math.isnan(reach):
+        return Estimate(value, None, None, len(sample), sample.patients, note="one patient only")
+    ends = max(0.0, value - reach), min(1.0, value + reach)
+    return Estimate(value, *ends, len(sample), sample.patients, note="as far as chance goes in 95 of 100 samples")
 
 
 def calibration_slope(reference: FloatArray, log_odds: FloatArray, weights: FloatArray) -> FloatArray:
@@ -227,12 +274,6 @@ def calibration_in_the_large(reference: FloatArray, log_odds: FloatArray, weight
 def _reflected_log(value: float, drawn: FloatArray) -> FloatArray:
     """Resamples as far on the other side of the estimate, on asinh(4 · slope): a logarithm that takes 0 and below."""
     return np.asarray(np.sinh(2.0 * np.arcsinh(_BEND * value) - np.arcsinh(_BEND * drawn)) / _BEND)
-
-
-def _mirrored(value: float, drawn: FloatArray) -> FloatArray:
-    """The upper half of the resamples and its mirror image at the estimate, not below 0."""
-    upper = np.sort(drawn)[len(drawn) // 2 :]
-    return np.asarray(np.maximum(0.0, np.concatenate([upper, 2.0 * value - upper])))
 
 
 def _newton_step(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.evaluation.beta import TAIL
+from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.delong import delong_test
 from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
 from duoscan.evaluation.metrics import BinaryMetrics
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.evaluate import Evaluation
+
+
+JUDGED = ("sensitivity", "specificity", "auroc")
+"""The metrics that something is concluded from; their intervals hold together (Bonferroni)."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,8 @@ class ComparisonRow:
         difference: First minus second.
         first_baseline: Of always answering the majority class, on the first's rows.
         second_baseline: The same on the second's rows.
+        joint: The difference with an interval that holds together with those of the other metrics of ``JUDGED``;
+            ``None`` where nothing is concluded from the metric.
     """
 
     metric: str
@@ -55,6 +63,12 @@ class ComparisonRow:
     difference: Estimate
     first_baseline: float
     second_baseline: float
+    joint: Estimate | None = None
+
+    @property
+    def better(self) -> int | None:
+        """Index of the higher, hence better side; ``None`` where ``joint`` holds 0 or is not there."""
+        return better_side(self.joint)
 
 
 @dataclass(frozen=True)
@@ -118,10 +132,25 @@ class Comparison:
                     "first": row.first.to_json() | {"baseline": _defined(row.first_baseline)},
                     "second": row.second.to_json() | {"baseline": _defined(row.second_baseline)},
                     "difference": row.difference.to_json(),
+                    "joint": None if row.joint is None else row.joint.to_json(),
                 }
                 for row in self.rows
             ],
         }
+
+
+def better_side(difference: Estimate | None) -> int | None:
+    """0 where a difference lies above 0, 1 where it lies below, ``None`` where its interval holds 0 or is not there."""
+    if difference is None or difference.low is None or difference.high is None:
+        return None
+    return 0 if difference.low > 0 else 1 if difference.high < 0 else None
+
+
+def compatible(difference: Estimate) -> str:
+    """What no difference shown leaves possible, in words; empty without an interval."""
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"a difference of up to {max(-difference.low, difference.high):.3f} is compatible with these patients"
 
 
 def compare(first: Side, second: Side) -> Comparison:
@@ -133,21 +162,31 @@ def compare(first: Side, second: Side) -> Comparison:
     units = [_units(first), _units(second)]
     one, other = set(units[0]), set(units[1])
     shared = len(one & other)
-    metrics = [_metrics(first), _metrics(second)]
     a, b = first.evaluation, second.evaluation
-    if shared:
-        differences = paired_difference(
-            (metrics[0], units[0]), (metrics[1], units[1]), resamples=a.resamples, seed=a.seed
-        )
-    else:
-        differences = {name: unpaired_difference(a.metrics[name], b.metrics[name]) for name in a.metrics}
+    differences = _differences(first, second, units, TAIL, is_paired=bool(shared))
+    joint = _differences(first, second, units, TAIL / len(JUDGED), is_paired=bool(shared))
     rows = tuple(
-        ComparisonRow(name, a.metrics[name], b.metrics[name], differences[name], a.baseline[name], b.baseline[name])
+        ComparisonRow(
+            name, a.metrics[name], b.metrics[name], differences[name], a.baseline[name], b.baseline[name],
+            joint[name] if name in JUDGED else None,
+        )
         for name in a.metrics
-    )
+    )  # fmt: skip
     caveat = "" if one == other else _caveat(first, second, shared, len(one), len(other))
     tests = _paired_tests(first, second)
     return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat, tests=tests)
+
+
+def _differences(
+    first: Side, second: Side, units: Sequence[Sequence[str]], tail: float, *, is_paired: bool
+) -> dict[str, Estimate]:
+    samples = [sample_of(side.predictions, side.evaluation.threshold) for side in (first, second)]
+    resamples, seed = first.evaluation.resamples, first.evaluation.seed
+    if is_paired:
+        one, other = ((BinaryMetrics(sample), own) for sample, own in zip(samples, units, strict=True))
+        return paired_difference(one, other, resamples=resamples, seed=seed, tail=tail)
+    apart, other_apart = (measure_binary(sample, resamples=resamples, seed=seed, tail=tail) for sample in samples)
+    return {name: unpaired_difference(apart[name], other_apart[name]) for name in apart}
 
 
 def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
@@ -172,10 +211,6 @@ def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
         PairedTest(metric, "DeLong" if metric == "auroc" else "McNemar, exact", value, adjusted[metric])
         for metric, value in found.items()
     )
-
-
-def _metrics(side: Side) -> BinaryMetrics:
-    return BinaryMetrics(sample_of(side.predictions, side.evaluation.threshold))
 
 
 def _units(side: Side) -> list[str]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, TAIL, draws, unit_index
+from duoscan.evaluation.beta import TAIL
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, draws, unit_index
 from duoscan.evaluation.metrics import ratio
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
-from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.metrics import (
     BinaryMetrics,
@@ -25,7 +25,7 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
-from duoscan.evaluation.sample import Sample, check_measurable, measurable, sample_of
+from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -39,6 +39,13 @@ UNKNOWN = "unknown"
 NOT_ASKED = frozenset({Decision.SET_ASIDE, Decision.NOT_READ})
 """What is neither answered nor refused: no answer was wanted of the image."""
 
+METHOD = (
+    "AUROC by DeLong summed by patient; average precision, Brier score, MAE and proportions by their spread between "
+    "patients and Student's t, proportions in which a patient counts once by Clopper–Pearson; "
+    "else percentile bootstrap over patients"
+)
+"""Of the intervals; a number's note names its own."""
+
 MIN_CLASSES = 3  # two classes are what the binary block already shows
 FEW_PATIENTS = 20  # below this, percentile intervals are clearly too narrow
 
@@ -51,7 +58,7 @@ class BinaryResult:
 
     Attributes:
         images: Images measured.
-        patients: Patients they show.
+        patients: Patients they show, or blocks and images where no patient is named; see ``people``.
         classes: Images by reference label.
         metrics: Estimates by metric.
         baseline: The same metrics of always answering the majority class.
@@ -84,21 +91,21 @@ class BinaryResult:
         return predictive_values(self.sample, resamples=self.resamples, seed=self.seed)
 
     @property
-    def auroc_delong(self) -> Estimate:
-        """The AUROC once more, its interval in closed form as a check on the resampled one."""
-        return delong_auroc(self.sample.reference, self.sample.probability, self.sample.units)
+    def people(self) -> str:
+        """How many patients the images show, in words, and what stands for patients where they are not named."""
+        return spoken_units(self.sample.units)
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
         return {
             "images": self.images,
             "patients": self.patients,
+            "people": self.people,
             "classes": self.classes,
             "majority": self.majority,
             "metrics": _metrics_json(self.metrics, self.baseline),
             "confusion": {"labels": [POSITIVE, f"not {POSITIVE}"], "rows": self.confusion.rows()},
             "calibration": self.calibration.to_json(),
-            "auroc_delong": self.auroc_delong.to_json(),
         }
 
 
@@ -212,7 +219,7 @@ class Evaluation:
             "threshold": {"value": self.threshold, "origin": self.threshold_origin},
             "interval": {
                 "level": 0.95,
-                "method": "percentile bootstrap over patients",
+                "method": METHOD,
                 "resamples": self.resamples,
                 "seed": self.seed,
             },
@@ -310,7 +317,7 @@ def _binary(rows: Sequence[Prediction], threshold: float | None, resamples: int,
         images=len(sample),
         patients=sample.patients,
         classes=_tally(row.label for row in rows),
-        metrics=bootstrap(metrics, sample.units, resamples=resamples, seed=seed),
+        metrics=measure_binary(sample, resamples=resamples, seed=seed),
         baseline=majority_baseline(sample.reference),
         majority=POSITIVE if sample.reference.mean() > 1 / 2 else f"not {POSITIVE}",
         confusion=metrics.confusion(),
@@ -370,13 +377,24 @@ def _counts(predictions: Sequence[Prediction], rows: Sequence[Prediction]) -> Co
     )
 
 
-def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
-    """What a reader must know of the rows, one sentence each."""
+def _unit_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
+    """What a reader must know of what was resampled, one sentence each."""
     if counts.without_patient:
         yield (
             f"{counts.without_patient} of {overall.images} images name no patient and stand for themselves; "
             "if some show the same patient, the intervals are too narrow."
         )
+    blocks = sum(row.patient_id is not None and not named_patients([row.unit]) for row in rows)
+    if blocks:
+        yield (
+            f"{blocks} of {overall.images} images are of blocks of consecutive images that stand for patients; a block "
+            "may hold several patients or part of one, so intervals are a guess."
+        )
+
+
+def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction]) -> Iterable[str]:
+    """What a reader must know of the rows, one sentence each."""
+    yield from _unit_notes(overall, counts, rows)
     if counts.unreadable:
         count = sum(counts.unreadable.values())
         yield f"{count} images have no answer and are not in the metrics; see the coverage."
@@ -403,7 +421,7 @@ def _result_notes(
 ) -> Iterable[str]:
     """What a reader must know of the numbers, one sentence each."""
     if overall.patients < FEW_PATIENTS:
-        yield f"Only {overall.patients} patients: intervals of so few are too narrow."
+        yield f"Only {overall.people}: intervals of so few are too narrow or say little."
     if math.isnan(overall.metrics["auroc"].value):
         yield "Only one class is there, so nothing that compares classes is defined."
     single = [source for source, result in by_source.items() if math.isnan(result.metrics["auroc"].value)]

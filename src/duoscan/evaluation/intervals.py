@@ -6,10 +6,15 @@ drawn patient come along (cluster bootstrap; Field and Welsh, JRSS B 2007). The 
 
 - An interval always contains its estimate; where the percentiles miss it, the nearer end is moved to it.
 - A resample in which a metric is undefined is dropped and counted; above 10 % dropped there is no interval.
-- A proportion of exactly 0 or 1 varies in no resample. It gets the exact binomial bound (Clopper and Pearson,
-  Biometrika 1934) with patients as trials, so that no error among 30 patients is not shown as certainty.
+- A proportion in which each patient counts once needs no resamples: its limits are those of Clopper and Pearson
+  (Biometrika 1934), the same wherever it is printed.
+- A proportion of several images a patient has the spread of its resamples, on the logit scale and by Student's t;
+  percentiles of it held the truth in 0.89 of cohorts of 18 sick patients.
+- A proportion of exactly 0 or 1 varies in no resample. With several images a patient it gets the bound of Clopper and
+  Pearson with patients as trials, so that no error among 30 patients is not shown as certainty.
 - Any other metric at 0 or 1 that varies in no resample has no interval: that no error was seen does not tell
   how many there will be.
+- Where a metric has a better interval than percentiles, it is ``closed`` (see :mod:`duoscan.evaluation.binary`).
 - A metric whose resamples lie to one side of the truth names a ``reshape`` of them before the percentiles are taken
   (see :mod:`duoscan.evaluation.calibration`); plain percentiles of it would hold the truth too seldom.
 """
@@ -17,12 +22,13 @@ drawn patient come along (cluster bootstrap; Field and Welsh, JRSS B 2007). The 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.beta import TAIL, binomial_limits, share_limits, student_quantile
 from duoscan.evaluation.metrics import MetricSet, point
 
 if TYPE_CHECKING:
@@ -31,11 +37,13 @@ if TYPE_CHECKING:
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray
 
     Reshape = Callable[[float, FloatArray], FloatArray]
+    Closed = Callable[[float, FloatArray], "Estimate"]
 
 DEFAULT_RESAMPLES = 2000
 MIN_RESAMPLES = 100  # fewer leave two values beyond the 2.5th percentile
-TAIL = 0.025  # on either side of a 95 % interval
 MAX_DROPPED = 0.10
+EXACT = "Clopper–Pearson"
+CLUSTERED = "logit scale, spread of resampled patients"
 _CHUNK_WEIGHTS = 2_000_000  # weights held at once: 16 MB
 
 
@@ -111,6 +119,8 @@ def bootstrap(
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
     reshape: Mapping[str, Reshape] | None = None,
+    closed: Mapping[str, Closed] | None = None,
+    tail: float = TAIL,
 ) -> dict[str, Estimate]:
     """Each metric with its interval.
 
@@ -120,6 +130,8 @@ def bootstrap(
         resamples: How many resamples.
         seed: Makes the interval repeatable; row order does not matter.
         reshape: By metric, what makes of the estimate and the resamples those whose percentiles are the interval.
+        closed: By metric, what makes the estimate of its value and its resamples where percentiles do not.
+        tail: Chance that is left on either side; smaller where several intervals have to hold together.
 
     Raises:
         InputError: Too few resamples.
@@ -131,7 +143,13 @@ def bootstrap(
     values = point(metrics, rows)
     for name, reshaped in (reshape or {}).items():
         drawn[name] = reshaped(values[name], drawn[name])
-    return {name: _estimate(value, drawn[name], denominators.get(name), index) for name, value in values.items()}
+    own = closed or {}
+    return {
+        name: own[name](value, drawn[name])
+        if name in own
+        else _estimate(value, drawn[name], denominators.get(name), index, tail)
+        for name, value in values.items()
+    }
 
 
 def paired_difference(
@@ -140,6 +158,7 @@ def paired_difference(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
+    tail: float = TAIL,
 ) -> dict[str, Estimate]:
     """First minus second for each shared metric, both measured on the same drawn patients.
 
@@ -150,6 +169,8 @@ def paired_difference(
         second: Another; a patient in both must have the same key in both.
         resamples: How many resamples.
         seed: Makes the interval repeatable.
+        tail: Chance that is left on either side. Below the usual one, where several intervals have to hold together,
+            limits are Student's of the resamples' spread: so far out there are too few resamples for percentiles.
 
     Raises:
         InputError: Too few resamples.
@@ -164,7 +185,9 @@ def paired_difference(
     all_a, all_b = _gather(drawn_a), _gather(drawn_b)
     value_a, value_b = point(metrics_a, len(units_a)), point(metrics_b, len(units_b))
     return {
-        name: _percentiles(value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count)
+        name: _difference(
+            value_a[name] - value_b[name], all_a[name] - all_b[name], n=len(index), units=count, tail=tail
+        )
         for name in value_a
         if name in value_b
     }
@@ -174,7 +197,7 @@ def unpaired_difference(first: Estimate, second: Estimate) -> Estimate:
     """First minus second of two independent samples, from their estimates alone.
 
     The interval joins the two intervals (MOVER; Newcombe, Statistics in Medicine 1998, method 10; Zou and
-    Donner, Statistics in Medicine 2008), so a proportion of 0 or 1 keeps its exact bound. It says nothing of
+    Donner, Statistics in Medicine 2008), so a proportion of 0 or 1 keeps its bound. It says nothing of
     why two different groups of patients differ.
     """
     value, n, units = first.value - second.value, first.n + second.n, first.units + second.units
@@ -189,18 +212,36 @@ def _gather(chunks: Sequence[Mapping[str, FloatArray]]) -> dict[str, FloatArray]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
-def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, index: IntArray) -> Estimate:
+def _estimate(value: float, drawn: FloatArray, denominator: BoolArray | None, index: IntArray, tail: float) -> Estimate:
     over = index if denominator is None else index[denominator]
     n, units = len(over), len(np.unique(over))
+    if denominator is not None and n == units and n:
+        return Estimate(value, *binomial_limits(round(value * n), n, tail), n, units, note=EXACT)
     if denominator is not None and value in {0.0, 1.0}:
-        # (1 − p)^units = TAIL: the largest error rate under which no error among so many is no surprise
-        bound = 1.0 - TAIL ** (1.0 / units)
-        low, high = (0.0, bound) if value == 0.0 else (1.0 - bound, 1.0)
-        return Estimate(value, low, high, n, units, note="exact bound with patients as trials")
-    return _percentiles(value, drawn, n=n, units=units)
+        limits = binomial_limits(value * units, units, tail)
+        return Estimate(value, *limits, n, units, note=f"{EXACT} bound, patients as trials")
+    found = _percentiles(value, drawn, n=n, units=units, tail=tail)
+    if denominator is None or found.low is None:
+        return found
+    # So many images are wrong (or right), of at most as many patients; on them the spread rests.
+    carrying = min(units - 1.0, n * min(value, 1.0 - value))
+    error = float(np.nanstd(drawn)) * math.sqrt(units / (units - 1.0))
+    if error:
+        low, high = share_limits(value, error, carrying, units, tail)
+    else:
+        low, high = binomial_limits(value * units, units, tail)
+    return replace(found, low=low, high=high, note=CLUSTERED)
 
 
-def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int) -> Estimate:
+def _difference(value: float, drawn: FloatArray, *, n: int, units: int, tail: float) -> Estimate:
+    found = _percentiles(value, drawn, n=n, units=units, tail=tail)
+    if tail >= TAIL or found.low is None:
+        return found
+    reach = student_quantile(1.0 - tail, units - 1) * float(np.nanstd(drawn)) * math.sqrt(units / (units - 1))
+    return replace(found, low=value - reach, high=value + reach)
+
+
+def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int, tail: float) -> Estimate:
     if math.isnan(value):
         return Estimate(value, None, None, n, units, note="undefined on these rows")
     if units == 1:
@@ -210,7 +251,7 @@ def _percentiles(value: float, drawn: FloatArray, *, n: int, units: int) -> Esti
     if dropped > MAX_DROPPED * len(drawn):
         note = f"undefined in {dropped} of {len(drawn)} resamples"
         return Estimate(value, None, None, n, units, dropped, note)
-    low, high = (float(end) for end in np.quantile(defined, [TAIL, 1.0 - TAIL]))
+    low, high = (float(end) for end in np.quantile(defined, [tail, 1.0 - tail]))
     if low == high and value in {0.0, 1.0}:
         note = "no resample differs, so there is nothing to tell an interval from"
         return Estimate(value, None, None, n, units, dropped, note)

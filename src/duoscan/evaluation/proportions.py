@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import MissingExtraError
-from duoscan.evaluation.intervals import TAIL
+from duoscan.evaluation.beta import TAIL, binomial_limits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,15 +35,10 @@ class Proportion:
 
     @classmethod
     def of(cls, hits: int, patients: int) -> Proportion:
-        """Observed.
-
-        Raises:
-            MissingExtraError: scipy is not installed.
-        """
+        """Observed."""
         if not patients:
             return cls(math.nan, math.nan, math.nan)
-        low, high = clopper_pearson(np.array([hits]), patients)
-        return cls(hits / patients, float(low[0]), float(high[0]))
+        return cls(hits / patients, *binomial_limits(hits, patients))
 
     @classmethod
     def known(cls, value: float) -> Proportion:
@@ -57,7 +52,7 @@ class Proportion:
 
 
 def clopper_pearson(hits: IntArray, patients: int) -> tuple[FloatArray, FloatArray]:
-    """Exact limits of binomial proportions, each shape (N,).
+    """Exact limits of binomial proportions, each shape (N,), as :func:`binomial_limits` gives one.
 
     Args:
         hits: shape (N,); from 0 to ``patients``.

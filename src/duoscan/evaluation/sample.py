@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from duoscan.errors import PredictionsError
+from duoscan.manifest.blocks import is_block
+from duoscan.predictions import IMAGE
 from duoscan.terms import POSITIVE, Decision
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from duoscan.predictions import Prediction
 
@@ -42,8 +44,25 @@ class Sample:
 
     @property
     def patients(self) -> int:
-        """How many different patients the images show."""
+        """How many different units the images show: patients, or what stands for them."""
         return len(set(self.units))
+
+
+def named_patients(units: Iterable[str]) -> set[str]:
+    """The units that are patients: neither blocks of consecutive images nor images without a patient."""
+    return {unit for unit in units if not unit.startswith(IMAGE) and not is_block(unit)}
+
+
+def spoken_units(units: Iterable[str]) -> str:
+    """How many of what was counted as patients: ``95 patients``, or ``50 blocks and 3 images in place of patients``."""
+    distinct = set(units)
+    patients = len(named_patients(distinct))
+    images = sum(unit.startswith(IMAGE) for unit in distinct)
+    counts = {"patients": patients, "blocks": len(distinct) - patients - images, "images": images}
+    stand_ins = " and ".join(f"{count} {name}" for name, count in list(counts.items())[1:] if count)
+    if not stand_ins:
+        return f"{patients} patients"
+    return f"{patients} patients, and {stand_ins} in their place" if patients else f"{stand_ins} in place of patients"
 
 
 def measurable(predictions: Sequence[Prediction]) -> list[Prediction]:

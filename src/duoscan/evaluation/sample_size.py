@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from duoscan.errors import InputError, MissingExtraError
-from duoscan.evaluation.delong import Z
+from duoscan.evaluation.beta import Z
 from duoscan.evaluation.proportions import clopper_pearson
 from duoscan.inference.calibration import expit, logit
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from duoscan.audit.gate import Measured as Facts
 from duoscan.audit.gate import Verdict, judge
 from duoscan.errors import PredictionsError
+from duoscan.evaluation.beta import TAIL
+from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.evaluate import UNKNOWN, evaluate
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES
-from duoscan.evaluation.sample import measurable
+from duoscan.evaluation.sample import measurable, named_patients
 from duoscan.inference.aggregate import per_patient
 from duoscan.terms import POSITIVE
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.intervals import Estimate
     from duoscan.evidence.subject import Subject
+    from duoscan.predictions import Prediction
 
 Measured = tuple["Subject", "Evaluation"]
 """A subject with its count, and the evaluation of its rows."""
@@ -127,35 +130,53 @@ def judge_subject(subject: Subject, evaluation: Evaluation, audits: Sequence[Aud
             )
             continue
         results, why = _of_this_model(found, audited, subject, measured)
-        return Judgement(judge(results, _with_uses(measured, audited, subject)), results, why, audited.command)
+        return Judgement(
+            judge(results, _with_uses(measured, audited, subject, evaluation)), results, why, audited.command
+        )
     return Judgement(judge((), measured), (), tuple(unused))
 
 
 def facts_of(subject: Subject, evaluation: Evaluation) -> Facts:
     """The facts of a subject's evaluation that the gate asks for."""
     rows = measurable(subject.predictions)
-    covid = {row.unit for row in rows if row.label is POSITIVE}
+    covid, others = _patients(rows)
     splits = evaluation.counts.splits
     trained = subject.trained_sources
+    external = None if trained is None else tuple(sorted(set(evaluation.counts.sources) - trained - {UNKNOWN}))
+    of_sources = [_patients([row for row in rows if row.source == name]) for name in external or ()]
     return Facts(
         name=subject.called,
         images=evaluation.overall.images,
         covid_patients=len(covid),
-        other_patients=len({row.unit for row in rows} - covid),
+        other_patients=len(others),
         auroc=_ends(evaluation.metrics["auroc"]),
         accuracy=_ends(evaluation.metrics["accuracy"]),
         majority=evaluation.baseline["accuracy"],
         split=next(iter(splits)) if len(splits) == 1 and UNKNOWN not in splits else None,
         threshold_is_from_test=False if evaluation.threshold_origin.startswith(_NOT_CHOSEN_HERE) else None,
-        external_sources=None
-        if trained is None
-        else tuple(sorted(set(evaluation.counts.sources) - trained - {UNKNOWN})),
+        external_sources=external,
+        external_patients=tuple((len(sick), len(well)) for sick, well in of_sources),
+        auroc_corrected=_corrected_low(evaluation, None if subject.count is None else subject.count.use),
+        unnamed=len((covid | others) - _named(subject)),
         test_uses=None if subject.count is None else subject.count.use,
         models_tried=None if subject.count is None else subject.count.models,
         model=subject.model,
         data=subject.fingerprint,
         faults=subject.faults,
     )
+
+
+def _patients(rows: Sequence[Prediction]) -> tuple[set[str], set[str]]:
+    """With a covid image and without, or what stands for them."""
+    covid = {row.unit for row in rows if row.label is POSITIVE}
+    return covid, {row.unit for row in rows} - covid
+
+
+def _named(subject: Subject) -> set[str]:
+    """The patients that someone named; a manifest tells groups that stand for patients, a table only blocks."""
+    if subject.tested is not None:
+        return {record.patient_id for record in subject.tested if record.patient_id is not None}
+    return named_patients(row.unit for row in subject.predictions)
 
 
 def _ends(estimate: Estimate) -> tuple[float | None, float | None, float | None]:
@@ -176,10 +197,16 @@ def _of_this_model(
     return kept, why
 
 
-def _with_uses(measured: Facts, audited: Audited, subject: Subject) -> Facts:
+def _with_uses(measured: Facts, audited: Audited, subject: Subject, evaluation: Evaluation) -> Facts:
     """Uses of the test set as the audit counted them, where it knows of more; it answered the same images."""
     verdict = audited.verdicts.get(subject.modality) if subject.modality else None
     theirs = verdict.measured if verdict else None
     if theirs is None or theirs.images != measured.images or (theirs.test_uses or 0) <= (measured.test_uses or 0):
         return measured
-    return replace(measured, test_uses=theirs.test_uses, models_tried=theirs.models_tried)
+    corrected = _corrected_low(evaluation, theirs.test_uses)
+    return replace(measured, test_uses=theirs.test_uses, models_tried=theirs.models_tried, auroc_corrected=corrected)
+
+
+def _corrected_low(evaluation: Evaluation, looks: int | None) -> float | None:
+    sample = evaluation.overall.sample
+    return delong_auroc(sample.reference, sample.probability, sample.units, TAIL / max(1, looks or 1)).low

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # About the mean number of slices a patient in the SARS-CoV-2 CT-scan set.
 DEFAULT_BLOCK_SIZE = 20
+_BLOCK = re.compile(r"/block-\d+$")
 
 
 def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> Manifest:
@@ -61,6 +62,11 @@ def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> M
             for record in manifest
         ]
     )
+
+
+def is_block(unit: str) -> bool:
+    """Whether what stands for a patient is a block of :func:`assign_blocks`, which may hold several or part of one."""
+    return _BLOCK.search(unit) is not None
 
 
 def natural_order(record: ImageRecord) -> tuple[list[tuple[int, str]], str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from duoscan.predictions import IMAGE
 from duoscan.terms import Finding, Modality, Split, names_nobody
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class ImageRecord(BaseModel):
 
         Splits and bootstrap resample these units, never single images.
         """
-        return self.patient_id or self.group or f"image:{self.path}"
+        return self.patient_id or self.group or f"{IMAGE}{self.path}"
 
 
 @dataclass(frozen=True)

@@ -313,7 +313,7 @@ def promise_in_words(promise: Promise, *, both_phases: bool) -> str:
     if promise.method == "exact":
         what = (
             f"At most {promise.alpha:.3g} of the sick leave {where}, with confidence {1 - promise.delta:.4g} over the "
-            "draw of the calibration patients (exact binomial)."
+            "draw of the calibration patients, of those for whom no certificate is issued too (exact binomial)."
         )
     else:
         what = (

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from duoscan.audit.evidence import read_audits
 from duoscan.evaluation.curves import roc_band
+from duoscan.evaluation.evaluate import METHOD
 from duoscan.evaluation.figures import draw_figures
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import read_triage
@@ -242,6 +243,7 @@ def environment() -> Environment:
     templates.globals |= {
         "METRIC_NAMES": METRIC_NAMES,
         "MOST_ROWS": MOST_ROWS,
+        "METHOD": METHOD,
         "NINE_METRICS": NINE_METRICS,
         "OTHER_METRICS": OTHER_METRICS,
         "ANSWERS": tuple(Answer),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.evaluation.comparison import Comparison, Side, compare
+from duoscan.evaluation.comparison import JUDGED, Comparison, Side, compare, compatible
 from duoscan.evaluation.evaluate import FEW_PATIENTS
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import measurable
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from duoscan.evaluation.comparison import ComparisonRow
     from duoscan.evidence.verdicts import Measured
     from duoscan.predictions import Prediction
-
-_WEIGHED = ("sensitivity", "specificity", "auroc")
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,8 @@ class Versus:
         title: What is compared.
         comparison: The numbers.
         sampling: Which patients were taken.
-        patients: Patients measured, of the first and of the second.
+        patients: Patients measured, of the first and of the second, or what stands for them.
+        people: The same in words.
         prevalence: Share of covid images, of the first and of the second.
         verdicts: What the numbers say, one sentence each.
         balances: For X-ray against CT, one for each; else empty.
@@ -103,6 +102,7 @@ class Versus:
     comparison: Comparison
     sampling: str
     patients: tuple[int, int]
+    people: tuple[str, str]
     prevalence: tuple[float, float]
     verdicts: tuple[str, ...]
     balances: tuple[Balance, ...] = ()
@@ -190,13 +190,14 @@ def _versus(title: str, one: Side, other: Side, sampling: str) -> Versus:
     verdicts = [
         _verdict(row, comparison.names)
         for row in comparison.rows
-        if row.metric in _WEIGHED and not math.isnan(row.difference.value)
+        if row.metric in JUDGED and not math.isnan(row.difference.value)
     ]
     return Versus(
         title=title,
         comparison=comparison,
         sampling=sampling,
         patients=(results[0].patients, results[1].patients),
+        people=(results[0].people, results[1].people),
         prevalence=tuple(result.classes.get(POSITIVE, 0) / result.images for result in results),  # type: ignore[arg-type]
         verdicts=tuple(verdicts),
     )
@@ -204,11 +205,12 @@ def _versus(title: str, one: Side, other: Side, sampling: str) -> Versus:
 
 def _verdict(row: ComparisonRow, names: tuple[str, str]) -> str:
     name = METRIC_NAMES[row.metric]
-    better = _better(row)
-    if row.difference.low is None:
+    if row.joint is None or row.joint.low is None:
         return f"{name}: difference {spoken(row.difference)}."
+    better = row.better
     if better is None:
-        return f"{name}: no difference can be told apart from chance, {spoken(row.difference)}."
+        left = compatible(row.joint)
+        return f"{name}: no difference can be told apart from chance, {spoken(row.difference)}; {left}."
     return (
         f"{name}: higher on {names[better]}, "
         f"{number((row.first, row.second)[better].value)} against {number((row.second, row.first)[better].value)}; "
@@ -216,20 +218,12 @@ def _verdict(row: ComparisonRow, names: tuple[str, str]) -> str:
     )
 
 
-def _better(row: ComparisonRow) -> int | None:
-    """Index of the higher, hence better side; ``None`` where the interval of the difference holds 0."""
-    low, high = row.difference.low, row.difference.high
-    if low is None or high is None or low <= 0 <= high:
-        return None
-    return 0 if low > 0 else 1
-
-
 def _balance(comparison: Comparison, modality: Modality) -> Balance:
     side = list(Modality).index(modality)
     speaks: dict[bool, list[str]] = {True: [], False: []}
     for row in comparison.rows:
-        better = _better(row)
-        if row.metric in _WEIGHED and better is not None:
+        better = row.better
+        if row.metric in JUDGED and better is not None:
             own, other = (row.first, row.second) if side == 0 else (row.second, row.first)
             speaks[better == side].append(
                 f"{METRIC_NAMES[row.metric]} {number(own.value)} against {number(other.value)} in this comparison"

@@ -54,6 +54,29 @@ class CramersV:
         return {}
 
 
+def smallest_seen(rows: int, shape: tuple[int, int], alpha: float, power: float = 0.8) -> float:
+    """Cramér's V from which Pearson's test finds an association in ``power`` of all samples; ``inf`` where never.
+
+    By the noncentral chi-squared law, of which rows · V² · (smaller side − 1) is the noncentrality (Cohen 1988, ch. 7).
+
+    Args:
+        rows: Patients.
+        shape: Values of either attribute, each at least 2.
+        alpha: Of the test.
+        power: From 0 to 1.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import chi2, ncx2
+
+    freedom = (shape[0] - 1) * (shape[1] - 1)
+    scale, limit = rows * (min(shape) - 1), chi2.isf(alpha, freedom)
+
+    def missing(v: float) -> float:
+        return power - float(ncx2.sf(limit, freedom, scale * v**2))
+
+    return float(brentq(missing, 1e-6, 1.0)) if missing(1.0) < 0 else float("inf")
+
+
 def indices(values: Sequence[str]) -> tuple[IntArray, list[str]]:
     """Index (N,) of each value among the sorted distinct values, and those values."""
     names, index = np.unique(np.asarray(values, dtype=np.str_), return_inverse=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from duoscan.audit.confounding import association
 from duoscan.audit.confounding.association import CramersV, independence_p, indices
 from duoscan.audit.confounding.characteristics import Characteristic, Observed, Role, characteristics_of, observe
 from duoscan.audit.confounding.prediction import (
@@ -24,9 +25,10 @@ from duoscan.audit.confounding.prediction import (
     auroc_among,
     predict_each,
     predict_together,
+    smallest_seen,
 )
 from duoscan.audit.confounding.tables import characteristic_table, group_table, source_table
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run
+from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError, MissingExtraError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.terms import POSITIVE, Modality
@@ -104,16 +106,11 @@ def audit_confounding(
     return AuditResult(
         NAME,
         TITLE,
-        _worst([finding.level for finding in findings.values()]),
+        worst([finding.level for finding in findings.values()]),
         tuple(reason for finding in findings.values() for reason in finding.reasons),
         {str(modality): finding.facts for modality, finding in findings.items()},
         tuple(table for finding in findings.values() for table in finding.tables),
     )
-
-
-def _worst(levels: list[Level]) -> Level:
-    """The worst of some levels; what was not looked at is no pass."""
-    return max(levels, key=[Level.PASS, Level.NOT_RUN, Level.WARN, Level.FAIL].index)
 
 
 def _check_installed() -> None:
@@ -164,7 +161,7 @@ def _judge(modality: Modality, images: list[Observed], read: list[Observed | Ima
     predicted = _predictions(name, images, target)
     left_out = [f"{name}: {unreadable} images cannot be read and are left out"] if unreadable else []
     return _Finding(
-        _worst([source.level, predicted.level]),
+        worst([source.level, predicted.level]),
         [*source.reasons, *predicted.reasons, *left_out],
         facts | source.facts | predicted.facts,
         [*source.tables, *predicted.tables],
@@ -192,7 +189,15 @@ def _sources(name: str, images: list[Observed], seed: int) -> _Finding:
     reason = f"{name}: source and label go together by Cramér's V {_interval(v)} (p {_p(p)})"
     if alone:
         reason += f"; of one class only: {', '.join(alone)}"
-    if level is not Level.PASS:
+    if level is Level.PASS:
+        shape = len(source_names), len(set(labels))
+        seen = association.smallest_seen(len(rows), shape, ALPHA) if min(shape) > 1 else float("inf")
+        reason += (
+            f"; of so few patients ({len(set(units))}) no association would mostly be found"
+            if seen > 1
+            else f"; of {len(set(units))} patients, less than V {seen:.2f} is easily missed"
+        )
+    else:
         reason += "; compare classes within one source, or test on sources that hold both"
     facts = {"sources": source_names, "cramers_v": v.to_json() | {"p": p}, "one_class_sources": alone}
     return _Finding(level, [reason], facts, [table])
@@ -205,6 +210,7 @@ def _predictions(name: str, images: list[Observed], target: Target) -> _Finding:
     role_of = {one.title: one.role for one in characteristics}
     judged = [found for found in singles if role_of[found.title] is not Role.CONTENT]
     levels, reasons = [Level.PASS], []
+    seen = smallest_seen(*target.patients(), ALPHA / max(1, len(groups)))
     for found in groups:
         members = [one for one in judged if _GROUP_TITLES[role_of[one.title]] == found.title]
         if not members:  # everything together is shown; its parts decide
@@ -212,14 +218,15 @@ def _predictions(name: str, images: list[Observed], target: Target) -> _Finding:
         own, alarms = _level_of(found), [one for one in members if _level_of(one) is not Level.PASS]
         levels += [own, *map(_level_of, alarms)]
         # One strong characteristic can drown among weak ones, so each is judged by itself as well.
-        spoken = [_spoken(one, _level_of(one), []) for one in alarms] if own is Level.PASS else []
-        reasons += [f"{name}: {text}" for text in spoken or [_spoken(found, own, members)]]
+        spoken = [_spoken(one, _level_of(one), [], seen) for one in alarms] if own is Level.PASS else []
+        reasons += [f"{name}: {text}" for text in spoken or [_spoken(found, own, members, seen)]]
     inside = _within_sources(images, groups, target)
     facts = {
         "groups": [found.to_json() for found in groups],
         "characteristics": [found.to_json() | {"role": role_of[found.title].value} for found in singles],
         "same_in_all_images": constant,
         "within_sources": {source: estimate.to_json() for source, estimate in inside.items()},
+        "smallest_auroc_seen": seen,
         "thresholds": {"alpha": ALPHA, "warn_auroc": WARN_AUROC, "fail_auroc": FAIL_AUROC},
     }
     by_title = {one.title: one for one in characteristics}
@@ -227,7 +234,7 @@ def _predictions(name: str, images: list[Observed], target: Target) -> _Finding:
         group_table(name, groups, inside),
         characteristic_table(name, [(found, by_title[found.title]) for found in singles], target.positive),
     ]
-    return _Finding(_worst(levels), reasons, facts, tables)
+    return _Finding(worst(levels), reasons, facts, tables)
 
 
 def _groups(characteristics: list[Characteristic]) -> dict[str, list[Any]]:
@@ -265,20 +272,21 @@ def _level(low: float, p: float, warn: float, fail: float) -> Level:
     return Level.FAIL if low > fail else Level.WARN
 
 
-def _spoken(found: Predicted, level: Level, members: list[Predicted]) -> str:
+def _spoken(found: Predicted, level: Level, members: list[Predicted], seen: float) -> str:
     text = f"covid told from the rest by {found.title} alone: AUROC {_interval(found.auroc)}"
     if level is Level.PASS:
-        return f"{text}, no more than chance gives{_still_possible(found.auroc)}"
+        return f"{text}, no more than chance gives{_still_possible(found.auroc, seen)}"
     strongest = [f"{one.title} {one.auroc.value:.2f}" for one in members[:_NAMED]]
     named = f" (strongest: {', '.join(strongest)})" if strongest else ""
     return f"{text}{named}; a model can learn this instead of the disease: even it out, or test where it differs"
 
 
-def _still_possible(auroc: Estimate) -> str:
-    """A wide interval around chance is no proof of soundness."""
+def _still_possible(auroc: Estimate, seen: float) -> str:
+    """A wide interval around chance is no proof of soundness, nor is a test that could have found little."""
+    missed = f"; of {auroc.units} patients, what tells less than AUROC {seen:.2f} is easily missed"
     if auroc.high is None or auroc.high <= WARN_AUROC:
-        return ""
-    return f"; up to {auroc.high:.2f} cannot be ruled out with {auroc.units} patients"
+        return missed
+    return f"; up to {auroc.high:.2f} cannot be ruled out{missed}"
 
 
 def _interval(estimate: Estimate) -> str:

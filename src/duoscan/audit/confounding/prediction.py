@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,12 +21,14 @@ import numpy as np
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
 from duoscan.evaluation.metrics import Ranking
 from duoscan.evaluation.paired_tests import holm
+from duoscan.evaluation.sample_size import auroc_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
 
+CHANCE = 0.5
 FOLDS = 5
 MIN_PATIENTS = 5
 """Fewest patients of either class: one for each fold."""
@@ -199,6 +202,23 @@ def _out_of_fold(
         base = float(np.average(labels, weights=weight[train]))
         scores[test] = model.predict_proba(columns[test])[:, 1] - base
     return scores
+
+
+def smallest_seen(sick: int, well: int, alpha: float, power: float = 0.8) -> float:
+    """AUROC from which Mann and Whitney's test finds a score in ``power`` of all samples; 1 where hardly ever.
+
+    For scores that are known beforehand; of scores that are learned out of fold less is found.
+
+    Args:
+        sick: Patients with covid.
+        well: Patients without.
+        alpha: One-sided level.
+        power: From 0 to 1.
+    """
+    by_chance = NormalDist().inv_cdf(1.0 - alpha) * math.sqrt((sick + well + 1) / (12 * sick * well))
+    beyond = NormalDist().inv_cdf(power)
+    areas = (float(area) for area in np.linspace(CHANCE, 1.0, 501))
+    return next((one for one in areas if one - CHANCE >= by_chance + beyond * auroc_error(one, sick, well)), 1.0)
 
 
 def _patient_p(scores: FloatArray, target: Target) -> float:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.beta import TAIL
+from duoscan.evaluation.binary import measure_binary
+from duoscan.evaluation.comparison import better_side, compatible
 from duoscan.evaluation.intervals import (
     DEFAULT_RESAMPLES,
     Estimate,
-    bootstrap,
     paired_difference,
     unpaired_difference,
 )
@@ -47,13 +49,15 @@ class FairRow:
         xray: Of the X-ray.
         ct: Of the CT.
         difference: CT minus X-ray.
-        better: ``xray``, ``ct``, or empty where the interval of the difference holds 0.
+        joint: The same with an interval that holds together with those of all ``METRICS`` (Bonferroni).
+        better: ``xray``, ``ct``, or empty where the joint interval holds 0.
     """
 
     metric: str
     xray: Estimate
     ct: Estimate
     difference: Estimate
+    joint: Estimate
     better: str
 
 
@@ -91,6 +95,7 @@ class FairComparison:
                     "xray": row.xray.to_json(),
                     "ct": row.ct.to_json(),
                     "ct_minus_xray": row.difference.to_json(),
+                    "joint": row.joint.to_json(),
                     "better": row.better,
                 }
                 for row in self.rows
@@ -172,7 +177,7 @@ def benefits_and_drawbacks(
             "aspect": METRIC_NAMES[row.metric],
             "xray": _spoken(row.xray),
             "ct": _spoken(row.ct),
-            "speaks for": {"xray": "X-ray", "ct": "CT", "": "neither, as far as these patients tell"}[row.better],
+            "speaks for": {"xray": "X-ray", "ct": "CT", "": _neither(row.joint)}[row.better],
         }
         for row in comparison.rows
     ]
@@ -203,33 +208,34 @@ def _compare_once(
     resamples: int,
     seed: int,
 ) -> tuple[FairRow, ...]:
-    (first, units), (second, others) = (
+    first, second = (
         _side(patients, scores, rows, point)
         for scores, rows, point in zip((patients.xray, patients.ct), sides, points, strict=True)
     )
-    xray = bootstrap(first, units, resamples=resamples, seed=seed)
-    ct = bootstrap(second, others, resamples=resamples, seed=seed)
-    if units == others:
-        found = paired_difference((second, others), (first, units), resamples=resamples, seed=seed)
-        differences = {name: _bounded(found[name], ct[name], xray[name]) for name in METRICS}
-    else:
+    found = []
+    for tail in (TAIL, TAIL / len(METRICS)):
+        xray, ct = (measure_binary(one, resamples=resamples, seed=seed, tail=tail) for one in (first, second))
         differences = {name: unpaired_difference(ct[name], xray[name]) for name in METRICS}
-    return tuple(_row(name, xray[name], ct[name], differences[name]) for name in METRICS)
+        if first.units == second.units:
+            pair = [(BinaryMetrics(one), one.units) for one in (second, first)]
+            paired = paired_difference(*pair, resamples=resamples, seed=seed, tail=tail)
+            differences = {name: _bounded(paired[name], ct[name], xray[name]) for name in METRICS}
+        found.append((xray, ct, differences))
+    (xray, ct, differences), (_, _, joint) = found
+    return tuple(_row(name, xray[name], ct[name], differences[name], joint[name]) for name in METRICS)
 
 
 def _bounded(difference: Estimate, ct: Estimate, xray: Estimate) -> Estimate:
-    """No error on either side varies in no resample; then both exact intervals are joined as if independent."""
+    """No error on either side varies in no resample; then both intervals are joined as if independent."""
     if difference.low is not None:
         return difference
     return replace(unpaired_difference(ct, xray), note="both intervals joined as if independent")
 
 
-def _side(
-    patients: PatientScores, scores: FloatArray, rows: IntArray, threshold: float
-) -> tuple[BinaryMetrics, tuple[str, ...]]:
+def _side(patients: PatientScores, scores: FloatArray, rows: IntArray, threshold: float) -> Sample:
     units = tuple(patients.names[row] for row in rows)
     chosen = scores[rows]
-    return BinaryMetrics(Sample(patients.sick[rows], chosen, chosen >= threshold, units)), units
+    return Sample(patients.sick[rows], chosen, chosen >= threshold, units)
 
 
 def _cut(rng: np.random.Generator, sick: BoolArray, side: IntArray, sizes: list[int]) -> IntArray:
@@ -248,6 +254,7 @@ def _averaged(drawn: list[tuple[FairRow, ...]]) -> tuple[FairRow, ...]:
             _mean([row.xray for row in rows]),
             _mean([row.ct for row in rows]),
             _mean([row.difference for row in rows]),
+            _mean([row.joint for row in rows]),
         )
         for rows in zip(*drawn, strict=True)
     )
@@ -265,12 +272,16 @@ def _mean(estimates: list[Estimate]) -> Estimate:
     return Estimate(value, float(np.mean(lows)), float(np.mean(highs)), first.n, first.units, note=note)
 
 
-def _row(metric: str, xray: Estimate, ct: Estimate, difference: Estimate) -> FairRow:
-    sign = -1.0 if metric in _SMALLER_IS_BETTER else 1.0
-    better = ""
-    if difference.low is not None and difference.high is not None and not difference.low <= 0.0 <= difference.high:
-        better = "ct" if sign * difference.value > 0 else "xray"
-    return FairRow(metric, xray, ct, difference, better)
+def _row(metric: str, xray: Estimate, ct: Estimate, difference: Estimate, joint: Estimate) -> FairRow:
+    side = better_side(joint)
+    if side is not None and metric in _SMALLER_IS_BETTER:
+        side = 1 - side
+    return FairRow(metric, xray, ct, difference, joint, "" if side is None else ("ct", "xray")[side])
+
+
+def _neither(joint: Estimate) -> str:
+    left = compatible(joint)
+    return f"neither, as far as these patients tell{f'; {left}' if left else ''}"
 
 
 def _dose(share: Estimate, of_everyone_msv: float) -> str:

@@ -38,7 +38,13 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import Manifest
 
 GATE_FAILED = 3
-_STYLES = {Level.PASS: "green", Level.WARN: "yellow", Level.FAIL: "bold red", Level.NOT_RUN: "dim"}
+_STYLES = {
+    Level.PASS: "green",
+    Level.WARN: "yellow",
+    Level.FAIL: "bold red",
+    Level.NOT_RUN: "dim",
+    Level.NOT_KNOWN: "yellow",
+}
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 

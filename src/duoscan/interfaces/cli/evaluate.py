@@ -196,7 +196,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
     if evaluation.threshold is not None:
         point = f"P(covid) ≥ {evaluation.threshold:.4g} ({point})"
     lines = [
-        f"{overall.images} images of {overall.patients} patients ({classes}); split: {split}",
+        f"{overall.images} images of {overall.people} ({classes}); split: {split}",
         f"Operating point: {point}",
         f"Answered: {_interval(evaluation.coverage)} of the labelled images",
         f"Baseline: answering '{overall.majority}' for every image",
@@ -230,7 +230,8 @@ def _calibration_line(calibration: CalibrationResult) -> str:
     found = {name: _interval(estimate) for name, estimate in calibration.metrics.items()}
     return (
         f"Calibration of P(covid): slope {found['slope']}, intercept {found['intercept']}, "
-        f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)})"
+        f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)}, "
+        f"in 95 of 100 below {_number(calibration.ece_chance_high)})"
     )
 
 

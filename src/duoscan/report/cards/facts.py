@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from duoscan.audit.result import Level
+from duoscan.evaluation.evaluate import METHOD
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.report.wording import contract_steps, operating_point, spoken, tested_part
 from duoscan.terms import POSITIVE, Split
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord
 
 _SHOWN = ("auroc", "sensitivity", "specificity", "ppv", "npv", "accuracy", "balanced_accuracy", "brier_score")
-_UNDER_REASONS = "Not to be quoted without the reasons of the failing gate: "
+_UNDER_REASONS = "Not to be quoted without the reasons of the gate: "
 
 
 def gather(subject: Subject, evaluation: Evaluation, judgement: Judgement) -> dict[str, str]:
@@ -135,14 +136,13 @@ def _measured(subject: Subject, evaluation: Evaluation, judgement: Judgement) ->
         f"{name}: AUROC {spoken(result.metrics['auroc'])}" for name, result in evaluation.by_source.items()
     )
     kind = subject.modality.spoken if subject.modality else "chest"
-    where = f"{overall.images} images of {overall.patients} patients, {tested_part(subject)}"
+    where = f"{overall.images} images of {overall.people}, {tested_part(subject)}"
     return {
         "task": f"telling COVID-19 from the rest on {kind} images",
         "headline": f"On {where}: AUROC {spoken(evaluation.metrics['auroc'])}." if verdict.may_headline else "",
         "tested": f"Measured on {where}.",
         "metrics": f"{names}, beside always giving the more common answer.",
-        "statistics": f"95 % intervals by percentile bootstrap over patients, {evaluation.resamples} resamples, seed "
-        f"{evaluation.seed}.",
+        "statistics": f"95 % intervals: {METHOD}, {evaluation.resamples} resamples, seed {evaluation.seed}.",
         "performance": f"{mark}{shown}. Positive: {operating_point(subject, evaluation.threshold, '')}.",
         "accuracy": f"{mark}sensitivity {spoken(evaluation.metrics['sensitivity'])}, specificity "
         f"{spoken(evaluation.metrics['specificity'])}.",

@@ -113,7 +113,7 @@ def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, se
 
     It fails where the lower end of the skill retained without any lung is above ``FAIL_RETAINED``, or where that of
     the control with random labels is above ``LEAST_SKILL``, since then patients are known again. It warns above
-    ``WARN_RETAINED``.
+    ``WARN_RETAINED``. Where the upper end without any lung reaches ``FAIL_RETAINED`` that is no pass but ``not known``.
 
     Args:
         scores: By probe.
@@ -170,6 +170,8 @@ def _of_probe(name: str, measured: Mapping[str, Estimate]) -> tuple[Level, str]:
         return Level.FAIL, f"{text}; the classes can be told without any lung, so the figure is no evidence of disease"
     if low > WARN_RETAINED:
         return Level.WARN, f"{text}; part of the figure may come from something else than disease"
+    if name in _NO_LUNG and (retained.high is None or retained.high >= FAIL_RETAINED):
+        return Level.NOT_KNOWN, f"not known: {text}, which may be {FAIL_RETAINED:g} or more; test on more patients"
     return Level.PASS, text
 
 
