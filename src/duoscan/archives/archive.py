@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from duoscan.archives.tls import Tls
 from duoscan.errors import InputError, TransferError
-from duoscan.formats.dicom.guards import MAX_FILE_BYTES
+from duoscan.formats.limits import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

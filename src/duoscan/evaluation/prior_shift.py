@@ -9,6 +9,7 @@ import numpy as np
 
 from duoscan.errors import InputError
 from duoscan.evaluation.calibrators import at_prevalence
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
 from duoscan.evaluation.sample import measurable
 from duoscan.terms import POSITIVE, Split
@@ -16,8 +17,7 @@ from duoscan.terms import POSITIVE, Split
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from duoscan.evaluation.evaluate import Evaluation
-    from duoscan.evaluation.sample import FloatArray
+    from duoscan.evaluation.sample import FloatArray, Sample
     from duoscan.manifest.records import ImageRecord
     from duoscan.predictions import Prediction
 
@@ -94,28 +94,33 @@ class PriorShift:
 
 
 def shift_prior(
-    evaluation: Evaluation,
+    sample: Sample,
     predictions: Sequence[Prediction],
     becomes: float,
     fitted: Fitted | None,
     prior: float | None = None,
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
 ) -> PriorShift:
     """Move P(covid) to a stated prevalence, and give PPV and NPV there.
 
     Calibrated probabilities are moved where every row has one.
 
     Args:
-        evaluation: Of the predictions.
+        sample: What was measured.
         predictions: Its rows.
         becomes: Share of covid where the model is to be used.
         fitted: What P(covid) was fitted on.
         prior: Prevalence that P(covid) was fitted at, as the user states it; goes before ``fitted``.
+        resamples: Bootstrap resamples of patients.
+        seed: Of the resamples.
 
     Raises:
         InputError: A prevalence is out of range, or that of the fit is not known. The measured rows cannot stand in
             for it: how common covid is among them has no part in P(covid).
     """
-    sample, rows = evaluation.overall.sample, tuple(measurable(predictions))
+    rows = tuple(measurable(predictions))
     was, origin = fitted.prevalence if fitted else None, fitted.origin if fitted else ""
     if prior is not None:
         was, origin = prior, STATED
@@ -125,7 +130,7 @@ def shift_prior(
             "labelled validation rows of both classes. State it with --prior, the share of covid among the images the "
             "model was trained or calibrated on"
         )
-    (values,) = predictive_values(sample, (becomes,), resamples=evaluation.resamples, seed=evaluation.seed)
+    (values,) = predictive_values(sample, (becomes,), resamples=resamples, seed=seed)
     return PriorShift(was, origin, values, rows, at_prevalence(_fitted_probability(rows), was=was, becomes=becomes))
 
 

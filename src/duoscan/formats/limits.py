@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import UnreadableImageError, UnsupportedImageError
-from duoscan.formats.dicom.guards import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+MAX_FILE_BYTES = 512 * 2**20
+"""Largest file that is opened; a multi-frame CT of 1,000 slices has as much."""
 
 MAX_PIXELS = 25_000_000
 """Largest image that is decoded; the largest detectors have about 18 million pixels."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from duoscan.errors import BundleError
 from duoscan.inference.graph_fields import GraphError, Message, read_model
-from duoscan.inference.runtimes.runtime import INPUT_NAME
+from duoscan.inference.graph_names import INPUT_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 
 from duoscan.errors import TrainingError
-from duoscan.inference.runtimes.runtime import INPUT_NAME, OUTPUT_NAMES
+from duoscan.inference.graph_names import INPUT_NAME, OUTPUT_NAMES
 from duoscan.training.classifier import ExportGraph
 
 if TYPE_CHECKING:

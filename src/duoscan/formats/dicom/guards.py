@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from duoscan.errors import UnreadableImageError
 from duoscan.files import open_bounded
+from duoscan.formats.limits import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from pydicom import Dataset
     from pydicom.dataelem import RawDataElement
-
-MAX_FILE_BYTES = 512 * 2**20
-"""Largest file that is opened; a multi-frame CT of 1,000 slices has as much."""
 
 MAX_INFLATED_BYTES = 256 * 2**20
 """What a deflated data set (PS3.5 A.5) may become."""

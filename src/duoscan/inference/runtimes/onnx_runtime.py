@@ -10,7 +10,8 @@ import numpy as np
 
 from duoscan.errors import BundleError
 from duoscan.inference.graph_folding import folded
-from duoscan.inference.runtimes.runtime import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES, Outputs
+from duoscan.inference.graph_names import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES
+from duoscan.inference.runtimes.runtime import Outputs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,10 +8,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-INPUT_NAME = "images"
-OUTPUT_NAMES = ("logits", "activation")
-ATTENTION_NAME = "attention"
-
 
 class Outputs(NamedTuple):
     """What one forward pass gives.

@@ -113,8 +113,7 @@ def evaluate_command(
     subject = joined(images) if per_patient else images
     evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
-        shift = shift_prior(evaluation, subject.predictions, prevalence, subject.fitted, prior)
-        evaluation = replace(evaluation, prior_shift=shift)
+        evaluation = _moved(evaluation, subject, prevalence, prior)
     subject = counted(subject)
     judgement = None
     if audits:
@@ -150,6 +149,20 @@ def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | N
     words = shlex.join(["duoscan", "audit", str(manifest or "MANIFEST"), answers, str(target)])
     why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
     echo(f"No audit backs these figures{why}; run: {words}")
+
+
+def _moved(evaluation: Evaluation, subject: Subject, prevalence: float, prior: float | None) -> Evaluation:
+    """With what holds at a stated prevalence."""
+    shift = shift_prior(
+        evaluation.overall.sample,
+        subject.predictions,
+        prevalence,
+        subject.fitted,
+        prior,
+        resamples=evaluation.resamples,
+        seed=evaluation.seed,
+    )
+    return replace(evaluation, prior_shift=shift)
 
 
 def _read(

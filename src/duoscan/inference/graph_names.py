@@ -1,0 +1,7 @@
+"""What the input and the outputs of every graph are called."""
+
+from __future__ import annotations
+
+INPUT_NAME = "images"
+OUTPUT_NAMES = ("logits", "activation")
+ATTENTION_NAME = "attention"
