@@ -28,7 +28,7 @@ from duoscan.evaluation.intervals import Estimate, bootstrap, paired_difference,
 from duoscan.evaluation.metrics import BinaryMetrics, Share, point
 from duoscan.evaluation.predictive_values import bayes, predictive_values
 from duoscan.evaluation.sample import Sample
-from duoscan.inference.calibration import expit
+from duoscan.inference.calibrator import expit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -15,7 +15,7 @@ from duoscan.evaluation.proportions import clopper_pearson
 from duoscan.evaluation.sample import sample_of
 from duoscan.evaluation.sample_size import patients_for_proportion, patients_overall
 from duoscan.evaluation.thresholds import sensitivity_threshold
-from duoscan.inference.calibration import logit
+from duoscan.inference.calibrator import logit
 from duoscan.policies.queueing import Department, Flow, replicate
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding, Modality, Split

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from duoscan.audit.calibration import audit_calibration
+from duoscan.audit.calibration_audit import audit_calibration
 from duoscan.audit.result import Level
-from duoscan.inference.calibration import expit
+from duoscan.inference.calibrator import expit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding
 

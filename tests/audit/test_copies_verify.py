@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 
-from duoscan.audit.copies.candidates import Candidate, find_candidates, nearest
+from duoscan.audit.copies.candidates import CopyCandidate, find_candidates, nearest
 from duoscan.audit.copies.signatures import mirrored_bins, opencv, perceptual_hash, read_sketch, sign
 from duoscan.audit.copies.verify import Kind, verify
 
@@ -30,7 +30,7 @@ def verdict(tmp_path, first, second, *, mirrored=False):
         else:
             picture.save(path)
         assert sign(path, scratch, place).problem == ""
-    return verify(Candidate(0, 1, mirrored), *paths, scratch)
+    return verify(CopyCandidate(0, 1, mirrored), *paths, scratch)
 
 
 def as_jpeg(picture, quality, tmp_path):
@@ -127,8 +127,8 @@ def test_candidates_hold_the_cut_and_the_mirrored_copy(tmp_path):
         picture.save(path)
         signatures.append(sign(path, scratch, place))
     found = find_candidates(signatures, range(len(pictures)), scratch)
-    assert Candidate(0, 20, mirrored=False) in found
-    assert Candidate(1, 21, mirrored=True) in found
+    assert CopyCandidate(0, 20, mirrored=False) in found
+    assert CopyCandidate(1, 21, mirrored=True) in found
     assert all(one.first < one.second for one in found)
     # far fewer than all 22 · 21 / 2 = 231 pairs, plain and mirrored
     assert len(found) < 231

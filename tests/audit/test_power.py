@@ -9,17 +9,17 @@ import pytest
 from scipy.stats import mannwhitneyu, norm
 
 from duoscan.audit.confounding import association, prediction
-from duoscan.audit.perturbation import ERASED, WHOLE, Answered, judge_answers
+from duoscan.audit.perturbation import ERASED, WHOLE, ChangedAnswers, judge_answers
 from duoscan.audit.result import Level, worst
 from duoscan.imaging.marks import Corner
-from duoscan.inference.calibration import expit
+from duoscan.inference.calibrator import expit
 from duoscan.manifest.records import ImageRecord
 from duoscan.terms import Finding, Modality
 
 COHORTS = 60
 
 
-def answered(patients: int, kept: float, rng: np.random.Generator) -> Answered:
+def answered(patients: int, kept: float, rng: np.random.Generator) -> ChangedAnswers:
     """A third sick; no mark changes an answer; without the lungs so much of the skill (AUROC 0.96) is left."""
     sick = np.arange(patients) < patients // 3
     noise, other = rng.normal(size=(2, patients))
@@ -36,7 +36,7 @@ def answered(patients: int, kept: float, rng: np.random.Generator) -> Answered:
     )  # fmt: skip
     corners = tuple(list(Corner)[place % 4] for place in range(patients))
     by_change = {WHOLE: whole, "letter": whole, "text": whole, "box": whole, ERASED: again}
-    return Answered(records, corners, by_change, 0, has_masks=True)
+    return ChangedAnswers(records, corners, by_change, 0, has_masks=True)
 
 
 @pytest.mark.parametrize(("patients", "kept"), [(12, 1.0), (30, 0.5), (90, 0.5)])

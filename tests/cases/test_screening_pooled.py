@@ -15,7 +15,7 @@ from duoscan.errors import InputError
 from duoscan.inference.aggregate import per_patient, study_probability
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import BundleInfo, read_bundle, write_bundle
-from duoscan.inference.calibration import PlattCalibration
+from duoscan.inference.calibrator import PlattCalibration
 from duoscan.interfaces.cli.answers import _chance
 from duoscan.manifest.patient_rules import PatientRules
 from duoscan.policies.policy import Certificate, Policy

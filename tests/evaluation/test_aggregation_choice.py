@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from duoscan.errors import InputError
-from duoscan.evaluation.aggregation import Candidate, _best, choose_aggregation, joined_as
+from duoscan.evaluation.aggregation import AggregationCandidate, _best, choose_aggregation, joined_as
 from duoscan.evaluation.calibrators import STUDY_FITS, choose_calibrator, fit_platt, log_loss
 from duoscan.evaluation.intervals import Estimate
 from duoscan.evaluation.sample import sample_of
 from duoscan.inference.aggregate import per_patient
 from duoscan.inference.aggregation import Aggregation
-from duoscan.inference.calibration import expit
+from duoscan.inference.calibrator import expit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding, Modality, Split
 
@@ -84,9 +84,9 @@ def test_attention_is_taken_only_if_it_wins_beyond_noise() -> None:
     ],
 )
 def test_the_rule_by_hand(attention: float, high: float | None, chosen: str) -> None:
-    def candidate(name: str, loss: float, added: Estimate) -> Candidate:
+    def candidate(name: str, loss: float, added: Estimate) -> AggregationCandidate:
         estimate = Estimate(loss, None, None, 40, 40)
-        return Candidate(Aggregation.named(name), estimate, estimate, estimate, added)
+        return AggregationCandidate(Aggregation.named(name), estimate, estimate, estimate, added)
 
     same = Estimate(0.0, 0.0, 0.0, 40, 40)
     offered = [

@@ -18,7 +18,7 @@ from duoscan.evaluation.calibrators import (
     fit_temperature,
     log_loss,
 )
-from duoscan.inference.calibration import IsotonicCalibration, TemperatureCalibration, expit, logit
+from duoscan.inference.calibrator import IsotonicCalibration, TemperatureCalibration, expit, logit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding
 

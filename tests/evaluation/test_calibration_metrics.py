@@ -26,7 +26,7 @@ from duoscan.evaluation.calibration import (
 from duoscan.evaluation.evaluate import evaluate
 from duoscan.evaluation.metrics import point
 from duoscan.evaluation.sample import Sample
-from duoscan.inference.calibration import expit, logit
+from duoscan.inference.calibrator import expit, logit
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from duoscan.inference.aggregation import DEFAULTS, Aggregation, AggregationKind
-from duoscan.inference.calibration import expit, logit
+from duoscan.inference.calibrator import expit, logit
 from duoscan.terms import Modality
 
 NAMES = ("max", "mean", "top-1", "top-3", "noisy-or", "attention")

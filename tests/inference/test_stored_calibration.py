@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
 from duoscan.inference.bundle import read_bundle, write_bundle
-from duoscan.inference.calibration import (
+from duoscan.inference.calibrator import (
     Calibration,
     IsotonicCalibration,
     TemperatureCalibration,
@@ -124,7 +124,7 @@ def test_a_bundle_without_one_is_the_file_that_earlier_versions_wrote(tmp_path: 
 
 def test_applying_one_loads_neither_scipy_nor_scikit_learn() -> None:
     code = (
-        "import sys, numpy; from duoscan.inference.calibration import TemperatureCalibration as T; "
+        "import sys, numpy; from duoscan.inference.calibrator import TemperatureCalibration as T; "
         "T(temperature=2, images=1, patients=1).apply(numpy.array([0.3])); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'sklearn', 'scipy')))"
     )

@@ -16,7 +16,7 @@ from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import preprocess
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.bundle import Bundle, read_bundle, write_bundle
-from duoscan.inference.calibration import expit
+from duoscan.inference.calibrator import expit
 from duoscan.inference.predictor import Predictor, predict_manifest
 from duoscan.inference.runtimes.onnx_runtime import OnnxRuntime
 from duoscan.inference.shipped import load_bundle

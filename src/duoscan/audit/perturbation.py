@@ -76,7 +76,7 @@ _CENTRAL = "the central box (all but the outer tenth of each side) stood in for 
 
 
 @dataclass(frozen=True)
-class Answered:
+class ChangedAnswers:
     """What a model said of N images, as they are and changed.
 
     Attributes:
@@ -148,7 +148,9 @@ def audit_perturbation(
 Moves = dict[str, dict[str, Estimate]]
 
 
-def judge_answers(answered: Answered, threshold: float, seed: int) -> tuple[Moves, Moves, list[tuple[Level, str]]]:
+def judge_answers(
+    answered: ChangedAnswers, threshold: float, seed: int
+) -> tuple[Moves, Moves, list[tuple[Level, str]]]:
     """How answers move by change, and by corner of each mark, and what is to be said of it.
 
     Args:
@@ -162,7 +164,7 @@ def judge_answers(answered: Answered, threshold: float, seed: int) -> tuple[Move
     return measured, corners, judged
 
 
-def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], None]) -> Answered:
+def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], None]) -> ChangedAnswers:
     has_masks = all(record.lung_mask for record in manifest)
     asked: list[tuple[int, str]] = []
     corners = [list(Corner)[place % len(Corner)] for place in range(len(manifest))]
@@ -187,7 +189,7 @@ def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], Non
             said[place][name] = file.answer.probability
     places = sorted(said)
     names = dict.fromkeys(name for own in said.values() for name in own)
-    return Answered(
+    return ChangedAnswers(
         tuple(manifest.records[place] for place in places),
         tuple(corners[place] for place in places),
         {name: np.array([said[place].get(name, np.nan) for place in places]) for name in names},
@@ -215,7 +217,7 @@ def _changed(grey: Grey, corner: Corner, mask: BoolArray | None, *, by_mask: boo
         yield ONLY if by_mask else MASK_ONLY, lungs_only(grey, mask)
 
 
-def _measure(answered: Answered, name: str, threshold: float, seed: int) -> dict[str, Estimate]:
+def _measure(answered: ChangedAnswers, name: str, threshold: float, seed: int) -> dict[str, Estimate]:
     """How answers move by one change; where it is one of the lungs, also what skill is left."""
     after = answered.by_change[name]
     known = ~np.isnan(after)
@@ -230,7 +232,7 @@ def _measure(answered: Answered, name: str, threshold: float, seed: int) -> dict
     return found
 
 
-def _by_corner(answered: Answered, name: str, threshold: float, seed: int) -> dict[str, Estimate]:
+def _by_corner(answered: ChangedAnswers, name: str, threshold: float, seed: int) -> dict[str, Estimate]:
     """Share of decisions that one mark flips, by the corner it was put in."""
     found = {}
     for corner in Corner:
@@ -329,7 +331,7 @@ def _fine(measured: Mapping[str, Mapping[str, Estimate]]) -> str:
     return f"decisions that a mark flips: {flips}{erased}"
 
 
-def _notes(answered: Answered, labelled: int) -> Iterator[str]:
+def _notes(answered: ChangedAnswers, labelled: int) -> Iterator[str]:
     """What bounds the reach of the answer."""
     if not answered.has_masks:
         yield f"not every image has a lung mask, so {_CENTRAL}"
@@ -341,7 +343,7 @@ def _notes(answered: Answered, labelled: int) -> Iterator[str]:
 
 
 def _tables(
-    answered: Answered,
+    answered: ChangedAnswers,
     measured: Mapping[str, Mapping[str, Estimate]],
     corners: Mapping[str, Mapping[str, Estimate]],
 ) -> tuple[AuditTable, ...]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duoscan.audit.attention import audit_attention, with_lungs
-from duoscan.audit.calibration import NAME as CALIBRATION
-from duoscan.audit.calibration import TITLE as CALIBRATION_TITLE
-from duoscan.audit.calibration import audit_calibration
+from duoscan.audit.calibration_audit import NAME as CALIBRATION
+from duoscan.audit.calibration_audit import TITLE as CALIBRATION_TITLE
+from duoscan.audit.calibration_audit import audit_calibration
 from duoscan.audit.confounding.audit import NAME as CONFOUNDING
 from duoscan.audit.confounding.audit import TITLE as CONFOUNDING_TITLE
 from duoscan.audit.confounding.audit import audit_confounding

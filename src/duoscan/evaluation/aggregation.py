@@ -48,7 +48,7 @@ RULE = (
 
 
 @dataclass(frozen=True)
-class Candidate:
+class AggregationCandidate:
     """One way to join images, as it did on validation patients.
 
     Attributes:
@@ -83,7 +83,7 @@ class AggregationChoice:
     """
 
     aggregation: Aggregation | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[AggregationCandidate, ...]
     reason: str
     calibrator: CalibratorChoice
 
@@ -175,7 +175,7 @@ def _choice(
     rows: Sequence[Prediction],
     modality: Modality,
     chosen: Aggregation | None,
-    candidates: tuple[Candidate, ...],
+    candidates: tuple[AggregationCandidate, ...],
     reason: str,
     seed: int,
 ) -> AggregationChoice:
@@ -193,7 +193,9 @@ def _offered(rows: Sequence[Prediction], modality: Modality) -> list[Aggregation
     return [*offered, *([Aggregation(AggregationKind.ATTENTION)] if _have_attention(rows) else [])]
 
 
-def _measure(rows: Sequence[Prediction], modality: Modality, resamples: int, seed: int) -> tuple[Candidate, ...]:
+def _measure(
+    rows: Sequence[Prediction], modality: Modality, resamples: int, seed: int
+) -> tuple[AggregationCandidate, ...]:
     samples = {
         one: sample_of(per_patient(joined_as(rows, one), modality), threshold=None) for one in _offered(rows, modality)
     }
@@ -207,7 +209,7 @@ def _measure(rows: Sequence[Prediction], modality: Modality, resamples: int, see
         found = bootstrap(measured, sample.units, resamples=resamples, seed=seed)
         added = paired_difference((measured, sample.units), (reference, sample.units), resamples=resamples, seed=seed)
         auroc = delong_auroc(sample.reference, sample.probability, sample.units)
-        candidates.append(Candidate(one, found["log_loss"], found["brier_score"], auroc, added["log_loss"]))
+        candidates.append(AggregationCandidate(one, found["log_loss"], found["brier_score"], auroc, added["log_loss"]))
     return tuple(candidates)
 
 
@@ -217,7 +219,7 @@ def _losses(sample: Sample, seed: int) -> dict[str, Any]:
     return {"log_loss": log_losses(sample.reference, values), "brier_score": (sample.reference - values) ** 2}
 
 
-def _best(candidates: Sequence[Candidate]) -> tuple[Candidate, str]:
+def _best(candidates: Sequence[AggregationCandidate]) -> tuple[AggregationCandidate, str]:
     untrained = [one for one in candidates if one.aggregation.kind is not AggregationKind.ATTENTION]
     lowest = min(one.log_loss.value for one in untrained)
     best = next(one for one in untrained if one.log_loss.value <= lowest + TIE)

@@ -22,7 +22,7 @@ from duoscan.evaluation.binary import mean_of_errors
 from duoscan.evaluation.curves import ReliabilityBin
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, unit_index
 from duoscan.evaluation.metrics import ratio
-from duoscan.inference.calibration import expit, logit
+from duoscan.inference.calibrator import expit, logit
 
 if TYPE_CHECKING:
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray, Sample

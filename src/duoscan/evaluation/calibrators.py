@@ -12,7 +12,7 @@ import numpy as np
 
 from duoscan.errors import InputError, MissingExtraError
 from duoscan.evaluation.sample import sample_of
-from duoscan.inference.calibration import (
+from duoscan.inference.calibrator import (
     IsotonicCalibration,
     PlattCalibration,
     TemperatureCalibration,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from duoscan.evaluation.sample import BoolArray, FloatArray, IntArray, Sample
-    from duoscan.inference.calibration import AnyCalibration
+    from duoscan.inference.calibrator import AnyCalibration
     from duoscan.predictions import Prediction
 
     Fit = Callable[[BoolArray, FloatArray, Sequence[str]], AnyCalibration]
@@ -38,7 +38,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Candidate:
+class CalibratorCandidate:
     """One way to calibrate, as it did on patients left out of its fit.
 
     Attributes:
@@ -68,7 +68,7 @@ class CalibratorChoice:
 
     name: str
     calibration: AnyCalibration | None
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[CalibratorCandidate, ...]
     reason: str
 
     def apply(self, sample: Sample) -> Sample:
@@ -297,11 +297,11 @@ def left_out(sample: Sample, fits: Mapping[str, Fit], seed: int) -> dict[str, Fl
     return values
 
 
-def _candidate(name: str, sample: Sample, values: FloatArray, level: float = LEVEL) -> Candidate:
+def _candidate(name: str, sample: Sample, values: FloatArray, level: float = LEVEL) -> CalibratorCandidate:
     losses = log_losses(sample.reference, values)
     added = losses - log_losses(sample.reference, sample.probability)
     brier_score = float(np.mean((sample.reference - values) ** 2))
-    return Candidate(name, float(losses.mean()), brier_score, _mean_at_most(added, sample.units, level))
+    return CalibratorCandidate(name, float(losses.mean()), brier_score, _mean_at_most(added, sample.units, level))
 
 
 def _mean_at_most(values: FloatArray, units: Sequence[str], level: float) -> float:

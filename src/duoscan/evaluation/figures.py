@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from duoscan.evaluation.evaluate import Evaluation
-    from duoscan.evaluation.intervals import Estimate
     from duoscan.predictions import Prediction
 
 # Okabe and Ito's colours; every class also has its own line style.
@@ -108,7 +107,7 @@ def roc_figure(sample: Sample, evaluation: Evaluation, band: Band | None, title:
     curve = roc_curve(sample)
     if band is not None:
         axes.fill_between(GRID, band.low, band.high, color=BLUE, alpha=0.2, lw=0, label="95 % band")
-    name = f"AUROC {_spoken(evaluation.metrics['auroc'])}"
+    name = f"AUROC {evaluation.metrics['auroc'].spoken()}"
     axes.plot(curve.false_positive_rate, curve.sensitivity, color=BLUE, lw=1.8, label=name)
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="chance")
     x, y = evaluation.metrics["fpr"].value, evaluation.metrics["sensitivity"].value
@@ -121,7 +120,7 @@ def precision_recall_figure(sample: Sample, evaluation: Evaluation, title: str) 
     """Precision against recall with the prevalence as its baseline."""
     figure, axes = _square(title, "Sensitivity (recall)", "Positive predictive value (precision)")
     curve = precision_recall_curve(sample)
-    name = f"average precision {_spoken(evaluation.metrics['average_precision'])}"
+    name = f"average precision {evaluation.metrics['average_precision'].spoken()}"
     axes.step(curve.recall, curve.precision, where="pre", color=BLUE, lw=1.8, label=name)
     prevalence = float(sample.reference.mean())
     axes.axhline(prevalence, color=GREY, lw=1, ls="--", label=f"prevalence {prevalence:.3f}")
@@ -216,9 +215,3 @@ def _square(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     axes.grid(alpha=0.25, lw=0.6)
     return figure, axes
-
-
-def _spoken(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

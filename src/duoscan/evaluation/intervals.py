@@ -71,17 +71,22 @@ class Estimate:
 
     def spoken(self, digits: int = 3) -> str:
         """``0.880 [0.802, 0.940]``; the value alone where there is no interval, a dash where it is undefined."""
-        if math.isnan(self.value):
-            return "–"
-        if self.low is None or self.high is None:
-            return f"{self.value:.{digits}f}"
-        return f"{self.value:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+        return spoken_interval(self.value, self.low, self.high, digits)
 
     def to_json(self) -> dict[str, float | int | str | None]:
         """As in files; what is undefined is ``null``."""
         value = None if math.isnan(self.value) else self.value
         stated = {"value": value, "low": self.low, "high": self.high, "n": self.n, "patients": self.units}
         return stated | ({"dropped": self.dropped} if self.dropped else {}) | ({"note": self.note} if self.note else {})
+
+
+def spoken_interval(value: float | None, low: float | None, high: float | None, digits: int = 3) -> str:
+    """``0.880 [0.802, 0.940]``; the value alone where there is no interval, a dash where it is undefined."""
+    if value is None or math.isnan(value):
+        return "–"
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def draws(units: int, resamples: int, seed: int, rows: int) -> Iterator[FloatArray]:

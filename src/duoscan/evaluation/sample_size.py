@@ -15,7 +15,7 @@ import numpy as np
 from duoscan.errors import InputError, MissingExtraError
 from duoscan.evaluation.beta import Z
 from duoscan.evaluation.proportions import clopper_pearson
-from duoscan.inference.calibration import expit, logit
+from duoscan.inference.calibrator import expit, logit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.inference.calibration import LOGIT_FLOOR, expit, logit
+from duoscan.inference.calibrator import LOGIT_FLOOR, expit, logit
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:

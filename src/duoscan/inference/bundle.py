@@ -22,7 +22,7 @@ from duoscan.errors import BundleError, InputError
 from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
-from duoscan.inference.calibration import Calibration
+from duoscan.inference.calibrator import Calibration
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability

@@ -43,7 +43,7 @@ class TableRow(NamedTuple):
     written: str = ""
 
 
-class Stated(NamedTuple):
+class StatedPatient(NamedTuple):
     """What a person's rules say of one file.
 
     Attributes:
@@ -80,7 +80,7 @@ class PatientRules:
 
     def state(
         self, files: Sequence[tuple[Path, str]], given: Sequence[str | Path]
-    ) -> tuple[list[Stated], tuple[str, ...]]:
+    ) -> tuple[list[StatedPatient], tuple[str, ...]]:
         """What there is to say of each file, and in words each row of the table that is about none of them.
 
         Args:
@@ -98,7 +98,7 @@ class PatientRules:
                 f"{files[0][1] if files else 'none'}; correct it or leave it out"
             )
         stated = [
-            Stated(
+            StatedPatient(
                 (row and row.patient_id) or patient,
                 row and row.modality,
                 folder_patient(Path(name), given, self.label_map) if self.by_folder else None,

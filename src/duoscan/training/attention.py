@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from duoscan.inference.calibration import logit
+from duoscan.inference.calibrator import logit
 from duoscan.terms import POSITIVE
 
 if TYPE_CHECKING:

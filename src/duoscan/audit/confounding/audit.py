@@ -292,7 +292,7 @@ def _still_possible(auroc: Estimate, seen: float) -> str:
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.2f} (no interval: {estimate.note})"
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return estimate.spoken(2)
 
 
 def _p(p: float) -> str:

@@ -92,7 +92,7 @@ class Predicted:
         return {"title": self.title, "auroc": self.auroc.to_json(), "p": self.p, "p_holm": self.p_holm}
 
 
-class Auroc:
+class GroupAuroc:
     """AUROC of fixed scores, as metric ``auroc``.
 
     Args:
@@ -156,7 +156,7 @@ def auroc_among(chosen: BoolArray, scores: FloatArray, target: Target) -> Estima
         target: Of all images.
     """
     units = [unit for unit, is_chosen in zip(target.units, chosen, strict=True) if is_chosen]
-    return bootstrap(Auroc(target.positive[chosen], scores[chosen]), units, seed=target.seed)["auroc"]
+    return bootstrap(GroupAuroc(target.positive[chosen], scores[chosen]), units, seed=target.seed)["auroc"]
 
 
 def _family(features: Mapping[str, FloatArray], target: Target, predictor: Callable[[float], Any]) -> list[Predicted]:
@@ -166,7 +166,7 @@ def _family(features: Mapping[str, FloatArray], target: Target, predictor: Calla
     corrected = holm(p_values)
     found = []
     for title, score in scores.items():
-        metric = Auroc(target.positive, score)
+        metric = GroupAuroc(target.positive, score)
         auroc = bootstrap(metric, target.units, resamples=DEFAULT_RESAMPLES, seed=target.seed)["auroc"]
         found.append(Predicted(title, auroc, p_values[title], corrected[title], score))
     return found

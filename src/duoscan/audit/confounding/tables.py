@@ -39,8 +39,8 @@ def source_table(name: str, images: Sequence[Observed]) -> AuditTable:
 
 def group_table(name: str, groups: Sequence[Predicted], inside: Mapping[str, Estimate]) -> AuditTable:
     """AUROC of the groups, then of everything together within single sources."""
-    rows = [(found.title, _interval(found.auroc), _p(found.p_holm)) for found in groups]
-    rows += [(f"together, within {source}", _interval(estimate), "") for source, estimate in inside.items()]
+    rows = [(found.title, found.auroc.spoken(), _p(found.p_holm)) for found in groups]
+    rows += [(f"together, within {source}", estimate.spoken(), "") for source, estimate in inside.items()]
     title = f"{name}: how well characteristics together tell covid from the rest, on unseen patients"
     return AuditTable(title, ("characteristics", "AUROC [95 % interval]", "p (Holm)"), tuple(rows))
 
@@ -53,7 +53,7 @@ def characteristic_table(
         (
             found.title,
             one.role.value,
-            _interval(found.auroc),
+            found.auroc.spoken(),
             _p(found.p_holm),
             _typical(one, positive),
             _typical(one, ~positive),
@@ -74,12 +74,6 @@ def _typical(one: Characteristic, chosen: BoolArray) -> str:
         return f"{middle:.3g} ({low:.3g} to {high:.3g}){stated}"
     words = Counter("not stated" if value is None else str(value) for value in values)
     return ", ".join(f"{word} {count / len(values):.0%}" for word, count in words.most_common(_WORDS_SHOWN))
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def _p(p: float) -> str:

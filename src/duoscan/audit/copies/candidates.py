@@ -37,7 +37,7 @@ _HASH_SIMILARITY = 1 - 2 * 10 / 64  # at most 10 of 64 places differ
 
 
 @dataclass(frozen=True, order=True)
-class Candidate:
+class CopyCandidate:
     """Two images that may be copies.
 
     Attributes:
@@ -77,7 +77,7 @@ def find_candidates(
     *,
     on_image: Callable[[], None] = lambda: None,
     seed: int = 0,
-) -> list[Candidate]:
+) -> list[CopyCandidate]:
     """Pairs of images that resemble each other, sorted; the work on each image is constant but for the search.
 
     Args:
@@ -91,8 +91,8 @@ def find_candidates(
         for _ in places:
             on_image()
         pairs = combinations(sorted(places), 2)
-        return [Candidate(one, other, mirrored) for one, other in pairs for mirrored in (False, True)]
-    found: set[Candidate] = set()
+        return [CopyCandidate(one, other, mirrored) for one, other in pairs for mirrored in (False, True)]
+    found: set[CopyCandidate] = set()
     plain = _hashes([signatures[place].phash for place in places])
     mirrored = _hashes([signatures[place].mirrored_phash for place in places])
     found.update(_pairs(plain, plain, places, _NEAREST_HASHES, mirrored=False, at_least=_HASH_SIMILARITY))
@@ -159,11 +159,11 @@ def _pairs(
     *,
     mirrored: bool,
     at_least: float = -np.inf,
-) -> Iterator[Candidate]:
+) -> Iterator[CopyCandidate]:
     for asked, answers in nearest(embedding, queries, count, at_least):
         for query, answer in zip(asked.tolist(), answers.tolist(), strict=True):
             first, second = sorted((places[query], places[answer]))
-            yield Candidate(first, second, mirrored)
+            yield CopyCandidate(first, second, mirrored)
 
 
 def _embed_all(

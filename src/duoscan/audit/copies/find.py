@@ -19,9 +19,9 @@ from duoscan.terms import Modality
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from duoscan.audit.copies.candidates import Candidate
+    from duoscan.audit.copies.candidates import CopyCandidate
     from duoscan.audit.copies.signatures import Signature
-    from duoscan.audit.copies.verify import Verdict
+    from duoscan.audit.copies.verify import CopyVerdict
     from duoscan.manifest.records import Manifest
 
 _SIGN_CHUNK, _VERIFY_CHUNK = 8, 64
@@ -99,13 +99,13 @@ def _sign(job: tuple[int, Path], scratch: Path) -> Signature:
     return sign(path, scratch, place)
 
 
-def _verify(job: tuple[Candidate, Path, Path], scratch: Path) -> Verdict | None:
+def _verify(job: tuple[CopyCandidate, Path, Path], scratch: Path) -> CopyVerdict | None:
     return verify(*job, scratch)
 
 
-def _candidates(manifest: Manifest, signatures: Sequence[Signature], scratch: Path) -> list[Candidate]:
+def _candidates(manifest: Manifest, signatures: Sequence[Signature], scratch: Path) -> list[CopyCandidate]:
     """Candidates within each modality; of files with the same bytes only the first takes part."""
-    found: list[Candidate] = []
+    found: list[CopyCandidate] = []
     for modality in Modality:
         seen: set[bytes] = set()
         places = []
@@ -129,7 +129,7 @@ def _same_bytes(manifest: Manifest, signatures: Sequence[Signature]) -> list[Cop
     return pairs
 
 
-def _pair(manifest: Manifest, signatures: Sequence[Signature], verdict: Verdict) -> CopyPair:
+def _pair(manifest: Manifest, signatures: Sequence[Signature], verdict: CopyVerdict) -> CopyPair:
     one, found = verdict.candidate, verdict.comparison
     second = signatures[one.second].mirrored_phash if one.mirrored else signatures[one.second].phash
     differing = (64 - int(signatures[one.first].phash.astype(int) @ second.astype(int))) // 2

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from duoscan.audit.copies.candidates import Candidate
+    from duoscan.audit.copies.candidates import CopyCandidate
     from duoscan.audit.copies.signatures import Sketch
 
 MEDIAN_CORRELATION = 0.90
@@ -66,7 +66,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Comparison:
+class CopyComparison:
     """What the pixels of two images say.
 
     Attributes:
@@ -99,12 +99,12 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CopyVerdict:
     """A candidate that is a copy: how, and by which figures."""
 
-    candidate: Candidate
+    candidate: CopyCandidate
     kind: Kind
-    comparison: Comparison
+    comparison: CopyComparison
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Matchable:
     rooted: NDArray[np.float32]
 
 
-def verify(candidate: Candidate, first: Path, second: Path, scratch: Path) -> Verdict | None:
+def verify(candidate: CopyCandidate, first: Path, second: Path, scratch: Path) -> CopyVerdict | None:
     """Compare two images pixel by pixel.
 
     Args:
@@ -134,10 +134,10 @@ def verify(candidate: Candidate, first: Path, second: Path, scratch: Path) -> Ve
         kind = Kind.RECROPPED
     else:
         kind = Kind.SAME_PIXELS if _same_pixels(first, second) else Kind.RESAVED
-    return Verdict(candidate, kind, found)
+    return CopyVerdict(candidate, kind, found)
 
 
-def compare(candidate: Candidate, scratch: Path) -> Comparison | None:
+def compare(candidate: CopyCandidate, scratch: Path) -> CopyComparison | None:
     """The figures of a candidate; ``None`` where no affine map carries the one's keypoints to the other's."""
     first = _matchable(scratch, candidate.first, mirrored=False)
     second = _matchable(scratch, candidate.second, mirrored=candidate.mirrored)
@@ -191,7 +191,7 @@ def _is_plausible(matrix: NDArray[np.float64]) -> bool:
 
 def _residual(
     first: NDArray[np.uint8], second: NDArray[np.uint8], matrix: NDArray[np.float64], keypoints: int
-) -> Comparison | None:
+) -> CopyComparison | None:
     """Lay the second upon the first, to a fraction of a pixel, and compare."""
     cv2 = opencv()
     size = first.shape[::-1]
@@ -207,7 +207,7 @@ def _residual(
         return None
     overlap = float(covered.mean())
     scale = abs(float(np.linalg.det(matrix[:, :2])))
-    return Comparison(
+    return CopyComparison(
         keypoints=keypoints,
         median=float(np.median(correlations)),
         lower_fifth=float(np.percentile(correlations, 20)),

@@ -175,8 +175,8 @@ def benefits_and_drawbacks(
     table = [
         {
             "aspect": METRIC_NAMES[row.metric],
-            "xray": _spoken(row.xray),
-            "ct": _spoken(row.ct),
+            "xray": row.xray.spoken(),
+            "ct": row.ct.spoken(),
             "speaks for": {"xray": "X-ray", "ct": "CT", "": _neither(row.joint)}[row.better],
         }
         for row in comparison.rows
@@ -289,9 +289,3 @@ def _dose(share: Estimate, of_everyone_msv: float) -> str:
     if low is None or high is None or low == high:
         return f"{value:.4g} mSv"
     return f"{value:.4g} [{low:.4g}, {high:.4g}] mSv"
-
-
-def _spoken(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"

@@ -211,7 +211,7 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
     lines = [
         f"{overall.images} images of {overall.people} ({classes}); split: {split}",
         f"Operating point: {point}",
-        f"Answered: {_interval(evaluation.coverage)} of the labelled images",
+        f"Answered: {evaluation.coverage.spoken()} of the labelled images",
         f"Baseline: answering '{overall.majority}' for every image",
         _calibration_line(overall.calibration),
     ]
@@ -235,12 +235,12 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
 
 def _show_shift(shift: PriorShift) -> None:
     values = shift.values
-    echo(f"At the stated prevalence of {values.prevalence:g}: PPV {_interval(values.ppv)}, NPV {_interval(values.npv)}")
+    echo(f"At the stated prevalence of {values.prevalence:g}: PPV {values.ppv.spoken()}, NPV {values.npv.spoken()}")
     echo(f"Assumed: {shift.assumed}.")
 
 
 def _calibration_line(calibration: CalibrationResult) -> str:
-    found = {name: _interval(estimate) for name, estimate in calibration.metrics.items()}
+    found = {name: estimate.spoken() for name, estimate in calibration.metrics.items()}
     return (
         f"Calibration of P(covid): slope {found['slope']}, intercept {found['intercept']}, "
         f"ECE {found['ece']} (chance alone: {_number(calibration.ece_by_chance)}, "
@@ -257,7 +257,7 @@ def _table(
     for column in ("metric", "value [95 % interval]", "baseline"):
         table.add_column(column)
     for name, spoken in names.items():
-        table.add_row(spoken, _interval(metrics[name]), _number(baseline[name]))
+        table.add_row(spoken, metrics[name].spoken(), _number(baseline[name]))
     return table
 
 
@@ -266,7 +266,7 @@ def _prevalence_table(values: Sequence[PredictiveValues]) -> Table:
 
     table = Table("prevalence", "PPV", "NPV", title="Where covid is as common as this", title_justify="left")
     for one in values:
-        table.add_row(f"{one.prevalence:.0%}", _interval(one.ppv), _interval(one.npv))
+        table.add_row(f"{one.prevalence:.0%}", one.ppv.spoken(), one.npv.spoken())
     return table
 
 
@@ -283,15 +283,9 @@ def _source_table(evaluation: Evaluation) -> Table:
         title_justify="left",
     )
     for source, result in evaluation.by_source.items():
-        cells = [_interval(result.metrics[name]) for name in shown]
+        cells = [result.metrics[name].spoken() for name in shown]
         table.add_row(source, str(result.images), *cells, _number(result.baseline["accuracy"]))
     return table
-
-
-def _interval(estimate: Estimate) -> str:
-    if estimate.low is None or estimate.high is None:
-        return _number(estimate.value)
-    return f"{_number(estimate.value)} [{_number(estimate.low)}, {_number(estimate.high)}]"
 
 
 def _number(value: float) -> str:

@@ -287,8 +287,7 @@ def _show_outcome(answers: Screening, labels: dict[str, Finding], counts: list[s
         ("sent to CT", outcome.to_ct),
     ):
         if estimate:
-            interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
-            console.print(f"{name}: {estimate.value:.3f} [{interval}], {estimate.units} patients", highlight=False)
+            console.print(f"{name}: {estimate.spoken()}, {estimate.units} patients", highlight=False)
     for line in counts:
         echo(f"{line}.")
 

@@ -65,5 +65,4 @@ def split_fault_command(
 
 
 def _text(estimate: Estimate) -> str:
-    interval = "no interval" if estimate.low is None else f"{estimate.low:.3f}, {estimate.high:.3f}"
-    return f"{estimate.value:.3f} [{interval}]"
+    return estimate.spoken()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.errors import InputError, MissingExtraError
+from duoscan.evaluation.intervals import spoken_interval
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import echo, table_console
@@ -153,10 +154,7 @@ def show_choice(document: dict[str, Any]) -> None:
 
 
 def _spoken(estimate: dict[str, Any]) -> str:
-    value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return spoken_interval(estimate["value"], estimate["low"], estimate["high"])
 
 
 def _only_modality(manifest: Manifest) -> str:

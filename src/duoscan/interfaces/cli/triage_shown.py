@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from duoscan.audit.gate import Verdict
+from duoscan.evaluation.intervals import spoken_interval
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures
 from duoscan.evaluation.policies.worth import PREVALENCES
@@ -217,8 +218,4 @@ def _estimate(stated: dict[str, Any]) -> str:
 
 def _spoken(triple: Sequence[float | None], digits: int = 3) -> str:
     value, low, high = triple
-    if value is None:
-        return DASH
-    if low is None or high is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return spoken_interval(value, low, high, digits)

@@ -14,7 +14,7 @@ from duoscan.manifest.readers.found import SkippedFile
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from duoscan.manifest.patient_rules import PatientRules, Stated
+    from duoscan.manifest.patient_rules import PatientRules, StatedPatient
     from duoscan.manifest.readers.found import Imported
     from duoscan.manifest.records import ImageRecord
     from duoscan.terms import Finding
@@ -66,7 +66,7 @@ def folders_not_joined(imported: Imported, label_map: Mapping[str, Finding] | No
     )
 
 
-def _under(record: ImageRecord, said: Stated) -> ImageRecord:
+def _under(record: ImageRecord, said: StatedPatient) -> ImageRecord:
     modality = modality_named(said.modality) if said.modality else record.modality
     if modality is None:
         raise InputError(f"{record.path}: modality '{said.modality}' in the patients table is unknown; use cxr or ct")

@@ -24,7 +24,7 @@ from duoscan.training.shortcuts.features import (
     ProbeFeatures,
 )
 from duoscan.training.shortcuts.learned import (
-    Auroc,
+    LearnedAuroc,
     dealt_anew,
     learn_across,
     learn_by_folds,
@@ -125,7 +125,7 @@ def audit_shortcuts(scores: Scores, features: ProbeFeatures | None = None, *, se
     measured = {
         name: bootstrap(Retained(reference, score, whole), units, seed=seed) for name, score in scores.by_probe.items()
     }
-    control = bootstrap(Auroc(scores.control_labels, scores.control), units, seed=seed)["auroc"]
+    control = bootstrap(LearnedAuroc(scores.control_labels, scores.control), units, seed=seed)["auroc"]
     judged = [_of_control(control), _of_whole(measured[WHOLE]["auroc"])]
     if measured[WHOLE]["auroc"].value >= LEAST_SKILL:
         judged += [_of_probe(name, measured[name]) for name in (*_NO_LUNG, *_BLURRED) if name in measured]
@@ -207,7 +207,7 @@ def _split_by_image(features: ProbeFeatures, seed: int) -> tuple[AuditTable, dic
         "by patient": learn_by_folds(features.by_probe[WHOLE], reference, units, seed),
         "by image": learn_by_folds(features.by_probe[WHOLE], reference, [str(i) for i in range(len(units))], seed),
     }
-    metrics = {name: Auroc(reference, score) for name, score in by_group.items()}
+    metrics = {name: LearnedAuroc(reference, score) for name, score in by_group.items()}
     alone = {name: bootstrap(one, units, seed=seed)["auroc"] for name, one in metrics.items()}
     added = paired_difference((metrics["by image"], units), (metrics["by patient"], units), seed=seed)["auroc"]
     rows = [(name, one.spoken()) for name, one in alone.items()]
@@ -257,4 +257,4 @@ def _across(features: ProbeFeatures, train: set[str], test: str, seed: int) -> E
             note = "one class only is left to learn from"
             return Estimate(float("nan"), None, None, len(tested), len(known), note=note)
         scores = learn_across(values[fitted], labels, values[inside])
-    return bootstrap(Auroc(reference, scores), units, seed=seed)["auroc"]
+    return bootstrap(LearnedAuroc(reference, scores), units, seed=seed)["auroc"]

@@ -23,7 +23,7 @@ _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)  # C of the regression; smaller is smoothe
 FOLDS = 5
 
 
-class Auroc:
+class LearnedAuroc:
     """AUROC alone."""
 
     def __init__(self, reference: BoolArray, score: FloatArray) -> None:
@@ -115,4 +115,4 @@ def _score(model: Any, features: Features) -> FloatArray:
 
 
 def _auroc(reference: BoolArray, score: FloatArray) -> float:
-    return float(Auroc(reference, score)(np.ones((1, len(score))))["auroc"][0])
+    return float(LearnedAuroc(reference, score)(np.ones((1, len(score))))["auroc"][0])
