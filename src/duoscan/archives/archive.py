@@ -170,6 +170,14 @@ class Destination(Protocol):
 class Archive(Destination, Protocol):
     """Something that also gives them back."""
 
+    def echo(self) -> None:
+        """Ask for a sign of life.
+
+        Raises:
+            UnreachableError: It does not answer, or lets us not in.
+            TransferError: It answers that it will not.
+        """
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match.
 

@@ -81,6 +81,12 @@ class PeerArchive:
         self._peer, self._limits, self._timeout_s, self._tls = peer, limits, timeout_s, tls
         self._move_port = move_port
 
+    def echo(self) -> None:
+        """Ask whether it answers (C-ECHO, PS3.7 9.1.5)."""
+        bounds = Bounds(self._timeout_s, seconds=self._limits.answer_seconds)
+        with self._associated([], bounds) as association:
+            self._check(association.send_c_echo(), "the question", bounds)
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (C-FIND, PS3.4 C.4.1)."""
         query.check()

@@ -76,6 +76,11 @@ class WebArchive:
         self._service, self._limits = HttpService(url, access, backoff_s), limits
         self._host = self._service.host
 
+    def echo(self) -> None:
+        """Ask for one study, whichever (QIDO-RS, PS3.18 10.6); there may be none."""
+        with self._search("/studies", [("limit", "1")]) as exchange:
+            self._datasets(exchange)
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (QIDO-RS, PS3.18 10.6)."""
         query.check()

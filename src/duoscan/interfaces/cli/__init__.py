@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Decide again from stored answers; no model is run.",
     ),
     "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
-    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Find, fetch and store studies in an archive."),
+    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Ask an archive; find, fetch and store studies in it."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",
         "deidentify_command",

@@ -1,4 +1,4 @@
-"""``duoscan pacs``: find, fetch and store studies in an archive."""
+"""``duoscan pacs``: ask, find, fetch and store studies in an archive."""
 
 from __future__ import annotations
 
@@ -21,10 +21,30 @@ from duoscan.interfaces.cli.tables import echo, table_console
 
 @click.group("pacs")
 def pacs_command() -> None:
-    """Find, fetch and store studies in an archive.
+    """Ask an archive whether it answers; find, fetch and store studies in it.
 
     ARCHIVE is TITLE@HOST:PORT (DICOM), or the https:// address of a DICOMweb service.
     """
+
+
+@pacs_command.command("echo")
+@click.argument("archive")
+@access_options
+def echo_command(
+    *,
+    archive: str,
+    auth_file: Path | None,
+    ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
+) -> None:
+    """Ask whether the archive answers: C-ECHO, or a DICOMweb search for one study.
+
+    \b
+    Exit code: 0 it answers; 2 it does not, and why: nothing is there, it refuses us, or it wants other credentials.
+    """
+    open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).echo()
+    echo(f"{archive}: answers")
 
 
 @pacs_command.command("find")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
+from duoscan.interfaces.cli.chosen import chosen, kept_option
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import table_console
@@ -29,7 +30,7 @@ RESULT_NAME = "shortcuts.json"
 @click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
 @click.option("--run", "folder", required=True, type=OUT_FOLDER, help="Folder.")
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
-@click.option("--sources", multiple=True, help="Only these sources; repeatable.")
+@kept_option("--sources")
 @click.option("--backbone", help="Hub id or folder of the weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
@@ -57,7 +58,7 @@ def shortcuts_command(
 
     Measuring on the test part is a use of it and counted as one, though not as a model tried.
     """
-    table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
+    table = chosen(read_manifest(manifest, check_patients=False), "--sources", sources, "source")
     changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
     resolved = resolve_recipe(recipe, table, modality, changes)
     table = table.where(modality=resolved.modality)
