@@ -230,6 +230,7 @@ class Screening:
         not_images: Files beside the images that are none; nobody's.
         unmatched: What a person typed and matched nobody, in words.
         remarks: How patients were told apart, where a person should know: joined by folder, or named by nobody.
+        unfinished: Images of patients who have no answer here, since a person stopped the screening before.
     """
 
     cases: tuple[CaseAnswer, ...]
@@ -241,6 +242,7 @@ class Screening:
     not_images: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[CaseAnswer]:
         return iter(self.cases)

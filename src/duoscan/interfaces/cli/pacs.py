@@ -16,6 +16,7 @@ from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.storing import counting_fetched, store_files
 from duoscan.interfaces.cli.tables import echo, table_console
 
 
@@ -111,8 +112,8 @@ def fetch_command(
     access = read_access(archive, auth_file, ca_file, certificate, certificate_key)
     source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
-        written = source.fetch(uid, out)
-        echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
+        with counting_fetched(f"study {number} of {len(study_uids)}") as on_fetched:
+            source.fetch(uid, out, on_fetched)
 
 
 @pacs_command.command("store")
@@ -138,8 +139,8 @@ def store_command(
     files = named + [path for path in inside if is_dicom(path)]
     if not files:
         raise InputError("no DICOM file there; name files, or folders that hold some")
-    open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).store(files)
-    echo(f"{len(files)} files stored")
+    destination = open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key))
+    store_files(destination, files, archive)
 
 
 def _show(found: list[FoundStudy]) -> None:
