@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from duoscan.cases.stored import read_screening
 from duoscan.predictions import read_predictions
@@ -24,16 +25,12 @@ IMAGES, FILES = 400, 5
 
 def stopped(first_of: Path, *arguments: object) -> tuple[int, str]:
     """Run a command, stop it as soon as a folder holds some files, and give its exit code and standard error."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "duoscan", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    wait_until(lambda: process.poll() is not None or len(list(first_of.rglob("*.*"))) > FILES)
-    os.killpg(process.pid, signal.SIGINT)
-    _, said = process.communicate(timeout=90)
+    command = [sys.executable, "-m", "duoscan", *map(str, arguments)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
+        wait_until(lambda: process.poll() is not None or len(list(first_of.rglob("*.*"))) > FILES)
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=90)
     assert "Traceback" not in said
     return process.returncode, said
 
@@ -71,10 +68,11 @@ def test_predict(images: Path, tmp_path: Path, brightness_bundles: dict[Modality
 
 
 def test_deidentify(tmp_path: Path) -> None:
-    first = cohort(tmp_path / "c", patients=3)[0]
+    one = dcmread(cohort(tmp_path / "c", patients=3)[0])
     (tmp_path / "in").mkdir()
     for number in range(IMAGES):
-        (tmp_path / "in" / f"{number}.dcm").write_bytes(first.read_bytes())
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"1.2.{number}"
+        one.save_as(tmp_path / "in" / f"{number}.dcm")
     code, said = stopped(
         tmp_path / "out",
         *("deidentify", tmp_path / "in", "--out", tmp_path / "out", "--key-file", tmp_path / "key", "--new-key"),
