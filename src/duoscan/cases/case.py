@@ -168,8 +168,12 @@ class CaseAnswer:
     @property
     def reason(self) -> str:
         """All reasons in words, with the images they speak of: for a person at this machine."""
-        obeyed = f"{self.policy} {self.certificate}".strip()
-        return f"{'; '.join(reason.spoken for reason in self.reasons)} [policy: {obeyed}]"
+        return f"{'; '.join(reason.spoken for reason in self.reasons)} [policy: {self.obeyed}]"
+
+    @property
+    def obeyed(self) -> str:
+        """Policy and certificate in words."""
+        return f"{self.policy} {self.certificate}".strip()
 
     @property
     def reason_elsewhere(self) -> str:

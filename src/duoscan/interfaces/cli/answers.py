@@ -95,11 +95,14 @@ def show_answers(screening: Screening) -> None:
     table.add_column("why", overflow="fold")
     for case in screening:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
-        table.add_row(case.patient_id, case.answer, *chances, case.reason)
+        # All obey one policy, which is said once: a terminal has 80 columns.
+        table.add_row(case.patient_id, case.answer, *chances, "; ".join(reason.spoken for reason in case.reasons))
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())
     console.print(f"{len(screening)} patients: {counts}")
+    for obeyed in dict.fromkeys(case.obeyed for case in screening):
+        console.print(f"policy: {obeyed}")
     console.print(NOTICE)
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,11 @@ from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.storing import counting_fetched, store_files
 from duoscan.interfaces.cli.tables import echo, table_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 120  # columns of a table that holds a UID of 64 characters and more
 
 
 @click.group("pacs")
@@ -146,12 +152,29 @@ def store_command(
 def _show(found: list[FoundStudy]) -> None:
     from rich.table import Table
 
+    console = table_console()
+    if console.width < _WIDE:
+        _show_below_each_other(found, console)
+        return
     table = Table("patient", "date", "modalities", "instances", "description")
     table.add_column("study", overflow="fold")
-    for study in sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid)):
+    for study in _in_order(found):
         count = "–" if study.instances is None else str(study.instances)
         row = (study.patient_id, study.date, "/".join(study.modalities), count, study.description, study.study_uid)
         table.add_row(*row)
-    console = table_console()
     console.print(table)
     console.print(f"{len(found)} studies")
+
+
+def _show_below_each_other(found: list[FoundStudy], console: Console) -> None:
+    """As :func:`_show`, so that a UID stands in one line and can be copied."""
+    for study in _in_order(found):
+        count = "" if study.instances is None else f"{study.instances} instances"
+        words = (study.patient_id, study.date, "/".join(study.modalities), count, study.description)
+        echo(study.study_uid)
+        console.print(f"  {', '.join(filter(None, words))}")
+    console.print(f"{len(found)} studies")
+
+
+def _in_order(found: list[FoundStudy]) -> list[FoundStudy]:
+    return sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid))
