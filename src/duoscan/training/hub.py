@@ -27,12 +27,32 @@ def check_hub(spec: str) -> None:
     from huggingface_hub import constants
 
     if constants.is_offline_mode():
-        raise RecipeError(f"model.backbone '{spec}': HF_HUB_OFFLINE is set, and it is not in the cache; {OFFLINE}")
+        raise RecipeError(
+            f"model.backbone '{spec}' cannot be loaded: HF_HUB_OFFLINE is set, and it is not in the cache; {OFFLINE}"
+        )
     address = urlsplit(constants.ENDPOINT)
     proxy = urlsplit(getproxies().get(address.scheme, ""))
     first = proxy if proxy.hostname else address
     if not _answers(first.hostname or "", first.port or (443 if first.scheme == "https" else 80)):
-        raise RecipeError(f"model.backbone '{spec}': no connection to {address.hostname}; {OFFLINE}")
+        raise RecipeError(f"model.backbone '{spec}' cannot be loaded: no connection to {address.hostname}; {OFFLINE}")
+
+
+def is_cached(name: str, commit: str, *, weights: bool) -> bool:
+    """Whether a model lies on this machine already, so that nobody need be asked.
+
+    Args:
+        name: ``owner/name``.
+        commit: Which of its states.
+        weights: Whether its weights are wanted too.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    def is_there(file: str) -> bool:
+        return isinstance(try_to_load_from_cache(name, file, revision=commit), str)
+
+    return is_there("config.json") and (
+        not weights or is_there("model.safetensors") or is_there("model.safetensors.index.json")
+    )
 
 
 def _answers(host: str, port: int) -> bool:
