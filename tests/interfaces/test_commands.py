@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,22 @@ def test_a_source_that_is_not_there_is_named(
     place = ("--out", tmp_path / "o.csv") if command == "split" else ("--run", tmp_path / "run")
     assert run(command, manifest, *place, "--sources", "a,", "--sources", "z") == 2
     assert "--sources: no rows of z (found: a, b, c)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_can_complete(shell: str) -> None:
+    """As the README says."""
+    script = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv[0] = 'duoscan'; from duoscan.interfaces.cli import main; main()",
+    ]
+
+    def said(instruction: str, **words: str) -> str:
+        environment = os.environ | {"_DUOSCAN_COMPLETE": f"{shell}_{instruction}"} | words
+        return subprocess.run(script, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout
+
+    assert "_DUOSCAN_COMPLETE" in said("source")
+    if shell != "fish":  # which asks in another way
+        assert "screen" in said("complete", COMP_WORDS="duoscan scr", COMP_CWORD="1")
+        assert "--need-ct" in said("complete", COMP_WORDS="duoscan screen --need", COMP_CWORD="2")

@@ -87,10 +87,11 @@ def train_command(
 
 
 def backbone_changes(backbone: str | None) -> list[str]:
-    """What ``--backbone`` changes of a recipe; a plain network has no trained weights to start from."""
+    """What ``--backbone`` changes of a recipe; a plain network has no trained weights to start from or to freeze."""
     if not backbone:
         return []
-    return [f"model.backbone={backbone}", *(["model.pretrained=false"] if is_plain(backbone) else [])]
+    from_scratch = ["model.pretrained=false", "model.freeze=[]"] if is_plain(backbone) else []
+    return [f"model.backbone={backbone}", *from_scratch]
 
 
 def is_plain(backbone: str) -> bool:
