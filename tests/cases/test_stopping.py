@@ -13,6 +13,7 @@ from duoscan.cases.case import Screening
 from duoscan.cases.screening import Screener
 from duoscan.cases.stopping import ScreeningStopped
 from duoscan.cases.stored import parse_screening, screening_text
+from duoscan.manifest.patient_rules import PatientRules
 from duoscan.terms import Modality
 from node_parts import cohort
 from stand_ins import write_png
@@ -48,8 +49,9 @@ def test_radiographs(word: str, calls: int, screener: Screener, tmp_path: Path) 
     for number in range(PATIENTS):
         write_png(tmp_path / f"patient{number:02}" / "1.png", 0.2 + 0.01 * number)
         write_png(tmp_path / f"patient{number:02}" / "2.png", 0.2)
-    whole = screener.screen([tmp_path], modality=Modality.CXR)
-    part = stopped(screener, tmp_path, modality=Modality.CXR, **{word: after(calls)})
+    options: dict[str, Any] = {"modality": Modality.CXR, "rules": PatientRules(by_folder=True)}
+    whole = screener.screen([tmp_path], **options)
+    part = stopped(screener, tmp_path, **options, **{word: after(calls)})
     assert part.cases == whole.cases[: len(part)]  # in their order, and the same answers
     assert len(part) in range(max(0, calls // 2 - 16), calls // 2 + 1)  # but for a batch that waited for the model
     finished = {case.patient_id for case in part}

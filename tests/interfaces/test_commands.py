@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +72,12 @@ def test_a_shell_can_complete(shell: str) -> None:
     if shell != "fish":  # which asks in another way
         assert "screen" in said("complete", COMP_WORDS="duoscan scr", COMP_CWORD="1")
         assert "--need-ct" in said("complete", COMP_WORDS="duoscan screen --need", COMP_CWORD="2")
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_alone_says_what_can_be_made() -> None:
+    folder = Path(__file__).parents[2]
+    shown = subprocess.run(["make"], cwd=folder, capture_output=True, text=True, check=True, timeout=60).stdout
+    text = (folder / "Makefile").read_text(encoding="utf-8")
+    phony = {name for line in re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE) for name in line.split()}
+    assert {line.split()[1] for line in shown.splitlines()} == phony
