@@ -16,8 +16,11 @@ TOOLS := .venv-release
 # A worker a core, each with one thread: OpenMP threads that spin while they wait cost more than they win.
 TESTS = OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-.PHONY: demo test test-all check explore standing static format models audits clean
+.PHONY: help demo test test-all check explore standing static format models audits clean
 .PHONY: constraints test-newest test-lowest vulnerabilities release
+
+help: ## what can be made
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1: \2/p' $(MAKEFILE_LIST) | awk -F': ' '{printf "make %-16s %s\n", $$1, $$2}'
 
 test: $(READY) ## the tests but those marked slow
 	$(TESTS) -m "not slow"
@@ -39,7 +42,7 @@ static: $(READY) ## format, lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(READY) ## format, and mend what can be
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -100,7 +103,7 @@ release: $(TOOLS)/.ready ## wheel, sdist, versions with hashes and the bill of m
 # another seed (96 sick, of whom one may leave), the policy chosen and obeyed, report.
 PHANTOM = $(BIN)/duoscan phantom --slices 16 --ct-size 192 --xray-size 384
 demo: export DUOSCAN_USES =
-demo: $(READY)
+demo: $(READY) ## the whole system on invented patients; ends with demo/report.html
 	rm -rf $(DEMO)
 	$(PHANTOM) --patients $(PATIENTS) --seed 1 --out $(DEMO)/cohort
 	$(PHANTOM) --patients 144 --mix 1 4 1 --seed 2 --out $(DEMO)/calibration
@@ -114,13 +117,13 @@ demo: $(READY)
 	    --out $(DEMO)/report.html
 
 # The two shipped models: DATA holds cxr.csv and ct.csv with their images, WEIGHTS the ImageNet backbone.
-models: $(RUNS)/compact-xray/model.duoscan $(RUNS)/compact-ct/model.duoscan
+models: $(RUNS)/compact-xray/model.duoscan $(RUNS)/compact-ct/model.duoscan ## train the two shipped models from DATA and WEIGHTS
 	cp $(RUNS)/compact-xray/model.duoscan src/duoscan/models/cxr.duoscan
 	cp $(RUNS)/compact-ct/model.duoscan src/duoscan/models/ct.duoscan
 	$(BIN)/duoscan bundle
 
 # What docs/audits.md states of the public sets and of the shipped models. A failing gate (exit code 3) is a result here, not an error.
-audits: $(RUNS)/data/cxr.csv $(RUNS)/data/ct.csv
+audits: $(RUNS)/data/cxr.csv $(RUNS)/data/ct.csv ## what docs/audits.md states
 	$(BIN)/duoscan shortcuts $(RUNS)/data/cxr.csv --sources darkcovidnet --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/darkcovidnet
 	$(BIN)/duoscan shortcuts $(RUNS)/data/cxr.csv --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/cxr
 	$(BIN)/duoscan shortcuts $(RUNS)/data/ct.csv --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/covid-ct
@@ -147,5 +150,5 @@ $(RUNS)/compact-xray/model.duoscan: | $(RUNS)/data/cxr.csv
 $(RUNS)/compact-ct/model.duoscan: | $(RUNS)/data/ct.csv
 	$(BIN)/duoscan train $(RUNS)/data/ct.csv --recipe compact --backbone $(WEIGHTS) --run $(@D)
 
-clean:
+clean: ## remove .venv and runs
 	rm -rf .venv-newest $(LOWEST) $(RELEASED) $(TOOLS) $(VENV) $(RUNS)

@@ -61,7 +61,7 @@ def screen(incoming: Path, out: Path, address: str, bundles: dict[Modality, Path
     models = ["--xray-bundle", str(bundles[Modality.CXR]), "--ct-bundle", str(bundles[Modality.CT])]
     results = ["--dicom-out", str(out), "--dicom-objects", OBJECTS, "--send", address]
     with pytest.raises(SystemExit) as ended:
-        main(["screen", str(incoming), "--need-ct-all", "--quiet", *results, *models])
+        main(["screen", str(incoming), "--need-ct-all", *results, *models])
     assert ended.value.code in {0, None}
 
 
@@ -73,6 +73,7 @@ def test_store_screen_send_back_query_and_retrieve(
     brightness_bundles: dict[Modality, Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv(VARIABLE, CREDENTIALS)
     options = PhantomOptions(patients=3, seed=4, slices=6, ct_size=64, xray_size=96, formats=FileFormat.DICOM)
@@ -94,6 +95,9 @@ def test_store_screen_send_back_query_and_retrieve(
     # and a map a CT.
     made = 6 + 3 * (1 + 1) + 3 * (3 + 1 + 1)
     assert pacs.count() == len(sources) + made
+    told = capsys.readouterr().out
+    assert f"{tmp_path / 'out'}: {made} DICOM objects of 6 studies written" in told
+    assert f"{pacs.address(way)}: {made} files stored" in told
 
     known = {uid: study for study, uid in map(study_and_instance, sources)}
     reported = archive.find(StudyQuery(modality="SR"))

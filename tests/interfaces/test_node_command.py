@@ -123,6 +123,11 @@ def test_status_and_retry(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     said = capsys.readouterr().out
     assert f"{image.study}: it would not" in said
     assert "somebody" not in said
+    assert run("node", "status", "--spool", spool.root, "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["given_up"] == [{"study": image.study, "reason": "it would not"}]
+    assert told["studies"] == journal.counts()
+    assert told["studies"]["receiving"] == 2
     assert run("node", "retry", "no-such-key", "--spool", spool.root) == 2
     assert run("node", "retry", image.study, "--spool", spool.root) == 0
     again = journal.study(image.study)

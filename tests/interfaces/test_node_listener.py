@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import json
 import os
 import socket
 import ssl
@@ -285,6 +286,16 @@ def test_strangers_get_no_association(listen: Any, changes: dict[str, Any], opti
     with calling(node.port, **options) as association:
         assert not association.is_established
     wait_until(lambda: "refused" in node.log.getvalue() or "rejected" in node.log.getvalue())
+
+
+def test_who_was_rejected_and_why_stands_in_the_log(listen: Any) -> None:
+    node = listen(listen__calling=["FRIEND"])
+    with calling(node.port, "STRANGER") as association:
+        assert association.is_rejected
+    wait_until(lambda: "rejected" in node.log.getvalue())
+    (line,) = [one for one in map(json.loads, node.log.getvalue().splitlines()) if one["event"] != "stored"]
+    assert (line["event"], line["calling"], line["called"]) == ("association-rejected", "STRANGER", "DUOSCAN")
+    assert line["reason"] == association.acceptor.primitive.reason_str
 
 
 def test_friends_get_one(listen: Any) -> None:

@@ -170,6 +170,14 @@ class Destination(Protocol):
 class Archive(Destination, Protocol):
     """Something that also gives them back."""
 
+    def echo(self) -> None:
+        """Ask for a sign of life.
+
+        Raises:
+            UnreachableError: It does not answer, or lets us not in.
+            TransferError: It answers that it will not.
+        """
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match.
 
@@ -178,8 +186,13 @@ class Archive(Destination, Protocol):
             TransferError: The archive cannot be reached or does not answer.
         """
 
-    def fetch(self, study_uid: str, out: Path) -> list[Path]:
+    def fetch(self, study_uid: str, out: Path, on_fetched: OnStored = ignore) -> list[Path]:
         """Write all instances of a study into a folder, named by the hash of their UIDs.
+
+        Args:
+            study_uid: Which.
+            out: Folder.
+            on_fetched: Called with each file as soon as it is there; an instance that comes twice is told twice.
 
         Raises:
             InputError: ``study_uid`` is no UID.

@@ -6,6 +6,7 @@ is not wanted of an answer is not read. One connection a request.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from contextlib import ExitStack, suppress
@@ -219,7 +220,16 @@ class Exchange:
             return TransferError(f"{self._host}: no secure connection; does it want a certificate of ours?")
         if isinstance(error, TimeoutError):
             return UnreachableError(f"{self._host}: no answer in time; try again later")
-        return UnreachableError(f"{self._host}: no connection, or it broke off; does it run? Try again")
+        return UnreachableError(f"{self._host}: no connection{_why_none(error)}")
+
+
+def _why_none(error: OSError | HTTPException) -> str:
+    """Why nobody could be reached, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return ": no such host; check the name"
+    if isinstance(error, ConnectionRefusedError):
+        return ": nothing listens at that port; does it run?"
+    return ", or it broke off; does it run? Try again"
 
 
 def _tls(access: Access) -> ssl.SSLContext:

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from duoscan.archives.archive import instance_file
+from duoscan.archives.archive import ignore, instance_file
 from duoscan.errors import ImageError, TransferError
 from duoscan.files import make_folder
 from duoscan.formats.dicom.guards import read_guarded
@@ -15,7 +15,7 @@ from duoscan.formats.dicom.header import dicom_errors
 from duoscan.quiet import quiet
 
 if TYPE_CHECKING:
-    from duoscan.archives.archive import Limits
+    from duoscan.archives.archive import Limits, OnStored
 
 _PREAMBLE_BYTES, _PREFIX = 128, b"DICM"  # PS3.10 7.1
 _IDENTITY = ("StudyInstanceUID", "SOPInstanceUID")
@@ -28,10 +28,12 @@ class Intake:
         study_uid: Which.
         out: Folder that they are written into; made if it is not there.
         limits: What they may take.
+        on_kept: Called with each instance once it is in its place.
     """
 
-    def __init__(self, study_uid: str, out: Path, limits: Limits) -> None:
+    def __init__(self, study_uid: str, out: Path, limits: Limits, on_kept: OnStored = ignore) -> None:
         self.written: list[Path] = []
+        self._on_kept = on_kept
         self._study_uid, self._out, self._limits = study_uid, out, limits
         self._bytes = 0
         make_folder(out)
@@ -55,6 +57,11 @@ class Intake:
         self._bytes += size
         if self._bytes > self._limits.study_bytes or of_instance > self._limits.instance_bytes:
             raise TransferError("the study is larger than allowed; the archive is at fault, or the limit too low")
+
+    def kept(self, path: Path) -> None:
+        """One is in its place."""
+        self.written.append(path)
+        self._on_kept(path)
 
     def place(self, path: Path) -> Path:
         """Where an instance that has arrived belongs.
@@ -117,7 +124,7 @@ class Arrival:
         self._stream.close()
         place = self._intake.place(self._path)
         self._path.replace(place)
-        self._intake.written.append(place)
+        self._intake.kept(place)
         return place
 
     def drop(self) -> None:

@@ -81,6 +81,12 @@ class PeerArchive:
         self._peer, self._limits, self._timeout_s, self._tls = peer, limits, timeout_s, tls
         self._move_port = move_port
 
+    def echo(self) -> None:
+        """Ask whether it answers (C-ECHO, PS3.7 9.1.5)."""
+        bounds = Bounds(self._timeout_s, seconds=self._limits.answer_seconds)
+        with self._associated([], bounds) as association:
+            self._check(association.send_c_echo(), "the question", bounds)
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (C-FIND, PS3.4 C.4.1)."""
         query.check()
@@ -98,13 +104,13 @@ class PeerArchive:
                     break
         return found
 
-    def fetch(self, study_uid: str, out: Path) -> list[Path]:
+    def fetch(self, study_uid: str, out: Path, on_fetched: OnStored = ignore) -> list[Path]:
         """Write all instances of a study into a folder as they come (C-GET or C-MOVE, PS3.4 C.4.3 and C.4.2)."""
         from duoscan.archives.keeper import Keeper
 
         query = StudyQuery(study_uid=check_uid(study_uid))
         expected = expected_instances(self.find(query), study_uid, str(self._peer))
-        with Keeper(Intake(study_uid, out, self._limits)) as keeper:
+        with Keeper(Intake(study_uid, out, self._limits, on_fetched)) as keeper:
             bounds = self._of_objects(seconds=self._limits.seconds)
             how = self._got if self._move_port is None else self._moved
             with closing(how(query, keeper, bounds)) as statuses:

@@ -166,7 +166,7 @@ def associated(
         MissingExtraError: pynetdicom is not installed.
     """
     try:
-        from pynetdicom import AE
+        from pynetdicom import AE, evt
     except ImportError as error:
         raise MissingExtraError("dicom", "speaking to a PACS") from error
 
@@ -175,14 +175,17 @@ def associated(
     for sop_class, syntaxes in [(_VERIFICATION, UNCOMPRESSED[-1]), *contexts]:
         entity.add_requested_context(sop_class, syntaxes)
     secured = (tls.client_context(), peer.host) if tls else None
-    options = {"ext_neg": list(roles), "evt_handlers": [*bounds.handlers, *handlers], "tls_args": secured}
+    connected: list[Any] = []
+    opened = (evt.EVT_CONN_OPEN, connected.append)
+    options = {"ext_neg": list(roles), "evt_handlers": [opened, *bounds.handlers, *handlers], "tls_args": secured}
     try:
         try:
             association = entity.associate(peer.host, peer.port, ae_title=peer.ae_title, **options)
         except OSError as error:
             raise UnreachableError(f"{peer.host}: no such host ({error.strerror}); check the name") from error
         if not association.is_established:
-            raise UnreachableError(f"{peer}: no association; does it run, does it know {CALLING_AE_TITLE}?")
+            why = _why_refused(association, peer) if connected else "no connection; does it run, is that its port?"
+            raise UnreachableError(f"{peer}: no association: {why}")
         try:
             yield association
         except BaseException:
@@ -191,6 +194,21 @@ def associated(
         association.release()
     finally:
         bounds.cancel()
+
+
+def _why_refused(association: Any, peer: Peer) -> str:
+    """Why a peer that was reached opened no association (PS3.8 9.3.4), and what to do."""
+    if not association.is_rejected:
+        return "it ended the connection; does it want TLS, do its settings know us? See its log"
+    answer = association.acceptor.primitive
+    advice = {
+        (1, 3): f"it does not know {CALLING_AE_TITLE}; enter us there",
+        (1, 7): f"it is not called {peer.ae_title}; correct the title",
+        (3, 1): "it is busy; try again later",
+        (3, 2): "it has too many associations; try again later",
+    }
+    reason = advice.get((answer.result_source, answer.diagnostic), f"{answer.reason_str}; see its log")
+    return f"rejected, {reason}"
 
 
 def _context_of(path: Path) -> tuple[str, str]:

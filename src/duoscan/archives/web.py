@@ -76,6 +76,11 @@ class WebArchive:
         self._service, self._limits = HttpService(url, access, backoff_s), limits
         self._host = self._service.host
 
+    def echo(self) -> None:
+        """Ask for one study, whichever (QIDO-RS, PS3.18 10.6); there may be none."""
+        with self._search("/studies", [("limit", "1")]) as exchange:
+            self._datasets(exchange)
+
     def find(self, query: StudyQuery) -> list[FoundStudy]:
         """The studies that match (QIDO-RS, PS3.18 10.6)."""
         query.check()
@@ -92,10 +97,10 @@ class WebArchive:
         with self._understood():
             return [_found(answer) for answer in answers[: self._limits.studies]]
 
-    def fetch(self, study_uid: str, out: Path) -> list[Path]:
+    def fetch(self, study_uid: str, out: Path, on_fetched: OnStored = ignore) -> list[Path]:
         """Write all instances of a study into a folder as they come (WADO-RS, PS3.18 10.4)."""
         expected = expected_instances(self.find(StudyQuery(study_uid=check_uid(study_uid))), study_uid, self._host)
-        intake = Intake(study_uid, out, self._limits)
+        intake = Intake(study_uid, out, self._limits, on_fetched)
         asked = self._service.ask("GET", f"/studies/{study_uid}", _AS_STORED, seconds=self._limits.seconds)
         try:
             with asked as exchange:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from duoscan.audit.small_grey import shrunk_grey
 from duoscan.errors import ImageError
 from duoscan.formats.image import Pixels
 from duoscan.imaging.quality.check import why_refused
+from duoscan.processes import worker_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,6 +85,5 @@ def _judged(jobs: list[Job], workers: int) -> Iterator[Iterator[str | None]]:
     if workers <= 1 or len(jobs) < _WORTH_A_POOL:
         yield map(_judge, jobs)
         return
-    # Forking a process that already runs threads is unsafe.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         yield pool.map(_judge, jobs, chunksize=_CHUNK)

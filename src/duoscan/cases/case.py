@@ -168,8 +168,12 @@ class CaseAnswer:
     @property
     def reason(self) -> str:
         """All reasons in words, with the images they speak of: for a person at this machine."""
-        obeyed = f"{self.policy} {self.certificate}".strip()
-        return f"{'; '.join(reason.spoken for reason in self.reasons)} [policy: {obeyed}]"
+        return f"{'; '.join(reason.spoken for reason in self.reasons)} [policy: {self.obeyed}]"
+
+    @property
+    def obeyed(self) -> str:
+        """Policy and certificate in words."""
+        return f"{self.policy} {self.certificate}".strip()
 
     @property
     def reason_elsewhere(self) -> str:
@@ -230,6 +234,7 @@ class Screening:
         not_images: Files beside the images that are none; nobody's.
         unmatched: What a person typed and matched nobody, in words.
         remarks: How patients were told apart, where a person should know: joined by folder, or named by nobody.
+        unfinished: Images of patients who have no answer here, since a person stopped the screening before.
     """
 
     cases: tuple[CaseAnswer, ...]
@@ -241,6 +246,7 @@ class Screening:
     not_images: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[CaseAnswer]:
         return iter(self.cases)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
 from duoscan.cases.find import Found, FoundImage, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
 from duoscan.cases.patients import remarks_on, settle_patients
+from duoscan.cases.stopping import ScreeningStopped, Stop
 from duoscan.files import file_sha256
 from duoscan.formats.frame_names import split_frame
 from duoscan.imaging.contract import PreprocessingContract
@@ -41,6 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["CaseAnswer", "OnImage", "Screener", "Screening"]
 
 OnImage = Callable[[ImageFile, PreprocessingContract], None]
+OnStage = Callable[[str, int], None]
+OnTick = Callable[[], None]
 
 _NOT_NEEDED = Reason(ReasonCode.NOT_NEEDED, "the rule did not need the CT; ask for it with --need-ct")
 
@@ -66,6 +70,13 @@ class _Patient:
         """Join CT studies that are one."""
         joined = join_torn(list(self.cts.values()))
         self.cts = {study.study_id or str(place): study for place, study in enumerate(joined)}
+
+    @property
+    def names(self) -> list[str]:
+        """Of all images."""
+        files = [one.file for images in self.xrays.values() for one in images]
+        files += [file for study in self.cts.values() for file in (*study.files, *study.loose)]
+        return [file.row.path for file in files] + [row.path for row in self.others]
 
     @property
     def notes(self) -> tuple[Reason, ...]:
@@ -122,6 +133,8 @@ class Screener:
         need_ct: Collection[str] | bool = (),
         modality: Modality | None = None,
         on_image: OnImage = lambda _file, _contract: None,
+        on_stage: OnStage = lambda _name, _total: None,
+        on_tick: OnTick = lambda: None,
     ) -> Screening:
         """Screen files and folders.
 
@@ -131,13 +144,22 @@ class Screener:
             need_ct: Patients for whom the clinician asks for CT, or the answer for each; ``True`` for all.
             modality: What raster files are taken for; told from their content where ``None``.
             on_image: Called with each image once a model has answered it, and the contract.
+            on_stage: Called when files are looked at, and when CT is answered, with how many steps that has.
+            on_tick: Called after each of these steps.
 
         Raises:
             InputError: A path does not exist, nothing is there but what is no image, or the pattern never matches.
+            ScreeningStopped: By KeyboardInterrupt; it holds the patients who are finished.
         """
         with TemporaryDirectory() as scratch:
-            found = collect(paths, rules, Path(scratch))
-            return self.screen_found(found, need_ct=need_ct, modality=modality, on_image=on_image)
+            return self.screen_found(
+                collect(paths, rules, Path(scratch)),
+                need_ct=need_ct,
+                modality=modality,
+                on_image=on_image,
+                on_stage=on_stage,
+                on_tick=on_tick,
+            )
 
     def screen_found(
         self,
@@ -146,15 +168,17 @@ class Screener:
         need_ct: Collection[str] | bool = (),
         modality: Modality | None = None,
         on_image: OnImage = lambda _file, _contract: None,
+        on_stage: OnStage = lambda _name, _total: None,
+        on_tick: OnTick = lambda: None,
     ) -> Screening:
         """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
         found = found if isinstance(found, Found) else Found(tuple(found))
-        images, notes = settle_patients(self._looked_at(found, modality, on_image))
-        patients: dict[str, _Patient] = {}
-        for one in images:
-            patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
-        for patient in patients.values():
-            patient.join_torn()
+        stop = Stop()
+        on_stage("Looking at files", len(found))
+        looked_at = self._looked_at(found, modality, on_image, on_tick, stop)
+        images, notes = settle_patients(looked_at)
+        everybody = _by_patient(images)
+        patients = _finished(everybody, stop)
         asked = {name: asks_for_ct(need_ct, name) for name in patients}
         xrays = self._answer_xrays(patients)
         to_ct = {
@@ -162,7 +186,8 @@ class Screener:
             for name, studies in xrays.items()
             if sends_to_ct(self.policy, PhaseResult(studies).state, need_ct=asked[name])
         }
-        cts = self._answer_cts(patients, to_ct, on_image)
+        cts = self._answer_cts(patients, to_ct, on_image, on_stage, on_tick, stop)
+        finished = _finished(patients, stop)
         cases = (
             decided(
                 name,
@@ -172,10 +197,10 @@ class Screener:
                 need_ct=asked[name],
                 notes=(*notes.get(name, ()), *patient.notes),
             )
-            for name, patient in patients.items()
+            for name, patient in finished.items()
         )
-        unmatched = () if isinstance(need_ct, bool) else unmatched_patients(need_ct, patients)
-        return Screening(
+        unmatched = () if isinstance(need_ct, bool) else unmatched_patients(need_ct, everybody)
+        screening = Screening(
             cases=tuple(cases),
             xray=model_used(self._bundles[Modality.CXR]),
             ct=model_used(self._bundles[Modality.CT]),
@@ -185,9 +210,22 @@ class Screener:
             not_images=found.not_images,
             unmatched=(*found.unmatched, *unmatched),
             remarks=remarks_on(images),
+            unfinished=tuple(
+                name for patient in everybody if patient not in finished for name in everybody[patient].names
+            ),
         )
+        if stop.is_asked:
+            raise ScreeningStopped(screening)
+        return screening
 
-    def _looked_at(self, found: Iterable[FoundImage], modality: Modality | None, on_image: OnImage) -> list[Identified]:
+    def _looked_at(
+        self,
+        found: Found,
+        modality: Modality | None,
+        on_image: OnImage,
+        on_tick: OnTick,
+        stop: Stop,
+    ) -> list[Identified]:
         """Every image, in order, radiographs with their answer: they are run as soon as they are told and prepared."""
         images: list[Identified] = []
         waiting: list[tuple[int, Prepared]] = []
@@ -200,21 +238,34 @@ class Screener:
                 images[place] = replace(images[place], file=replace(file, pixels=None, answer=None))
             waiting.clear()
 
-        with worker_threads() as pool:
-            for several in ahead(pool, lambda one: self._identified(one, modality), found, _held_by_all):
-                for one, prepared in several:
-                    if prepared is not None:
-                        waiting.append((len(images), prepared))
-                    images.append(one)
-                if is_full([prepared for _, prepared in waiting]):
-                    run()
-        if waiting:
-            run()
-        places = [place for place, one in enumerate(images) if one.modality is Modality.CXR]
-        files = [images[place].file for place in places]
-        self._run_loose(Modality.CXR, [files], on_image)  # frames of files that hold several
-        for place, file in zip(places, files, strict=True):
-            images[place] = replace(images[place], file=file)
+        seen = 0
+        with stop.heeded():
+            with (
+                worker_threads() as pool,
+                closing(ahead(pool, lambda one: self._identified(one, modality), found, _held_by_all)) as stream,
+            ):
+                for several in stream:
+                    for one, prepared in several:
+                        if prepared is not None:
+                            waiting.append((len(images), prepared))
+                        images.append(one)
+                    seen += 1
+                    if is_full([prepared for _, prepared in waiting]):
+                        run()
+                    on_tick()
+            if waiting:
+                run()
+            places = [place for place, one in enumerate(images) if one.modality is Modality.CXR]
+            files = [images[place].file for place in places]
+            self._run_loose(Modality.CXR, [files], on_image)  # frames of files that hold several
+            for place, file in zip(places, files, strict=True):
+                images[place] = replace(images[place], file=file)
+        if stop.is_asked:
+            # Whose the others are is read from their headers alone: these patients are not finished.
+            unseen = [one for file in found.images[seen:] for one in identify(file, modality or Modality.CXR)]
+            is_open = [one for one in images if one.modality is Modality.CXR and _is_open(one.file)]
+            stop.images |= {one.file.row.path for one in (*unseen, *is_open)}
+            images += unseen
         return images
 
     def _identified(self, found: FoundImage, modality: Modality | None) -> list[tuple[Identified, Prepared | None]]:
@@ -240,21 +291,32 @@ class Screener:
         }
 
     def _answer_cts(
-        self, patients: Mapping[str, _Patient], to_ct: Collection[str], on_image: OnImage
+        self,
+        patients: Mapping[str, _Patient],
+        to_ct: Collection[str],
+        on_image: OnImage,
+        on_stage: OnStage,
+        on_tick: OnTick,
+        stop: Stop,
     ) -> dict[str, tuple[StudyAnswer, ...]]:
         """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread."""
         # In the order of the patients, so that pictures are numbered alike in every run.
         studies = [study for name, patient in patients.items() if name in to_ct for study in patient.cts.values()]
-        self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
-        stacked = [study for study in studies if study.files]
-        if stacked:
-            predictor = self._predictor(Modality.CT)
-            contract = predictor.bundle.info.contract
-            for study in stacked:
-                study.answer(predictor, lambda file: on_image(file, contract))
+        left = {id(study): study for study in studies}
+        contract = self._bundles[Modality.CT].info.contract
+        if studies and not stop.is_asked:
+            on_stage("Answering CT studies", len(studies))
+            with stop.heeded():
+                self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
+                for study in studies:
+                    if study.files:
+                        study.answer(self._predictor(Modality.CT), lambda file: on_image(file, contract))
+                    del left[id(study)]
+                    on_tick()
+        stop.images |= {file.row.path for study in left.values() for file in (*study.files, *study.loose)}
         return {
             name: tuple(map(self._ct_study if name in to_ct else _unread, patient.cts.values()))
-            for name, patient in patients.items()
+            for name, patient in _finished(patients, stop).items()
         }
 
     def _predictor(self, modality: Modality) -> Predictor:
@@ -304,6 +366,21 @@ class Screener:
 
 def _is_open(file: ImageFile) -> bool:
     return file.row.reason is None and file.row.probability is None
+
+
+def _by_patient(images: Sequence[Identified]) -> dict[str, _Patient]:
+    """Everybody who is in the images."""
+    patients: dict[str, _Patient] = {}
+    for one in images:
+        patients.setdefault(str(one.file.row.patient_id), _Patient()).add(one)
+    for patient in patients.values():
+        patient.join_torn()
+    return patients
+
+
+def _finished(patients: Mapping[str, _Patient], stop: Stop) -> dict[str, _Patient]:
+    """Those whose answer wants no image that was not done when a person stopped the screening."""
+    return {name: patient for name, patient in patients.items() if stop.images.isdisjoint(patient.names)}
 
 
 def _held_by_all(images: Sequence[tuple[Identified, Prepared | None]]) -> int:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from duoscan.formats.open_files import kept_open
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
     from concurrent.futures import Executor, Future
 
 THREADS = 2
@@ -42,7 +42,7 @@ def ahead(
     work: Callable[[Item], Result],
     items: Iterable[Item],
     pixels: Callable[[Result], int],
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Results in the order of the items, worked out ahead of the one that is asked for.
 
     Args:
@@ -50,6 +50,8 @@ def ahead(
         work: Called once an item; what it raises is raised here, at that item's turn.
         items: Taken as they are needed, in the caller's thread.
         pixels: How many decoded pixels a result holds.
+
+    Close it before the pool, which would otherwise wait for work that waits for its turn.
     """
     turns = _Turns(work, pixels)
     waiting: deque[Future[Result]] = deque()

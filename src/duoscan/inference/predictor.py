@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -146,8 +147,12 @@ class Predictor:
             files: Files whose ``row`` holds what is known of them.
             keep_pixels: Keep the decoded image, e.g. for a heatmap overlay.
         """
-        with worker_threads() as pool:
-            prepared = ahead(pool, lambda file: self.prepare(file, keep_pixels=keep_pixels), files, held_pixels)
+        with (
+            worker_threads() as pool,
+            closing(
+                ahead(pool, lambda file: self.prepare(file, keep_pixels=keep_pixels), files, held_pixels)
+            ) as prepared,
+        ):
             for batch in batches(prepared):
                 yield from self.answered(batch)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -100,8 +101,8 @@ class _Run:
     def read_and_answer(self, readers: Executor) -> None:
         """Read every slice, and answer those that are picked while the next ones are read."""
         measure = self.predictor.check_quality
-        read = ahead(readers, lambda file: _read(file, measure=measure), list(self.files), _held)
-        self.answer(place for place, (file, why_not) in enumerate(read) if self._is_picked(place, file, why_not))
+        with closing(ahead(readers, lambda file: _read(file, measure=measure), list(self.files), _held)) as read:
+            self.answer(place for place, (file, why_not) in enumerate(read) if self._is_picked(place, file, why_not))
 
     def _is_picked(self, place: int, file: ImageFile, why_not: str | None) -> bool:
         """Take in a slice that was read; one to be answered keeps its pixels, another loses them and says why."""

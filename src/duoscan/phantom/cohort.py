@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from itertools import count
@@ -26,6 +24,7 @@ from duoscan.phantom.plan import (
     plan_patients,
 )
 from duoscan.phantom.readme import cohort_readme
+from duoscan.processes import worker_processes
 from duoscan.rows import csv_text
 from duoscan.terms import POSITIVE, Finding, Split
 
@@ -105,8 +104,7 @@ def _write_patients(
     if workers <= 1:
         yield from map(work, plans)
         return
-    # Forking a process that already runs threads is unsafe, and a fresh one starts in well under a second.
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with worker_processes(workers) as pool:
         yield from pool.map(work, plans, chunksize=1)
 
 

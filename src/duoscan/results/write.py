@@ -94,6 +94,7 @@ def write_results(
     *,
     objects: Collection[ResultObject] = DEFAULT_OBJECTS,
     on_problem: Callable[[str], None] = lambda _message: None,
+    on_study: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Write the results of every DICOM study that was answered.
 
@@ -109,6 +110,7 @@ def write_results(
         out: Folder; made where missing.
         objects: Which DICOM objects.
         on_problem: Called with a line for each object that could not be made; it names no patient.
+        on_study: Called after each study.
 
     Returns:
         The DICOM files, in the order to be sent.
@@ -126,6 +128,7 @@ def write_results(
             written += paths
             for kind, why in failed:
                 on_problem(f"study {number}: no {kind} written, its headers do not allow one ({why})")
+            on_study()
     return written
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from duoscan.errors import MissingExtraError, RecipeError
+from duoscan.training.hub import check_hub, is_cached
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,6 +88,8 @@ def _from_hub(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:
     logging.disable_progress_bar()  # the training shows its own
     place, commit = _pinned(name)
     try:
+        if place != name and not is_cached(place, commit, weights=pretrained):
+            check_hub(name)
         config = AutoConfig.from_pretrained(place, revision=commit)
         # No pooling layer: it would be trained weights that nothing uses.
         extra: dict[str, Any] = {"add_pooling_layer": False} if config.model_type in {"vit", "dinov2"} else {}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ from duoscan.audit.copies.candidates import find_candidates
 from duoscan.audit.copies.groups import Copies, CopyPair
 from duoscan.audit.copies.signatures import opencv, sign
 from duoscan.audit.copies.verify import Kind, verify
+from duoscan.processes import worker_processes
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -81,9 +80,7 @@ def _mapping(workers: int) -> Iterator[Callable[..., Iterator[Any]]]:
     if workers <= 1:
         yield lambda work, jobs, chunksize: map(work, jobs)  # noqa: ARG005 - the pool's signature
         return
-    # Forking a process that already runs threads is unsafe.
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool:
+    with worker_processes(workers, _one_thread) as pool:
         yield pool.map
 
 

@@ -147,6 +147,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
+            process_group=0,  # Ctrl-C is for the command, which stops this one
         )
 
     def ask(self, options: dict[str, Any], content: bytes, seconds: int) -> tuple[dict[str, Any], bytes]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from duoscan.errors import DuoscanError
-from duoscan.interfaces.cli.tables import echo, use_what_the_terminal_can_show
+from duoscan.interfaces.cli.tables import STOPPED, echo, use_what_the_terminal_can_show
 
 # name → (module, attribute, one line of help); kept here so that ``--help`` imports nothing heavy.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -62,7 +62,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Decide again from stored answers; no model is run.",
     ),
     "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
-    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Find, fetch and store studies in an archive."),
+    "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Ask an archive; find, fetch and store studies in it."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",
         "deidentify_command",
@@ -117,7 +117,7 @@ def main(arguments: list[str] | None = None) -> Any:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         echo("duoscan: stopped; what was written before stands", err=True)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except BrokenPipeError:  # who reads the table has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

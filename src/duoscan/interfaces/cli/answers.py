@@ -8,17 +8,21 @@ from duoscan.cases.case import Screening
 from duoscan.cases.outputs import answers_csv, studies_csv
 from duoscan.cases.stored import write_screening
 from duoscan.files import write_text
-from duoscan.interfaces.cli.tables import echo, table_console, visible
+from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.tables import STOPPED, echo, table_console, visible
 from duoscan.manifest.problems import first_of
 from duoscan.policies.rule import Answer
+from duoscan.results.write import write_results
 from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from duoscan.cases.case import PhaseResult
     from duoscan.cases.find import Found
+    from duoscan.cases.stored import Maps
+    from duoscan.results.write import ResultObject
 
 _NAMED = 5  # files; the stored answers name all
 
@@ -47,8 +51,38 @@ def write_answers(
         write_screening(screening, json_path)
 
 
+def write_dicom(
+    screening: Screening,
+    places: Mapping[str, Path],
+    maps: Maps,
+    out: Path,
+    *,
+    objects: Collection[ResultObject],
+    problems: Problems,
+    quiet: bool,
+) -> list[Path]:
+    """As of :func:`duoscan.results.write.write_results`, and say what was written."""
+    studies = 0
+
+    def on_study() -> None:
+        nonlocal studies
+        studies += 1
+        on_tick()
+
+    with stages(quiet=quiet) as (on_stage, on_tick):
+        on_stage("Writing results", None)
+        written = write_results(
+            screening, places, maps, out, objects=objects, on_problem=problems.add, on_study=on_study
+        )
+    if not quiet:
+        echo(f"{out}: {len(written)} DICOM objects of {studies} studies written")
+    return written
+
+
 def exit_code(screening: Screening, problems: Problems) -> int:
-    """1 where an image, patient or result is missing, or something that was typed matches nobody; else 0."""
+    """130 where a person stopped it; 1 where an image, patient or result is missing, or what was typed is nobody's."""
+    if screening.unfinished:
+        return STOPPED
     is_partial = any(case.unreadable or case.answer is Answer.UNREADABLE for case in screening)
     return 1 if is_partial or problems.count or screening.unmatched else 0
 
@@ -61,11 +95,14 @@ def show_answers(screening: Screening) -> None:
     table.add_column("why", overflow="fold")
     for case in screening:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
-        table.add_row(case.patient_id, case.answer, *chances, case.reason)
+        # All obey one policy, which is said once: a terminal has 80 columns.
+        table.add_row(case.patient_id, case.answer, *chances, "; ".join(reason.spoken for reason in case.reasons))
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())
     console.print(f"{len(screening)} patients: {counts}")
+    for obeyed in dict.fromkeys(case.obeyed for case in screening):
+        console.print(f"policy: {obeyed}")
     console.print(NOTICE)
 
 
@@ -85,6 +122,16 @@ def show_remarks(remarks: Sequence[str]) -> None:
     """How patients were told apart, the first few lines."""
     for line in first_of(remarks):
         echo(visible(line), err=True)
+
+
+def show_unfinished(screening: Screening) -> None:
+    """How far a screening came that a person stopped."""
+    if screening.unfinished:
+        echo(
+            f"duoscan: stopped; {len(screening)} patients are finished, {len(screening.unfinished)} images of others "
+            "are not; --json names them",
+            err=True,
+        )
 
 
 def _chance(phase: PhaseResult) -> str:

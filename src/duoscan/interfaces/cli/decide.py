@@ -11,12 +11,20 @@ from duoscan.cases.decide import decide_again
 from duoscan.cases.find import read_need_ct
 from duoscan.cases.stored import read_maps, read_screening
 from duoscan.errors import InputError
-from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, write_answers
+from duoscan.interfaces.cli.answers import (
+    Problems,
+    exit_code,
+    show_answers,
+    show_beside,
+    show_unfinished,
+    write_answers,
+    write_dicom,
+)
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.policies.policy import named_policy
 from duoscan.policies.stored import check_covers
 from duoscan.results.sources import changed_images
-from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
+from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -83,10 +91,10 @@ def decide_command(
     if dicom_out is not None:
         if changed := changed_images(screening):
             raise InputError(f"{len(changed)} images are gone or not those that were answered, e.g. {changed[0]}")
-        write_results(
-            screening, {}, read_maps(maps) if maps else {}, dicom_out, objects=objects, on_problem=problems.add
-        )
+        stored_maps = read_maps(maps) if maps else {}
+        write_dicom(screening, {}, stored_maps, dicom_out, objects=objects, problems=problems, quiet=quiet)
     if not quiet:
         show_answers(screening)
     show_beside(screening)
+    show_unfinished(screening)
     sys.exit(exit_code(screening, problems))

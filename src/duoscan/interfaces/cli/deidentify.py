@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from duoscan.errors import InputError
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
-from duoscan.interfaces.cli.tables import echo
+from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.tables import STOPPED, echo
 from duoscan.rows import csv_text
+
+if TYPE_CHECKING:
+    from duoscan.privacy.deidentify import Deidentified
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -32,6 +37,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--mapping", type=OUT_FILE, help="Write which file and patient became which; keep it as safe as the key.")
 @click.option("--show-paths", is_flag=True, help="Name files in messages; a path may name a patient.")
+@click.option("--quiet", is_flag=True, help="No progress on the screen.")
 def deidentify_command(
     *,
     paths: tuple[Path, ...],
@@ -44,11 +50,13 @@ def deidentify_command(
     burnt_in: str,
     mapping: Path | None,
     show_paths: bool,
+    quiet: bool,
 ) -> None:
     """De-identify DICOM images by the standard's basic profile, with keyed pseudonyms.
 
     \b
-    Exit code: 0 every file was written; 1 some were refused, see their reasons; 2 the command itself was wrong.
+    Exit code: 0 every file was written; 1 some were refused, see their reasons; 2 the command itself was wrong;
+    130 stopped by Ctrl-C, and --mapping holds what was written before.
     """
     from duoscan.cases.find import collect
     from duoscan.privacy.confidentiality import Options
@@ -62,21 +70,36 @@ def deidentify_command(
         write_new_key(key_file)
     options = Options(keep_interval=keep_interval, keep_characteristics=keep_characteristics, keep_device=keep_device)
     worker = Deidentifier(read_key(key_file), out, options=options, refuse_text=burnt_in == "refuse")
-    rows = []
-    refused = 0
-    for number, (path, refusal) in enumerate(((one.path, one.refusal) for one in found), start=1):
-        outcome = Deidentified(path, reason=refusal.text) if refusal else worker.deidentify(path)
-        written = "" if outcome.written is None else str(outcome.written)
-        rows.append((str(path), outcome.patient_id, outcome.pseudonym, written))
-        refused += outcome.written is None
-        name = str(path) if show_paths else f"file {number} of {len(found)}"
-        if outcome.written is None:
-            echo(f"{name}: refused: {outcome.reason}", err=True)
-        elif outcome.warning:
-            echo(f"{name}: warning: {outcome.warning}", err=True)
-    if mapping is not None:
-        write_private(mapping, csv_text(("path", "patient_id", "pseudonym", "written"), rows))
-    echo(f"{len(found) - refused} files written, {refused} refused")
+    rows: list[tuple[str, str, str, str]] = []
+    is_stopped = False
+    try:
+        with stages(quiet=quiet) as (on_stage, on_tick):
+            on_stage("De-identifying files", len(found))
+            for number, one in enumerate(found, start=1):
+                outcome = (
+                    Deidentified(one.path, reason=one.refusal.text) if one.refusal else worker.deidentify(one.path)
+                )
+                written = "" if outcome.written is None else str(outcome.written)
+                rows.append((str(one.path), outcome.patient_id, outcome.pseudonym, written))
+                _tell(outcome, str(one.path) if show_paths else f"file {number} of {len(found)}")
+                on_tick()
+    except KeyboardInterrupt:
+        is_stopped = True
+    finally:  # without it, whoever was written before is never found again
+        if mapping is not None:
+            write_private(mapping, csv_text(("path", "patient_id", "pseudonym", "written"), rows))
+    refused = sum(not row[-1] for row in rows)
+    echo(f"{len(rows) - refused} files written, {refused} refused")
     if found.not_images:
         echo(f"not images, left out: {len(found.not_images)}", err=True)
+    if is_stopped:
+        echo(f"duoscan: stopped; {len(found) - len(rows)} files were not looked at", err=True)
+        sys.exit(STOPPED)
     sys.exit(1 if refused else 0)
+
+
+def _tell(outcome: Deidentified, name: str) -> None:
+    if outcome.written is None:
+        echo(f"{name}: refused: {outcome.reason}", err=True)
+    elif outcome.warning:
+        echo(f"{name}: warning: {outcome.warning}", err=True)

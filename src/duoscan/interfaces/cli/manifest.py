@@ -11,6 +11,7 @@ import click
 from duoscan.errors import InputError
 from duoscan.inference.pipeline import worker_threads
 from duoscan.interfaces.cli.answers import show_remarks
+from duoscan.interfaces.cli.chosen import chosen, kept_option
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.progress import stages
@@ -127,8 +128,8 @@ def import_command(
 @click.option("--val", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share to choose on.")
 @click.option("--test", default=0.2, show_default=True, type=click.FloatRange(0, 1), help="Share to report on.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the shuffle.")
-@click.option("--sources", help="Keep only these, separated by commas.")
-@click.option("--labels", help="Keep only these, separated by commas.")
+@kept_option("--sources")
+@kept_option("--labels")
 @click.option("--folds", type=click.IntRange(3), help="Write cross-validation folds OUT-fold1, … instead.")
 @click.option("--ignore-splits", is_flag=True, help="Make splits anew for rows that have one.")
 @click.option("--force", is_flag=True, help="Write over existing manifests.")
@@ -140,8 +141,8 @@ def split_command(
     val: float,
     test: float,
     seed: int,
-    sources: str | None,
-    labels: str | None,
+    sources: tuple[str, ...],
+    labels: tuple[str, ...],
     folds: int | None,
     ignore_splits: bool,
     force: bool,
@@ -150,7 +151,7 @@ def split_command(
     places = [out.with_stem(f"{out.stem}-fold{fold}") for fold in range(1, folds + 1)] if folds else [out]
     _check_free(places, force=force)
     rows = read_manifest(manifest, check_files=False, check_patients=not (ignore_splits or folds))
-    rows = _chosen(rows, sources, labels)
+    rows = chosen(chosen(rows, "--sources", sources, "source"), "--labels", labels, "label")
     if folds:
         parts = grouped_folds(rows, folds, seed)
     else:
@@ -205,20 +206,6 @@ def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:
         return assign_blocks(manifest, block_size)
     blocked = {record.path: record for record in assign_blocks(manifest.where(modality=Modality.CT))}
     return manifest.replace([blocked.get(record.path, record) for record in manifest])
-
-
-def _chosen(manifest: Manifest, sources: str | None, labels: str | None) -> Manifest:
-    """The rows of the sources and labels a person named; each name must be there."""
-    for option, names, field in (("--sources", sources, "source"), ("--labels", labels, "label")):
-        if names is None:
-            continue
-        wanted = {name.strip() for name in names.split(",")}
-        there = {str(getattr(record, field)) for record in manifest}
-        if wanted - there:
-            missing = ", ".join(sorted(wanted - there))
-            raise InputError(f"{option}: no rows of {missing} (found: {', '.join(sorted(there))}); correct the name")
-        manifest = manifest.replace([record for record in manifest if str(getattr(record, field)) in wanted])
-    return manifest
 
 
 def _show_summary(summary: Summary) -> None:

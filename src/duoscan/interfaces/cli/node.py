@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -86,7 +87,8 @@ _SPOOL = click.option("--spool", type=_FOLDER, required=True, help="Folder of th
 
 @node_command.command("status")
 @_SPOOL
-def status_command(*, spool: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="The same as JSON, for a monitor.")
+def status_command(*, spool: Path, as_json: bool) -> None:
     """Count the studies in each state and list those given up, with the reason; the node may run meanwhile.
 
     \b
@@ -96,10 +98,14 @@ def status_command(*, spool: Path) -> None:
 
     with closing(_journal(spool)) as journal:
         counts, failed = journal.counts(), journal.studies_in(StudyState.FAILED)
-    for state, count in counts.items():
-        echo(f"{state:<12}{count:>8}")
-    for study in failed:
-        echo(f"{study.key}: {study.reason}")
+    if as_json:
+        given_up = [{"study": study.key, "reason": study.reason} for study in failed]
+        echo(json.dumps({"studies": counts, "given_up": given_up}, indent=1))
+    else:
+        for state, count in counts.items():
+            echo(f"{state:<12}{count:>8}")
+        for study in failed:
+            echo(f"{study.key}: {study.reason}")
     sys.exit(1 if failed else 0)
 
 

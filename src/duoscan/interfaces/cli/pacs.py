@@ -1,4 +1,4 @@
-"""``duoscan pacs``: find, fetch and store studies in an archive."""
+"""``duoscan pacs``: ask, find, fetch and store studies in an archive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,15 +17,41 @@ from duoscan.errors import InputError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.storing import counting_fetched, store_files
 from duoscan.interfaces.cli.tables import echo, table_console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_WIDE = 120  # columns of a table that holds a UID of 64 characters and more
 
 
 @click.group("pacs")
 def pacs_command() -> None:
-    """Find, fetch and store studies in an archive.
+    """Ask an archive whether it answers; find, fetch and store studies in it.
 
     ARCHIVE is TITLE@HOST:PORT (DICOM), or the https:// address of a DICOMweb service.
     """
+
+
+@pacs_command.command("echo")
+@click.argument("archive")
+@access_options
+def echo_command(
+    *,
+    archive: str,
+    auth_file: Path | None,
+    ca_file: Path | None,
+    certificate: Path | None,
+    certificate_key: Path | None,
+) -> None:
+    """Ask whether the archive answers: C-ECHO, or a DICOMweb search for one study.
+
+    \b
+    Exit code: 0 it answers; 2 it does not, and why: nothing is there, it refuses us, or it wants other credentials.
+    """
+    open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).echo()
+    echo(f"{archive}: answers")
 
 
 @pacs_command.command("find")
@@ -91,8 +118,8 @@ def fetch_command(
     access = read_access(archive, auth_file, ca_file, certificate, certificate_key)
     source = open_archive(archive, access, move_port=move_port)
     for number, uid in enumerate(study_uids, start=1):
-        written = source.fetch(uid, out)
-        echo(f"study {number} of {len(study_uids)}: {len(set(written))} instances")
+        with counting_fetched(f"study {number} of {len(study_uids)}") as on_fetched:
+            source.fetch(uid, out, on_fetched)
 
 
 @pacs_command.command("store")
@@ -118,19 +145,36 @@ def store_command(
     files = named + [path for path in inside if is_dicom(path)]
     if not files:
         raise InputError("no DICOM file there; name files, or folders that hold some")
-    open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key)).store(files)
-    echo(f"{len(files)} files stored")
+    destination = open_archive(archive, read_access(archive, auth_file, ca_file, certificate, certificate_key))
+    store_files(destination, files, archive)
 
 
 def _show(found: list[FoundStudy]) -> None:
     from rich.table import Table
 
+    console = table_console()
+    if console.width < _WIDE:
+        _show_below_each_other(found, console)
+        return
     table = Table("patient", "date", "modalities", "instances", "description")
     table.add_column("study", overflow="fold")
-    for study in sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid)):
+    for study in _in_order(found):
         count = "–" if study.instances is None else str(study.instances)
         row = (study.patient_id, study.date, "/".join(study.modalities), count, study.description, study.study_uid)
         table.add_row(*row)
-    console = table_console()
     console.print(table)
     console.print(f"{len(found)} studies")
+
+
+def _show_below_each_other(found: list[FoundStudy], console: Console) -> None:
+    """As :func:`_show`, so that a UID stands in one line and can be copied."""
+    for study in _in_order(found):
+        count = "" if study.instances is None else f"{study.instances} instances"
+        words = (study.patient_id, study.date, "/".join(study.modalities), count, study.description)
+        echo(study.study_uid)
+        console.print(f"  {', '.join(filter(None, words))}")
+    console.print(f"{len(found)} studies")
+
+
+def _in_order(found: list[FoundStudy]) -> list[FoundStudy]:
+    return sorted(found, key=lambda one: (one.patient_id, one.date, one.study_uid))

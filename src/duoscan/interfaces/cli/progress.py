@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def stages() -> Iterator[tuple[Callable[[str, int], None], Callable[[], None]]]:
-    """One bar a stage: what to call when one begins, with its name and how many images it has, and after each image."""
+def stages(*, quiet: bool = False) -> Iterator[tuple[Callable[[str, int | None], None], Callable[[], None]]]:
+    """One bar a stage: what to call when one begins, with its name and how many steps it has, and after each step.
+
+    Args:
+        quiet: Show none; nor is any shown where standard error is no terminal.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=table_console(err=True)) as progress:
+    console = table_console(err=True)
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as progress:
 
-        def on_stage(name: str, images: int) -> None:
-            progress.add_task(name, total=images)
+        def on_stage(name: str, steps: int | None) -> None:
+            progress.add_task(name, total=steps)
 
         yield on_stage, lambda: progress.advance(progress.task_ids[-1])

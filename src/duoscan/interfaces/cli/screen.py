@@ -16,23 +16,35 @@ from duoscan.cases.find import Found, collect, from_manifest, read_need_ct
 from duoscan.cases.identify import identify
 from duoscan.cases.patients import remarks_on, settle_patients
 from duoscan.cases.screening import Screener
+from duoscan.cases.stopping import ScreeningStopped
 from duoscan.cases.stored import write_maps
 from duoscan.errors import InputError
 from duoscan.inference.predictor import Predictor
 from duoscan.inference.shipped import load_bundle
-from duoscan.interfaces.cli.answers import Problems, exit_code, show_answers, show_beside, show_remarks, write_answers
+from duoscan.interfaces.cli.answers import (
+    Problems,
+    exit_code,
+    show_answers,
+    show_beside,
+    show_remarks,
+    show_unfinished,
+    write_answers,
+    write_dicom,
+)
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
-from duoscan.interfaces.cli.tables import echo, table_console
+from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.storing import store_files
+from duoscan.interfaces.cli.tables import STOPPED, echo, table_console
 from duoscan.manifest.patient_rules import NO_RULES
 from duoscan.policies.policy import named_policy
 from duoscan.policies.rule import Answer
 from duoscan.predictions import Prediction, write_predictions
 from duoscan.results.overlays import HeatmapWriter
 from duoscan.results.sources import ActivationKeeper
-from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects, write_results
+from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects
 from duoscan.terms import NOTICE, Finding, Modality, Split
 
 if TYPE_CHECKING:
@@ -141,7 +153,7 @@ def screen_command(
     \b
     Exit code: 0 every image was answered, set aside or not needed; 1 some could not be read, a patient has no
     answer, or a row of --patients or --need-ct matches nobody, see the reasons; 2 the command itself was wrong, or
-    --send failed once all else was written.
+    --send failed once all else was written; 130 stopped by Ctrl-C, and only finished patients have an answer.
     """
     if dicom_out is not None:
         if manifest is not None:
@@ -168,8 +180,10 @@ def screen_command(
         pictures.add(file, contract)
         maps.add(file, contract)
 
-    screening = screener.screen_found(
+    screening = _screened(
+        screener,
         found,
+        quiet=quiet,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
         on_image=on_image,
@@ -180,14 +194,15 @@ def screen_command(
     written, problems = [], Problems()
     if dicom_out is not None:
         places = {one.name: one.path for one in found}
-        written = write_results(screening, places, maps.maps, dicom_out, objects=objects, on_problem=problems.add)
+        written = write_dicom(screening, places, maps.maps, dicom_out, objects=objects, problems=problems, quiet=quiet)
     if not quiet:
         show_answers(screening)
     show_beside(screening)
-    if labels:
+    show_unfinished(screening)
+    if labels and not screening.unfinished:
         _show_outcome(screening, labels, [f"{kind.spoken}: {look.count().spoken}" for kind, look in looks.items()])
     if archive is not None and written:
-        archive.store(written)  # last, so that a failure takes no answer away
+        store_files(archive, written, send or "", quiet=quiet)  # last, so that a failure takes no answer away
     sys.exit(exit_code(screening, problems))
 
 
@@ -217,7 +232,7 @@ def predict_command(
 
     \b
     Exit code: 0 every image was answered; 1 some could not be, or a row of --patients matches nobody; 2 the command
-    itself was wrong.
+    itself was wrong; 130 stopped by Ctrl-C, and the images answered before have their rows.
     """
     kind = Modality(modality)
     predictor = Predictor(load_bundle(bundle, kind), threshold=threshold, check_quality=not no_quality_check)
@@ -225,9 +240,16 @@ def predict_command(
     images, _ = settle_patients([one for image in found for one in identify(image, kind)])
     rows = []
     writer = HeatmapWriter(heatmaps)
-    for file in predictor.predict((one.file for one in images), keep_pixels=heatmaps is not None):
-        writer.add(file, predictor.bundle.info.contract)
-        rows.append(file.row)
+    is_stopped = False
+    with stages(quiet=quiet) as (on_stage, on_tick):
+        on_stage("Answering images", len(images))
+        try:
+            for file in predictor.predict((one.file for one in images), keep_pixels=heatmaps is not None):
+                writer.add(file, predictor.bundle.info.contract)
+                rows.append(file.row)
+                on_tick()
+        except KeyboardInterrupt:
+            is_stopped = True
     if csv_out:
         write_predictions(rows, csv_out)
     if not quiet:
@@ -235,6 +257,9 @@ def predict_command(
         _show_points(predictor, rows, is_asked=threshold is not None)
     show_beside(found)
     show_remarks(remarks_on(images))
+    if is_stopped:
+        echo(f"duoscan: stopped; {len(rows)} images have their row", err=True)
+        sys.exit(STOPPED)
     sys.exit(1 if found.unmatched or any(row.probability is None for row in rows) else 0)
 
 
@@ -259,6 +284,15 @@ def _found(
         table = table.where(split=Split(split))
     labels = {record.patient_id: record.label for record in table if record.patient_id and record.label}
     return from_manifest(table), labels, table.where(split=Split.TEST) if labels else None
+
+
+def _screened(screener: Screener, found: Found, *, quiet: bool, **how: Any) -> Screening:
+    """The answers of all patients, or of those who were finished when a person stopped it."""
+    with stages(quiet=quiet) as (on_stage, on_tick):
+        try:
+            return screener.screen_found(found, on_stage=on_stage, on_tick=on_tick, **how)
+        except ScreeningStopped as stopped:
+            return stopped.screening
 
 
 def _looks(tested: Manifest | None, screener: Screener, book: Book) -> dict[Modality, Look]:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.audit.storage import Shortcuts, rows_fingerprint, write_shortcuts
+from duoscan.errors import InputError
+from duoscan.interfaces.cli.chosen import chosen, kept_option
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.cli.train import resolve_recipe, show_count, training_progress
+from duoscan.interfaces.cli.train import backbone_changes, is_plain, resolve_recipe, show_count, training_progress
 from duoscan.manifest.table import read_manifest
 from duoscan.terms import Split
 
@@ -29,8 +31,8 @@ RESULT_NAME = "shortcuts.json"
 @click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
 @click.option("--run", "folder", required=True, type=OUT_FOLDER, help="Folder.")
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
-@click.option("--sources", multiple=True, help="Only these sources; repeatable.")
-@click.option("--backbone", help="Hub id or folder of the weights.")
+@kept_option("--sources")
+@click.option("--backbone", help="As of duoscan train.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--full", is_flag=True, help="Train the whole recipe on each probe: hours in place of minutes.")
 @click.option("--seed", default=0, show_default=True, help="Of folds, resamples and random labels.")
@@ -57,9 +59,13 @@ def shortcuts_command(
 
     Measuring on the test part is a use of it and counted as one, though not as a model tried.
     """
-    table = read_manifest(manifest, check_patients=False).where(sources=sources or None)
-    changes = [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
-    resolved = resolve_recipe(recipe, table, modality, changes)
+    table = chosen(read_manifest(manifest, check_patients=False), "--sources", sources, "source")
+    resolved = resolve_recipe(recipe, table, modality, [*overrides, *backbone_changes(backbone)])
+    if not full and is_plain(resolved.model.backbone):
+        raise InputError(
+            f"'{resolved.model.backbone}' has no trained weights, and a frozen backbone needs them; name another with "
+            "--backbone, or add --full"
+        )
     table = table.where(modality=resolved.modality)
     tested = table.where(split=Split.TEST)
     kind = ", ".join([resolved.modality, *sorted(sources)])

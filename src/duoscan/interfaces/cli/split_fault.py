@@ -12,7 +12,7 @@ from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.tables import table_console
-from duoscan.interfaces.cli.train import look_of_recipe, resolve_recipe, show_count, training_progress
+from duoscan.interfaces.cli.train import backbone_changes, look_of_recipe, resolve_recipe, show_count, training_progress
 from duoscan.manifest.table import read_manifest
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--recipe", default="compact", show_default=True, help="A TOML file or a built-in.")
 @click.option("--run", "folder", required=True, type=OUT_FOLDER, help="Run folder.")
 @click.option("--modality", type=click.Choice(["cxr", "ct"]), help="If the manifest holds both.")
-@click.option("--backbone", help="Hub id or folder of the weights.")
+@click.option("--backbone", help="As of duoscan train.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @ledger_options
 def split_fault_command(
@@ -46,9 +46,7 @@ def split_fault_command(
     from rich.table import Table
 
     table = read_manifest(manifest)
-    resolved = resolve_recipe(
-        recipe, table, modality, [*overrides, *([f"model.backbone={backbone}"] if backbone else [])]
-    )
+    resolved = resolve_recipe(recipe, table, modality, [*overrides, *backbone_changes(backbone)])
     look = look_of_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
     from duoscan.training.split_fault import show_split_fault
 

@@ -11,6 +11,9 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+STOPPED = 130
+"""Exit code of a command that a person stopped (Ctrl-C), as of a shell: 128 and the number of SIGINT."""
+
 _PIPED_WIDTH = 170  # characters; a file or a pipe has no width, and 80 would break every cell
 
 # C0 and C1 controls, marks that turn the direction of writing (Unicode TR36, 2.10), other ends of a line, and bytes

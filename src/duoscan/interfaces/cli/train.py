@@ -39,7 +39,9 @@ DEFAULT_RECIPE = "compact"
 )
 @click.option("--run", "run_dir", required=True, type=OUT_FOLDER, help="Run folder.")
 @click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="If the manifest holds both.")
-@click.option("--backbone", help="Hub id or folder of the weights; as --set model.backbone=…")
+@click.option(
+    "--backbone", help="Folder of weights, hub id, monai:Name, timm:name or plain:small; as --set model.backbone=…"
+)
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of the recipe.")
 @click.option("--folds", type=click.IntRange(3), help="Cross-validate by patient instead of using the splits.")
 @click.option("--seed", type=click.IntRange(0), help="As --set seed=…")
@@ -62,7 +64,7 @@ def train_command(
     With --folds the manifest's test rows are answered with the others, which is a use of that test set and counted.
     """
     table = read_manifest(manifest)
-    extra = [f"model.backbone={backbone}"] if backbone else []
+    extra = backbone_changes(backbone)
     extra += [f"seed={seed}"] if seed is not None else []
     resolved = resolve_recipe(recipe, table, modality, [*overrides, *extra])
     from duoscan.training.crossval import cross_validate
@@ -83,6 +85,19 @@ def train_command(
         f"({bundle.info.default_point}, chosen on validation); parity with torch {bundle.info.provenance.parity:.1e}"
     )
     show_choice(json.loads((run_dir / CHOICE_NAME).read_text(encoding="utf-8")))
+
+
+def backbone_changes(backbone: str | None) -> list[str]:
+    """What ``--backbone`` changes of a recipe; a plain network has no trained weights to start from or to freeze."""
+    if not backbone:
+        return []
+    from_scratch = ["model.pretrained=false", "model.freeze=[]"] if is_plain(backbone) else []
+    return [f"model.backbone={backbone}", *from_scratch]
+
+
+def is_plain(backbone: str) -> bool:
+    """Whether a backbone comes without trained weights."""
+    return backbone.startswith("plain:")
 
 
 def resolve_recipe(name: str, manifest: Manifest, modality: str | None, overrides: Sequence[str]) -> Recipe:

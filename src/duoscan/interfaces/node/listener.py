@@ -175,7 +175,14 @@ class Listener:
         self._journal.close()
 
     def _on_rejected(self, event: Any) -> None:
-        self._log.write("association-rejected", peer=event.assoc.requestor.address)
+        caller, answer = event.assoc.requestor, event.assoc.acceptor.primitive
+        self._log.write(
+            "association-rejected",
+            reason=answer.reason_str,
+            calling=caller.primitive.calling_ae_title,
+            called=caller.primitive.called_ae_title,
+            peer=caller.address,
+        )
 
     def _on_ended(self, association: Any, reason: str) -> None:
         self._log.write("refused", reason=reason, peer=association.requestor.address)
