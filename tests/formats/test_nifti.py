@@ -229,3 +229,19 @@ def test_bytes_that_are_no_header(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(UnreadableImageError, match="not a NIfTI volume, or cut short"):
             read_nifti(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_extensions_are_passed_over_and_their_sizes_not_believed(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"volume{suffix}", body_hu())
+    volume = nib.load(path)
+    volume.header.extensions.append(nib.nifti1.Nifti1Extension("comment", b"from another program " * 9))
+    stated = tmp_path / f"stated{suffix}"
+    nib.save(volume, stated)
+    assert len(nifti_planes(stated)) == DEPTH
+    is_packed = suffix == ".nii.gz"
+    content = bytearray(gzip.decompress(stated.read_bytes()) if is_packed else stated.read_bytes())
+    struct.pack_into("<i", content, 352, 2**29)  # the extension's size, of which memory would be taken
+    stated.write_bytes(gzip.compress(bytes(content)) if is_packed else content)
+    with pytest.raises(UnreadableImageError, match="claims an extension of 536,870,912 bytes"):
+        nifti_planes(stated)

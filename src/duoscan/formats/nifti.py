@@ -34,6 +34,7 @@ _AXIAL_COSINE = 0.8
 
 _MAX_OFFSET = 2**20  # bytes before the voxels; header extensions are small
 _HEADER_BYTES = 348
+_LEAST_EXTENSION = 16
 # Size of the header → form and place of vox_offset in it.
 _OFFSET_PLACE = {348: ("f", 108), 540: ("q", 168)}
 
@@ -160,21 +161,47 @@ def _check_offset(path: Path) -> None:
     """Refuse a header that puts the voxels far behind it: up to there nibabel reads what calls itself extensions.
 
     Raises:
-        UnreadableImageError: It does, or it is no NIfTI header.
+        UnreadableImageError: It does, an extension claims to be larger than that, or it is no NIfTI header.
         OSError: The file or its compression is damaged.
     """
     is_packed = path.name.lower().endswith(".gz")
     with gzip.open(path) if is_packed else path.open("rb") as stream:
-        head = stream.read(_HEADER_BYTES)
+        head = stream.read(_MAX_OFFSET)
     for order in "<>":
         # The first field is the size of the header, which tells NIfTI-1 from NIfTI-2 and the byte order.
-        place = _OFFSET_PLACE.get(struct.unpack(f"{order}i", head[:4].ljust(4, b"\0"))[0])
-        if place is not None and len(head) == _HEADER_BYTES:
+        size = struct.unpack(f"{order}i", head[:4].ljust(4, b"\0"))[0]
+        place = _OFFSET_PLACE.get(size)
+        if place is not None and len(head) >= _HEADER_BYTES:
             offset = struct.unpack_from(order + place[0], head, place[1])[0]
-            if 0 <= offset <= _MAX_OFFSET:
-                return
-            raise UnreadableImageError(path, f"claims that its voxels begin at byte {offset:g}; make the file again")
+            if not 0 <= offset <= _MAX_OFFSET:
+                begins = f"claims that its voxels begin at byte {offset:g}; make the file again"
+                raise UnreadableImageError(path, begins)
+            _check_extensions(head, order, size + 4, int(offset), path)
+            return
     raise UnreadableImageError(path, "not a NIfTI volume, or cut short; make the file again")
+
+
+def _check_extensions(head: bytes, order: str, place: int, offset: int, path: Path) -> None:
+    """Refuse extensions that claim more than may lie before the voxels, since memory for all of it would be taken.
+
+    Args:
+        head: The beginning of the file.
+        order: Of its bytes.
+        place: Where extensions begin, behind four bytes of which the first says whether there are any.
+        offset: Where the voxels begin; an offset within the header is taken for the end of the file, as nibabel does.
+        path: Of the file.
+
+    Raises:
+        UnreadableImageError: One does.
+    """
+    if not any(head[place - 4 : place - 3]):
+        return
+    end = min(offset, len(head)) if offset >= place else len(head)
+    while end - place >= _LEAST_EXTENSION:
+        (size,) = struct.unpack_from(f"{order}i", head, place)
+        if not _LEAST_EXTENSION <= size <= _MAX_OFFSET:
+            raise UnreadableImageError(path, f"claims an extension of {size:,} bytes; make the file again")
+        place += size
 
 
 def _canonical_affine(image: Any, path: Path) -> NDArray[np.float64]:
