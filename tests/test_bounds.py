@@ -12,10 +12,11 @@ from pyarrow import parquet
 from duoscan import rows
 from duoscan.audit.ledger import read_uses
 from duoscan.audit.storage import read_shortcuts
-from duoscan.cases.find import read_need_ct, read_patient_table
+from duoscan.cases.find import read_need_ct
 from duoscan.errors import InputError, ManifestError, PredictionsError
 from duoscan.files import open_bounded, parse_json, parse_toml, read_bytes, safe_name
 from duoscan.manifest.cells import read_table
+from duoscan.manifest.patient_rules import read_patient_table
 from duoscan.policies.policy import read_policy
 from duoscan.predictions import read_predictions
 from duoscan.report.flow import read_flow
