@@ -25,7 +25,11 @@ IMAGES, FILES = 400, 5
 
 def stopped(first_of: Path, *arguments: object) -> tuple[int, str]:
     """Run a command, stop it as soon as a folder holds some files, and give its exit code and standard error."""
-    command = [sys.executable, "-m", "duoscan", *map(str, arguments)]
+    # A shell starts what runs in its background with this signal ignored, and these tests may run there.
+    heeding = (
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", heeding, sys.executable, "-m", "duoscan", *map(str, arguments)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, start_new_session=True) as process:
         wait_until(lambda: process.poll() is not None or len(list(first_of.rglob("*.*"))) > FILES)
