@@ -61,7 +61,11 @@ def summary(out: Path) -> str:
     document = json.loads(out.read_text(encoding="utf-8"))
     cases = document.get("cases") or document["patients"]
     counts = Counter(case["answer"] for case in cases)
-    studies = [study for case in cases for study in case.get("studies") or (case["xray"], case["ct"])]
+    studies = [
+        study
+        for case in cases
+        for study in case.get("studies") or [case[phase] for phase in ("xray", "ct") if phase in case]
+    ]
     total = sum(study.get("probability") or 0 for study in studies)
     return f"{', '.join(f'{count} {answer}' for answer, count in sorted(counts.items()))}; P(covid) sums to {total:.4f}"
 

@@ -8,6 +8,7 @@ import posixpath
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -169,7 +170,15 @@ def folder_patient(
 
 def folders_below(path: Path, given: Iterable[str | Path]) -> list[tuple[str, ...]]:
     """The folders between each given path that holds a file and the file."""
-    return [path.relative_to(root).parts[:-1] for root in map(Path, given) if path.is_relative_to(root)]
+    places = _places(tuple(map(str, given)))
+    roots = sorted((root for root in path.parents if root in places), key=places.__getitem__)
+    return [path.relative_to(root).parts[:-1] for root in roots]
+
+
+@lru_cache(maxsize=4)
+def _places(given: tuple[str, ...]) -> dict[Path, int]:
+    """Each given path and its place among them; asked once a file, and there may be as many paths as files."""
+    return {Path(root): place for place, root in reversed(list(enumerate(given)))}
 
 
 def joined_by_folder(patients: Iterable[str]) -> tuple[str, ...]:

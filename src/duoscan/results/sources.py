@@ -14,7 +14,6 @@ from duoscan.formats.dicom.frames import single_frame
 from duoscan.formats.dicom.header import open_dicom
 from duoscan.formats.frame_names import frame_path, split_frame
 from duoscan.formats.reader import is_dicom
-from duoscan.results.maker import settle_character_set
 from duoscan.terms import ANSWERS
 
 if TYPE_CHECKING:
@@ -202,6 +201,8 @@ def _completed(header: Dataset) -> Dataset:
             setattr(header, keyword, "")
     if not header.get("Modality"):
         header.Modality = "OT"
+    from duoscan.results.maker import settle_character_set  # its codes take a tenth of a second to load
+
     settle_character_set(header)
     for keyword, form in _FORMS.items():
         text = str(header.get(keyword, "")).replace(":", "").replace("-", "").strip()  # as versions before 3 wrote them
