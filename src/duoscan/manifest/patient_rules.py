@@ -171,7 +171,7 @@ def folder_patient(
 def folders_below(path: Path, given: Iterable[str | Path]) -> list[tuple[str, ...]]:
     """The folders between each given path that holds a file and the file."""
     places = _places(tuple(map(str, given)))
-    roots = sorted((root for root in path.parents if root in places), key=places.__getitem__)
+    roots = sorted((root for root in (path, *path.parents) if root in places), key=places.__getitem__)
     return [path.relative_to(root).parts[:-1] for root in roots]
 
 
