@@ -16,7 +16,7 @@ TOOLS := .venv-release
 # A worker a core, each with one thread: OpenMP threads that spin while they wait cost more than they win.
 TESTS = OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-.PHONY: help demo test test-all check explore standing static format models audits clean
+.PHONY: help demo test test-all check explore standing promises static format models audits clean
 .PHONY: constraints test-newest test-lowest vulnerabilities release
 
 help: ## what can be made
@@ -32,6 +32,9 @@ test-all: $(READY) ## every test
 
 explore: $(READY) ## many new examples for the tests that draw; those that fail are kept in .hypothesis and drawn first
 	$(TESTS) -m hypothesis --hypothesis-profile=explore
+
+promises: $(READY) ## simulate every interval, certificate and choice that is printed
+	$(BIN)/python benchmarks/promises.py $(ARGS)
 
 standing: $(READY) ## state anew what becomes of files that nobody here made; then read the difference
 	PYTHONPATH=tests $(BIN)/python -m standing
