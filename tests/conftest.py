@@ -49,6 +49,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def _umask_stays() -> Iterator[None]:
+    """The node's command narrows it for the process it runs in, which here is that of the tests."""
+    before = os.umask(0o022)
+    os.umask(before)
+    yield
+    os.umask(before)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _no_ledger_of_the_user() -> Iterator[None]:
     """Tests count nothing in the ledger of whoever runs them."""

@@ -89,6 +89,7 @@ def test_a_folder_that_may_not_be_read_is_named(mode: int, why: str) -> None:
     try:
         root.chmod(0o755)
         write_png(root / "anna" / "1.png", 0.2).chmod(0o644)
+        (root / "anna").chmod(0o755)  # whatever the umask
         write_png(root / "closed" / "1.png", 0.2)
         (root / "closed").chmod(mode)
         with as_nobody():
