@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from duoscan.terms import Modality
 from duoscan.worklist.journal import Delivery, Journal, StudyState
 from duoscan.worklist.screener_process import Job, ScreenerProcess
 from duoscan.worklist.spool import Spool
-from node_kills import run_kills
 from node_parts import Archive, cohort, config, free_port, screenings, store, wait_until
 
 # pynetdicom leaves the sockets of connections that came to nothing to the garbage collector.
@@ -488,14 +486,3 @@ def test_others_cannot_read_the_spool(start: Any) -> None:
     root = start().node._spool.root
     assert root.stat().st_mode & 0o077 == 0
     assert (root / "key").stat().st_mode & 0o077 == 0
-
-
-@pytest.mark.slow
-def test_kill_minus_nine_loses_nothing_and_does_nothing_twice(
-    brightness_bundles: dict[Modality, Path], tmp_path: Path
-) -> None:
-    """``benchmarks/node_kill.py`` does this fifty times."""
-    outcome = run_kills(tmp_path, brightness_bundles, seed=int(os.environ.get("DUOSCAN_KILL_SEED", "0")), kills=5)
-    assert outcome.problems == []
-    assert outcome.kills == 5
-    assert outcome.acknowledged == 3 * (1 + 6)
