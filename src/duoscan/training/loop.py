@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -22,7 +22,7 @@ from duoscan.evaluation.metrics import Ranking
 from duoscan.terms import POSITIVE
 from duoscan.training.augment import augment
 from duoscan.training.classifier import Classifier, frozen_modules
-from duoscan.training.data import TrainingSet, epoch_order, sampling_weights
+from duoscan.training.data import TrainingSet, epoch_order, sampling_weights, site_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -193,16 +193,19 @@ class Trainer:
     def _step(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[float, int]:
         grey = torch.from_numpy(self.training.grey[chosen]).to(self.device, torch.float32)[:, None]
         targets = torch.from_numpy(self.training.targets[chosen]).to(self.device)
+        compared = torch.from_numpy(self.training.compared[chosen]).to(self.device)
         images = self._normalise(augment(grey, self.recipe.augment, self.recipe.input.size, rng))
-        wanted = F.one_hot(targets, len(self.recipe.classes)).float()
+        share, partner = 1.0, torch.arange(len(chosen), device=self.device)
         if self.section.mixup:
             share = float(rng.beta(self.section.mixup, self.section.mixup))
             partner = torch.from_numpy(rng.permutation(len(chosen))).to(self.device)
             images = share * images + (1 - share) * images[partner]
-            wanted = share * wanted + (1 - share) * wanted[partner]
         with self._autocast():
-            logits = self.network(images.contiguous(memory_format=self._format))
-        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=self.section.label_smoothing)
+            logits = self.network(images.contiguous(memory_format=self._format)).float()
+        smoothing = self.section.label_smoothing
+        loss = share * contrast_loss(logits, targets, compared, smoothing)
+        if self.section.mixup:
+            loss = loss + (1 - share) * contrast_loss(logits, targets[partner], compared[partner], smoothing)
         loss = loss + self.network.head.penalty()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -225,7 +228,11 @@ class Trainer:
         return (grey - mean) / std
 
     def validate(self) -> tuple[float, float, float]:
-        """Loss, accuracy and AUROC of ``covid`` on the validation images, each class weighing as it stands."""
+        """Loss, accuracy and AUROC on the validation images, each class weighing as it stands.
+
+        The AUROC is that of ``covid`` against all else; where classes are told apart within sites only, it is the mean
+        over the pairs of classes of each site, which weigh by their images.
+        """
         network = self.judged.eval()
         logits = []
         with torch.inference_mode(), self._autocast():
@@ -235,15 +242,56 @@ class Trainer:
                 logits.append(network(images.contiguous(memory_format=self._format)).float().cpu())
         scores = torch.cat(logits)
         targets = torch.from_numpy(self.validation.targets)
-        covid = self.recipe.classes.index(POSITIVE)
-        probabilities = scores.double().softmax(1)[:, covid].numpy()
-        ranking = Ranking((targets == covid).numpy(), probabilities)
-        auroc = float(ranking.auroc_and_average_precision(np.ones((1, len(probabilities))))[0][0])
+        compared = torch.from_numpy(self.validation.compared)
+        if self.recipe.data.contrasts == "all":
+            covid = self.recipe.classes.index(POSITIVE)
+            found = auroc(scores.double().softmax(1)[:, covid].numpy(), (targets == covid).numpy())
+        else:
+            found = contrast_auroc(scores.double().numpy(), self.validation)
         return (
-            float(F.cross_entropy(scores, targets)),
-            float((scores.argmax(1) == targets).float().mean()),
-            auroc,
+            float(contrast_loss(scores, targets, compared)),
+            float((scores.masked_fill(~compared, -math.inf).argmax(1) == targets).float().mean()),
+            found,
         )
+
+
+def contrast_loss(logits: Tensor, targets: Tensor, compared: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy over the classes that each image is told apart from; the others' logits do not count.
+
+    Args:
+        logits: (N, K).
+        targets: (N,), each among its image's compared classes.
+        compared: (N, K), true where a class counts.
+        smoothing: Share of the target that is spread over the compared classes.
+    """
+    log_shares = logits.masked_fill(~compared, -math.inf).log_softmax(1)
+    spread = log_shares.masked_fill(~compared, 0).sum(1) / compared.sum(1)
+    own = log_shares.gather(1, targets[:, None])[:, 0]
+    return -((1 - smoothing) * own + smoothing * spread).mean()
+
+
+def contrast_auroc(logits: NDArray[np.float64], images: TrainingSet) -> float:
+    """Mean AUROC over the pairs of classes of each site, weighed by the images of a pair.
+
+    Args:
+        logits: (N, K).
+        images: The N images.
+    """
+    sites = [site_of(record) for record in images.records]
+    total = weight = 0.0
+    for site in dict.fromkeys(sites):
+        own = np.array([one == site for one in sites])
+        for first, second in combinations(sorted(set(images.targets[own].tolist())), 2):
+            pair = own & np.isin(images.targets, (first, second))
+            score = logits[pair, first] - logits[pair, second]
+            total += pair.sum() * auroc(score, images.targets[pair] == first)
+            weight += pair.sum()
+    return total / weight if weight else 0.5
+
+
+def auroc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Of N images, each weighing alike."""
+    return float(Ranking(positive, score).auroc_and_average_precision(np.ones((1, len(score))))[0][0])
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, section: OptimiseSection) -> float:

@@ -57,6 +57,10 @@ class InputSection(Stated):
     normalisation: Literal["fixed", "per-image"] = "fixed"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+    lungs: Literal["none", "crop", "hull", "each"] = Field(
+        default="none", description="show the box around the lungs, and in it all, or the hull of both or of each alone"
+    )
+    finder: str = Field(default="", description="ONNX file of the lung finder; the shipped one if empty")
     probe: Literal["none", "borders", "centre", "thumbnail"] = "none"
 
 
@@ -67,7 +71,12 @@ class DataSection(Stated):
     validation_sources: tuple[str, ...] = Field(default=(), description="choose on these only; empty means all")
     exclude_views: tuple[str, ...] = Field(default=(), description="views left out, e.g. the lateral L")
     merge: dict[Finding, Finding] = Field(default_factory=dict, description="labels to treat as another")
-    balance: Literal["none", "class", "class-source"] = "class-source"
+    exclude: tuple[str, ...] = Field(default=(), description="source/label pairs left out, e.g. darkcovidnet/covid")
+    contrasts: Literal["all", "within-site"] = Field(
+        default="all",
+        description="within-site tells classes apart only where one site (else one source) has several of them",
+    )
+    balance: Literal["none", "class", "class-source", "contrast"] = "class-source"
 
 
 class AugmentSection(Stated):
@@ -83,6 +92,10 @@ class AugmentSection(Stated):
     gamma: float = Field(default=0.25, ge=0, le=2, description="largest |log| of the exponent")
     noise: float = Field(default=0.0, ge=0, le=0.5, description="largest standard deviation of added noise")
     erase: float = Field(default=0.0, ge=0, le=1, description="probability of one grey box over part of the image")
+    shrink: float = Field(default=0.0, ge=0, le=1, description="probability of a smaller size and back")
+    jpeg: float = Field(default=0.0, ge=0, le=1, description="probability of JPEG of quality 30 to 95")
+    randconv: float = Field(default=0.0, ge=0, le=1, description="probability of a random 3 × 3 filter, mixed in")
+    amplitude: float = Field(default=0.0, ge=0, le=1, description="probability of another image's coarse amplitudes")
 
 
 class OptimiseSection(Stated):
@@ -158,10 +171,11 @@ class Recipe(Stated):
         """The preprocessing contract this recipe trains under."""
         section = self.input
         return PreprocessingContract(
+            version=1 if section.lungs == "none" else 2,
             modality=self.modality,
             height=section.size,
             width=section.size,
-            **section.model_dump(exclude={"size"}),
+            **section.model_dump(exclude={"size", "finder"}),
         )
 
     def class_of(self, label: Finding | None) -> Finding | None:
