@@ -17,7 +17,7 @@ from duoscan.terms import Modality, Probability
 LUNG_WINDOW_CENTRE_HU = -600.0
 LUNG_WINDOW_WIDTH_HU = 1500.0
 _LARGEST_HU = 65_536  # what 16 bits hold, after any usual rescale
-_OF_VERSION_2 = frozenset({"lungs"})
+_OF_VERSION_2 = frozenset({"lungs", "tone"})
 _LARGEST_SCALE = 10_000  # of values from 0 to 1; float16 still holds them
 
 
@@ -47,6 +47,10 @@ class PreprocessingContract(Stated):
         default="none",
         description="version 2: show the box around the lungs, and in it all, or the hull of both or of each alone",
     )
+    tone: Literal["plain", "equalised"] = Field(
+        default="plain",
+        description="version 2: greys as they are, or spread evenly over what is shown of the lungs, else half grey",
+    )
     probe: Literal["none", "borders", "centre", "thumbnail"] = Field(
         default="none",
         description="what a shortcut audit leaves of the image; anything but none is never screened with",
@@ -57,8 +61,11 @@ class PreprocessingContract(Stated):
         if len(self.mean) != len(self.std) or len(self.mean) not in {1, 3}:
             msg = f"mean and std need 1 or 3 values each, found {len(self.mean)} and {len(self.std)}"
             raise ValueError(msg)
-        if self.version == 1 and self.lungs != "none":
-            msg = f"lungs = '{self.lungs}' is of version 2 of the contract, found version 1"
+        if self.version == 1 and (self.lungs != "none" or self.tone != "plain"):
+            msg = f"lungs = '{self.lungs}' and tone = '{self.tone}' are of version 2 of the contract, found version 1"
+            raise ValueError(msg)
+        if self.tone != "plain" and self.lungs == "none":
+            msg = f"tone = '{self.tone}' is of the lungs, and lungs = 'none' shows the whole image"
             raise ValueError(msg)
         return self
 

@@ -32,6 +32,7 @@ MOST_LUNGS = 0.9
 
 _LUNG_FROM = 0.5  # probability
 _LEAST_OF_LARGEST = 0.1  # a smaller region beside the largest is no lung
+_TONES = 1024
 _WIDENED_PX = 5  # of FINDER_SIDE, the side of the square that a mask is widened with
 
 
@@ -92,6 +93,18 @@ def find_lungs(grey: NDArray[np.float32], finder: LungFinder, *, each: bool) -> 
     shown = np.asarray(widened) >= 128
     rows, columns = np.flatnonzero(shown.any(axis=1)), np.flatnonzero(shown.any(axis=0))
     return LungView(shown, int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def equalised(grey: NDArray[np.float32], shown: Mask) -> NDArray[np.float32]:
+    """Greys spread evenly over what is shown, and half grey elsewhere, so that no exposure or window is left.
+
+    Args:
+        grey: Grey in [0, 1], shape (H, W).
+        shown: shape (H, W).
+    """
+    counts, edges = np.histogram(grey[shown], bins=_TONES, range=(0, 1))
+    rank = np.concatenate([[0], np.cumsum(counts)]) / max(1, counts.sum())
+    return np.where(shown, np.interp(grey, edges, rank), 0.5).astype(np.float32)
 
 
 def lung_mask(grey: NDArray[np.float32], finder: LungFinder) -> Mask:

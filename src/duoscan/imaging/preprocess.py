@@ -14,7 +14,7 @@ from PIL import Image
 from duoscan.errors import UnsupportedImageError
 from duoscan.formats.limits import stretch
 from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
-from duoscan.imaging.lung_view import find_lungs
+from duoscan.imaging.lung_view import equalised, find_lungs
 from duoscan.imaging.probes import PROBES
 from duoscan.reasons import ReasonCode
 from duoscan.terms import Modality
@@ -114,7 +114,7 @@ def prepare_image(pixels: Pixels, contract: PreprocessingContract, finder: LungF
     if contract.lungs != "none":
         grey = PROBES[contract.probe](grey)  # what a probe leaves is of the picture, not of the lungs' own edge
     if shown is not None:
-        # The ground is as bright as what is shown on the mean, so that its edge is no sign.
+        # The ground is as bright as what is shown is on the mean: an edge between them would be a sign.
         grey = np.where(shown, grey, np.float32(grey[shown].mean(dtype=np.float64)))
     # Cut before resizing: given a box, Pillow still lets pixels beyond it into the outermost averages.
     cut = Image.fromarray(grey[source.top : source.bottom, source.left : source.right])
@@ -123,7 +123,11 @@ def prepare_image(pixels: Pixels, contract: PreprocessingContract, finder: LungF
     canvas = np.zeros((contract.height, contract.width), dtype=np.float32)
     canvas[content.top : content.bottom, content.left : content.right] = np.asarray(resized)
     grey = np.clip(canvas, 0, 1)
-    return PreparedImage(grey if contract.lungs != "none" else PROBES[contract.probe](grey), source)
+    if contract.lungs == "none":
+        return PreparedImage(PROBES[contract.probe](grey), source)
+    if contract.tone == "equalised":
+        grey = equalised(grey, _shown_there(shown, source, content, contract))
+    return PreparedImage(grey, source)
 
 
 def normalise(grey: NDArray[np.float32], contract: PreprocessingContract) -> NDArray[np.float32]:
@@ -219,6 +223,18 @@ def _view(
         )
     box = Box(found.left, found.top, found.right, found.bottom)
     return box, None if contract.lungs == "crop" else found.shown
+
+
+def _shown_there(shown: Mask | None, source: Box, content: Box, contract: PreprocessingContract) -> Mask:
+    """What is shown of the image, in pixels of the model input."""
+    there = np.zeros((contract.height, contract.width), np.bool_)
+    inside = slice(content.top, content.bottom), slice(content.left, content.right)
+    if shown is None:
+        there[inside] = True
+    else:
+        cut = Image.fromarray(shown[source.top : source.bottom, source.left : source.right])
+        there[inside] = np.asarray(cut.resize((content.width, content.height), Image.Resampling.NEAREST))
+    return there
 
 
 def _lit_box(grey: NDArray[np.float32], contract: PreprocessingContract) -> Box:

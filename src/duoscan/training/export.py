@@ -97,9 +97,16 @@ def packed(model: onnx.ModelProto) -> bytes:
 
 
 def to_onnx(
-    module: torch.nn.Module, example: torch.Tensor, input_name: str, output_names: Sequence[str]
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    *,
+    optimize: bool = False,
 ) -> onnx.ModelProto:
     """Export a module in evaluation mode; the first axis of its input is the batch, of any length.
+
+    Optimising folds batch norms into weights, which unrounds them; for graphs that are kept the runtime folds on loading.
 
     Raises:
         TrainingError: The exporter gave nothing.
@@ -114,7 +121,7 @@ def to_onnx(
             output_names=list(output_names),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
-            optimize=False,  # folding batch norms into weights would unround them; the runtime folds on loading
+            optimize=optimize,
             verbose=False,
         )
     if program is None:

@@ -60,6 +60,9 @@ class InputSection(Stated):
     lungs: Literal["none", "crop", "hull", "each"] = Field(
         default="none", description="show the box around the lungs, and in it all, or the hull of both or of each alone"
     )
+    tone: Literal["plain", "equalised"] = Field(
+        default="plain", description="of the lungs' view: greys as they are, or spread evenly"
+    )
     finder: str = Field(default="", description="ONNX file of the lung finder; the shipped one if empty")
     probe: Literal["none", "borders", "centre", "thumbnail"] = "none"
 
@@ -118,6 +121,13 @@ class OptimiseSection(Stated):
     patience: int = Field(default=10, ge=1, description="epochs without improvement before stopping")
     amp: Literal["auto", "on", "off"] = "auto"
     channels_last: bool = True
+    views: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="augmented views of each image that are taken through the frozen layers once and kept; 0 augments "
+        "anew each time",
+    )
 
 
 class OperatingSection(Stated):

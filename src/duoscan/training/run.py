@@ -98,7 +98,9 @@ def train(
         network, licence = build_classifier(member)
         folder = run / f"member-{number + 1}" if number else run
         make_folder(folder)
-        trainers.append(Trainer(network, member, training, validation, folder / CHECKPOINT))
+        if recipe.optimise.views:
+            watcher.on_stage("taking views through the frozen layers", len(training) + len(validation))
+        trainers.append(Trainer(network, member, training, validation, folder / CHECKPOINT, watcher.on_tick))
         trainers[-1].resume()
         _run_epochs(trainers[-1], folder, watcher)
 
