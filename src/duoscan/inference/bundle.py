@@ -174,9 +174,10 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes, finder: bytes | Non
         graph: Serialised ONNX model.
         finder: The lung finder's graph, where the contract shows the lungs' view.
     """
-    hashes = {"graph_sha256": hashlib.sha256(graph).hexdigest()}
-    if finder is not None:
-        hashes["finder_sha256"] = hashlib.sha256(finder).hexdigest()
+    hashes = {
+        "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "finder_sha256": None if finder is None else hashlib.sha256(finder).hexdigest(),
+    }
     sealed = BundleInfo.model_validate(info.model_copy(update=hashes).model_dump())
     # Without any of them the file is the one that versions before them wrote and read.
     absent = {name for name in _LATER if getattr(sealed, name) is None}
