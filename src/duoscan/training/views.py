@@ -162,5 +162,3 @@ def cache_folder() -> Path:
     """Where what can be made again is kept: ``DUOSCAN_CACHE``, else ``~/.cache/duoscan``."""
     stated = os.environ.get(CACHE_VARIABLE)
     return Path(stated) if stated else Path.home() / ".cache" / "duoscan"
-
-
