@@ -104,6 +104,14 @@ def test_a_site_with_one_class_takes_no_part(tmp_path: Path) -> None:
     assert loaded.compared.tolist() == [[True, False, True]] * 2 + [[True, True, False]] * 2
 
 
+def test_a_sources_own_words_may_say_more_than_its_label() -> None:
+    asked = recipe(data={"findings": {"a/Atypical": "pneumonia"}, "exclude": ["a/covid"], "exclude_views": ["L"]})
+    rows = [record(0, label, "a") for label in ("other", "other", "covid", "normal", "normal")]
+    changed = [{"finding": "Atypical"}, {"finding": "Vague"}, {}, {}, {"view": "L"}]
+    found = [asked.trains_as(row.model_copy(update=update)) for row, update in zip(rows, changed, strict=True)]
+    assert found == [Finding.PNEUMONIA, None, None, Finding.NORMAL, None]
+
+
 def test_views_give_what_the_whole_network_gives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DUOSCAN_CACHE", str(tmp_path))
     asked = recipe()

@@ -62,13 +62,7 @@ def usable_records(manifest: Manifest, recipe: Recipe, split: Split) -> list[tup
     if split is not Split.TRAIN and recipe.data.validation_sources:
         sources = recipe.data.validation_sources
     part = manifest.where(split=split, modality=recipe.modality, sources=sources or None)
-    pairs = [
-        (record, target)
-        for record in part
-        if (target := recipe.class_of(record.label)) is not None
-        and record.view not in recipe.data.exclude_views
-        and f"{record.source}/{record.label}" not in recipe.data.exclude
-    ]
+    pairs = [(record, target) for record in part if (target := recipe.trains_as(record)) is not None]
     if recipe.data.contrasts == "within-site":
         several = {site for site, found in classes_by_site(pairs).items() if len(found) > 1}
         pairs = [(record, target) for record, target in pairs if site_of(record) in several]

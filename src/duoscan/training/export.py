@@ -106,7 +106,7 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """Export a module in evaluation mode; the first axis of its input is the batch, of any length.
 
-    Optimising folds batch norms into weights, which unrounds them; for graphs that are kept the runtime folds on loading.
+    Optimising folds batch norms into weights, which unrounds them; for a graph that is kept the runtime does that.
 
     Raises:
         TrainingError: The exporter gave nothing.

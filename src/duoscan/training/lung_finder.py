@@ -6,7 +6,6 @@ answer. Masks that teachers made may be soft: the share of white is the probabil
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -20,60 +19,27 @@ from duoscan.inference.graph_names import INPUT_NAME, LUNGS_NAME
 from duoscan.training.augment import augment
 from duoscan.training.export import packed, round_weights, to_onnx
 from duoscan.training.recipe import AugmentSection
+from duoscan.training.small_unet import SmallUnet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-WIDTHS = (16, 32, 64, 64)
 _AUGMENT = AugmentSection(
     rotate_deg=12, min_area=0.5, aspect_jitter=0.4, gamma=0.5, contrast=0.4, brightness=0.2, noise=0.05, erase=0.3
 )
 _DEGRADE = AugmentSection(shrink=0.3, jpeg=0.3)
 
 
-class LungFinderNetwork(nn.Module):
-    """A U-Net (Ronneberger et al., MICCAI 2015) whose skips are added, at half the size of its input."""
-
-    def __init__(self, widths: Sequence[int] = WIDTHS) -> None:
-        super().__init__()
-        self.stem = _block(1, widths[0], stride=2)
-        self.down = nn.ModuleList(_block(one, two, stride=2) for one, two in pairwise(widths))
-        self.up = nn.ModuleList(_block(two, one) for one, two in pairwise(widths))
-        self.last = nn.Conv2d(widths[0], 1, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Grey (N, 1, H, W) in [0, 1] → logits of lung (N, 1, H, W)."""
-        kept = [self.stem(images)]
-        for block in self.down:
-            kept.append(block(kept[-1]))
-        maps = kept.pop()
-        for block, skip in zip(reversed(self.up), reversed(kept), strict=True):
-            maps = F.interpolate(block(maps), scale_factor=2.0, mode="bilinear") + skip
-        logits: Tensor = F.interpolate(self.last(maps), scale_factor=2.0, mode="bilinear")
-        return logits
-
-
 class _Probability(nn.Module):
-    def __init__(self, network: LungFinderNetwork) -> None:
+    def __init__(self, network: SmallUnet) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
         probability: Tensor = self.network(images).sigmoid()
         return probability
-
-
-def _block(before: int, after: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(before, after, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(),
-        nn.Conv2d(after, after, 3, padding=1, bias=False),
-        nn.BatchNorm2d(after),
-        nn.ReLU(),
-    )
 
 
 class LungExamples(NamedTuple):
@@ -105,7 +71,7 @@ def train_finder(
     hflip: float = 0.5,
     seed: int = 0,
     on_epoch: Callable[[int, float], None] = lambda _epoch, _loss: None,
-) -> LungFinderNetwork:
+) -> SmallUnet:
     """Train by cross-entropy and soft Dice, with the picture and its mask moved alike.
 
     Args:
@@ -119,7 +85,7 @@ def train_finder(
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = LungFinderNetwork()
+    network = SmallUnet()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-2)
     steps = max(1, len(examples.grey) // batch_size)
@@ -161,7 +127,7 @@ def _loss(logits: Tensor, lung: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, lung) + (1 - dice).mean()
 
 
-def finder_graph(network: LungFinderNetwork) -> bytes:
+def finder_graph(network: SmallUnet) -> bytes:
     """The trained network as a graph whose weights are rounded to half precision."""
     module = _Probability(network).eval().to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     round_weights(module)

@@ -19,6 +19,8 @@ from duoscan.terms import POSITIVE, Finding, Modality
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duoscan.manifest.records import ImageRecord
+
 
 class HiddenLayer(Stated):
     """One hidden layer of the head: [batch norm] → dense → ReLU → [batch norm] → dropout."""
@@ -74,6 +76,9 @@ class DataSection(Stated):
     validation_sources: tuple[str, ...] = Field(default=(), description="choose on these only; empty means all")
     exclude_views: tuple[str, ...] = Field(default=(), description="views left out, e.g. the lateral L")
     merge: dict[Finding, Finding] = Field(default_factory=dict, description="labels to treat as another")
+    findings: dict[str, Finding] = Field(
+        default_factory=dict, description="source/finding in the source's own words → class, before label and merge"
+    )
     exclude: tuple[str, ...] = Field(default=(), description="source/label pairs left out, e.g. darkcovidnet/covid")
     contrasts: Literal["all", "within-site"] = Field(
         default="all",
@@ -189,9 +194,18 @@ class Recipe(Stated):
         )
 
     def class_of(self, label: Finding | None) -> Finding | None:
-        """The class a record's label trains as; ``None`` leaves the record out."""
+        """The class a label stands for; ``None`` where it is none of them."""
         merged = self.data.merge.get(label, label) if label else None
         return merged if merged in self.classes else None
+
+    def trains_as(self, record: ImageRecord) -> Finding | None:
+        """The class a record trains as; ``None`` leaves it out."""
+        stated = self.data.findings.get(f"{record.source}/{record.finding}")
+        if stated is not None and stated in self.classes:
+            return stated
+        if record.view in self.data.exclude_views or f"{record.source}/{record.label}" in self.data.exclude:
+            return None
+        return self.class_of(record.label)
 
 
 def builtin_recipes() -> dict[str, Path]:
