@@ -85,9 +85,7 @@ def load_lesion_network(state: Mapping[str, Tensor] | None = None) -> SmallUnet:
 
     network = SmallUnet()
     found = load_file(lesion_weights()) if state is None else state
-    network.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
-    )
+    network.load_state_dict(found)  # half precision is widened as it is copied
     network.requires_grad_(requires_grad=False)
     network.eval()
     return network
