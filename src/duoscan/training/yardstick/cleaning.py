@@ -75,7 +75,7 @@ class Cleaned:
         marked = self.manifest.replace(
             [one.model_copy(update={"split": Split.TEST if is_left_out(one) else Split.TRAIN}) for one in self.manifest]
         )
-        kept, dropped = deduplicate(marked, self.copies)
+        kept, dropped = deduplicate(marked, Copies(marked, self.copies.pairs))
         left_out = kept.where(split=Split.TEST)
         units = {one.unit for one in left_out}
         learned = [one for one in kept.where(split=Split.TRAIN) if one.unit not in units]

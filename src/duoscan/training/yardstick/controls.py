@@ -1,6 +1,7 @@
 """Negative controls at what was left out: how far one comes there without looking at any lung.
 
-* borders: a regression on frozen features of the outer tenth of each side, learned where the recipe learned.
+* borders: a regression on frozen features of the outer tenth of each side, as far as the recipe's input shows it,
+  learned where the recipe learned.
 * facts of the file: a regression on size, aspect, format and compression, and on the histogram of grey.
 * lungs erased: the recipe's own model, asked of the left-out images with their lungs flattened to the mean of the rest.
 """
@@ -19,7 +20,6 @@ from duoscan.inference.bundle import read_bundle
 from duoscan.inference.predictor import ImageFile, Predictor, unanswered
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.training.yardstick import features
-from duoscan.training.yardstick.features import FeatureStore, erased, has_every_mask
 from duoscan.training.yardstick.regression import learn
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord, Manifest
     from duoscan.predictions import Prediction
     from duoscan.training.recipe import Recipe
+    from duoscan.training.yardstick.features import FeatureStore
     from duoscan.training.yardstick.sides import Sides
 
 
@@ -70,16 +71,16 @@ def _frozen_erased(sides: Sides, recipe: Recipe, store: FeatureStore) -> list[Pr
 
 def _asked_erased(run: Path, recipe: Recipe, left_out: Manifest) -> list[Prediction]:
     predictor = Predictor(read_bundle(run / BUNDLE_NAME), check_quality=False)
-    by_mask = has_every_mask(left_out.records)
+    eraser = features.eraser_for(left_out.records, predictor.bundle.info.contract, predictor.finder)
 
     def files() -> Iterator[ImageFile]:
         for record in left_out:
             file = ImageFile(left_out.file(record), unanswered(record))
             try:
-                pixels = read_image(file.path)
-                contract = predictor.bundle.info.contract
-                yield replace(file, pixels=erased(left_out, record, pixels, contract, by_mask=by_mask))
+                changed, looked = eraser(left_out, record, read_image(file.path))
             except ImageError as error:
                 yield file.failed(error)
+            else:
+                yield replace(file, pixels=changed, finder=looked if predictor.finder else None)
 
     return [replace(one.row, label=recipe.class_of(one.row.label)) for one in predictor.predict(files())]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -17,19 +18,25 @@ from PIL import Image
 
 from duoscan.audit.confounding.characteristics import Role, characteristics_of, observe
 from duoscan.errors import ImageError, ManifestError
+from duoscan.files import read_bytes
 from duoscan.formats.image import Pixels
 from duoscan.formats.reader import read_image
+from duoscan.imaging.lung_view import lung_mask, seen_before
 from duoscan.imaging.lungs import central_box, read_lung_mask, without_lungs
 from duoscan.imaging.preprocess import prepare_grey, window
-from duoscan.imaging.probes import borders_only
+from duoscan.inference.bundle import MAX_FINDER_BYTES
+from duoscan.inference.lung_network import open_finder
+from duoscan.inference.shipped import shipped_finder
+from duoscan.reasons import ReasonCode
 from duoscan.training.backbones import build_backbone
+from duoscan.training.run import read_finder
 from duoscan.training.shortcuts.features import grey_histogram, pooled, save_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.imaging.lung_view import LungFinder
     from duoscan.manifest.records import ImageRecord, Manifest
     from duoscan.training.backbones import Backbone
     from duoscan.training.recipe import Recipe
@@ -70,7 +77,8 @@ def frozen_features(
 ) -> Frozen:
     """Features of the recipe's backbone before any training, of every image.
 
-    A ``plain:`` backbone has no trained weights; a grey copy of 32 × 32 pixels stands for its features.
+    A ``plain:`` backbone has no trained weights; a grey copy of 32 × 32 pixels stands for its features. Images in which
+    the recipe's input finds no lungs have ``nan``.
 
     Args:
         manifest: Rows of one modality.
@@ -84,18 +92,19 @@ def frozen_features(
     """
     contract, name = recipe.contract(), recipe.model.backbone
     records = sorted(manifest, key=lambda one: one.path)
-    has_masks = has_every_mask(records)
+    finder = finder_for(recipe)
+    eraser = eraser_for(records, contract, finder)
     chunks = [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
     backbone: Backbone | None = None
     parts: list[dict[str, FloatArray]] = []
     for chunk in chunks:
         rows = manifest.replace(chunk)
-        key = "\n".join([rows.fingerprint(), contract.digest(), name, str(has_masks), _VERSION])
+        key = "\n".join([rows.fingerprint(), contract.digest(), name, recipe.input.finder, eraser.how, _VERSION])
         path = cache / f"frozen-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if not path.exists():
             if backbone is None and not name.startswith("plain:"):
                 backbone = build_backbone(name, pretrained=True, size=contract.height)
-            save_arrays(path, _computed(rows, contract, backbone, on_image, has_masks=has_masks))
+            save_arrays(path, _computed(rows, contract, backbone, on_image, finder, eraser))
         with np.load(path) as held:
             parts.append({probe: held[probe] for probe in held.files})
     by_probe = {probe: np.concatenate([one[probe] for one in parts]) for probe in parts[0]}
@@ -142,7 +151,7 @@ def file_facts(manifest: Manifest, cache: Path, on_image: Callable[[], None] = l
     key = hashlib.sha256(f"{manifest.fingerprint()}\n{_VERSION}".encode()).hexdigest()[:16]
     path = cache / f"facts-{key}.npz"
     if not path.exists():
-        seen = _each(manifest.replace(records), lambda one: observe(one, manifest.file(one)), on_image)
+        seen = each(manifest.replace(records), lambda one: observe(one, manifest.file(one)), on_image)
         chosen = [
             one for one in characteristics_of(seen)[0] if one.role is Role.FILE and one.title not in _NOT_OF_THE_FILE
         ]
@@ -152,29 +161,62 @@ def file_facts(manifest: Manifest, cache: Path, on_image: Callable[[], None] = l
         return Frozen({one.path: place for place, one in enumerate(records)}, {FACTS: held[FACTS]})
 
 
-def has_every_mask(records: Sequence[ImageRecord]) -> bool:
-    """Whether lungs can be erased by mask: where one image lacks it, that would tell its class."""
-    return all(one.lung_mask for one in records)
+@dataclass(frozen=True)
+class Eraser:
+    """Takes the lungs out of a picture: by its mask, by a lung finder, else by the central box.
 
-
-def erased(
-    manifest: Manifest, record: ImageRecord, pixels: Pixels, contract: PreprocessingContract, *, by_mask: bool
-) -> Pixels:
-    """An image as the window shows it, its lungs flattened to the mean of the rest.
-
-    Args:
-        manifest: Where its mask lies.
-        record: The image.
-        pixels: Decoded.
-        contract: Whose window.
-        by_mask: Take the mask that the record names; else all but the outer tenth of each side stands for the lungs.
+    Attributes:
+        contract: How the picture will be prepared.
+        by_mask: Whether every picture names a mask; where one lacks it, which ones do would tell the class.
+        finder: Where lung is; ``None`` where none is at hand.
     """
-    grey = window(pixels, contract)
-    if by_mask and record.lung_mask:
-        lung = read_lung_mask(manifest.root / record.lung_mask, grey.shape)
-    else:
-        lung = central_box(grey.shape)
-    return Pixels(without_lungs(grey, lung))
+
+    contract: PreprocessingContract
+    by_mask: bool
+    finder: LungFinder | None
+
+    @property
+    def how(self) -> str:
+        """In words."""
+        if self.by_mask:
+            return "by the masks that the manifest names"
+        return "where the lung finder sees them" if self.finder else "all but the outer tenth of each side"
+
+    def __call__(self, manifest: Manifest, record: ImageRecord, pixels: Pixels) -> tuple[Pixels, LungFinder | None]:
+        """The picture as the window shows it, its lungs flattened to the mean of the rest.
+
+        Returns:
+            The picture, and a finder that sees the lungs where they lay before.
+
+        Raises:
+            ImageError: The mask cannot be read.
+        """
+        grey = window(pixels, self.contract)
+        looked = None if self.finder is None else seen_before(grey, self.finder)
+        if self.by_mask and record.lung_mask:
+            lung = read_lung_mask(manifest.root / record.lung_mask, grey.shape)
+        else:
+            lung = central_box(grey.shape) if looked is None else lung_mask(grey, looked)
+        return Pixels(without_lungs(grey, lung)), looked
+
+
+def eraser_for(records: Sequence[ImageRecord], contract: PreprocessingContract, finder: LungFinder | None) -> Eraser:
+    """How lungs are taken out of these pictures; the shipped finder looks where the model has none of its own."""
+    by_mask = all(one.lung_mask for one in records)
+    shipped = shipped_finder(contract.modality)
+    if finder is None and not by_mask and shipped.is_file():
+        finder = open_finder(read_bytes(shipped, limit=MAX_FINDER_BYTES), shipped)
+    return Eraser(contract, by_mask, finder)
+
+
+def finder_for(recipe: Recipe) -> LungFinder | None:
+    """What looks for lungs before the recipe's model is shown them; ``None`` where it is shown the whole picture.
+
+    Raises:
+        RecipeError: Its file cannot be read.
+    """
+    graph = read_finder(recipe)
+    return None if graph is None else open_finder(graph, Path(recipe.input.finder or "shipped"))
 
 
 def _computed(
@@ -182,21 +224,33 @@ def _computed(
     contract: PreprocessingContract,
     backbone: Backbone | None,
     on_image: Callable[[], None],
-    *,
-    has_masks: bool,
+    finder: LungFinder | None,
+    eraser: Eraser,
 ) -> dict[str, FloatArray]:
+    bordered = contract.model_copy(update={"probe": "borders"})
+    nothing = np.full((contract.height, contract.width), np.nan, np.float32)
+
     def probed(record: ImageRecord) -> dict[str, FloatArray]:
         pixels = read_image(manifest.file(record))
-        grey = prepare_grey(pixels, contract)
-        hidden = prepare_grey(erased(manifest, record, pixels, contract, by_mask=has_masks), contract)
-        return {WHOLE: grey, BORDERS: borders_only(grey), ERASED: hidden}
+        changed, looked = eraser(manifest, record, pixels)
+        try:
+            return {
+                WHOLE: prepare_grey(pixels, contract, finder),
+                BORDERS: prepare_grey(pixels, bordered, finder),
+                ERASED: prepare_grey(changed, contract, looked),
+            }
+        except ImageError as error:
+            if error.reason.code is not ReasonCode.NO_LUNG:
+                raise
+            return dict.fromkeys((WHOLE, BORDERS, ERASED), nothing)
 
-    made = _each(manifest, probed, on_image)
+    made = each(manifest, probed, on_image)
     found = {}
     for probe in made[0]:
         greys = [one[probe] for one in made]
         found[probe] = _small(greys) if backbone is None else pooled(greys, contract, backbone)
     found[HISTOGRAM] = np.stack([grey_histogram(one[WHOLE]) for one in made])
+    found[HISTOGRAM][np.isnan(found[WHOLE]).any(axis=1)] = np.nan
     return found
 
 
@@ -205,7 +259,12 @@ def _small(greys: Sequence[FloatArray]) -> FloatArray:
     return np.stack([np.asarray(one, np.float32).ravel() for one in small])
 
 
-def _each(manifest: Manifest, work: Callable[[ImageRecord], Found], on_image: Callable[[], None]) -> list[Found]:
+def each(manifest: Manifest, work: Callable[[ImageRecord], Found], on_image: Callable[[], None]) -> list[Found]:
+    """What ``work`` makes of every image, in order.
+
+    Raises:
+        ManifestError: Images cannot be read; every one is named.
+    """
     problems: list[str] = []
 
     def one(record: ImageRecord) -> Found | None:

@@ -15,6 +15,7 @@ import numpy as np
 from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.yardstick.questions import asked, can_be_asked, questions_of
 from duoscan.inference.predictor import unanswered
+from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import POSITIVE, Split
 from duoscan.training.data import usable_records
 
@@ -67,11 +68,13 @@ def learn(learned: Manifest, recipe: Recipe, features: Features) -> Learned:
     pairs = usable_records(learned, recipe, Split.TRAIN)
     val = [record for record, _ in usable_records(learned, recipe, Split.VAL)]
     inputs, of_val = features([record for record, _ in pairs]), features(val)
+    known = np.asarray(np.isfinite(inputs).all(axis=1))
+    pairs = [pair for pair, is_known in zip(pairs, known, strict=True) if is_known]
     targets = np.array([recipe.classes.index(target) for _, target in pairs])
     weights = _weights([(record.source, target) for record, target in pairs])
     tried = []
     for strength in _STRENGTHS:
-        model = _fit(inputs, targets, weights, strength)
+        model = _fit(inputs[known], targets, weights, strength)
         tried.append(Learned(model, recipe, _answers(model, val, recipe, of_val)))
     return max(tried, key=lambda one: _skill(one.validation, recipe))
 
@@ -96,12 +99,18 @@ def _fit(inputs: NDArray[np.float32], targets: NDArray[np.int64], weights: NDArr
 def _answers(
     model: Any, records: Sequence[ImageRecord], recipe: Recipe, features: NDArray[np.float32]
 ) -> list[Prediction]:
-    rows = model.predict_proba(features)
+    """One row a record, in order; one whose features are ``nan`` shows no lungs and has no answer."""
+    known = np.asarray(np.isfinite(features).all(axis=1))
+    rows = iter(model.predict_proba(features[known]) if known.any() else ())
     found = []
-    for record, row in zip(records, rows, strict=True):
-        probabilities = dict(zip(recipe.classes, map(float, row), strict=True))
-        answer = replace(unanswered(record), decision=None, probability=probabilities[POSITIVE])
-        found.append(replace(answer, probabilities=probabilities, label=recipe.class_of(record.label)))
+    for record, is_known in zip(records, known, strict=True):
+        answer = replace(unanswered(record), label=recipe.class_of(record.label))
+        if is_known:
+            shares = dict(zip(recipe.classes, map(float, next(rows)), strict=True))
+            answer = replace(answer, decision=None, probability=shares[POSITIVE], probabilities=shares)
+        else:
+            answer = replace(answer, reason=Reason(ReasonCode.NO_LUNG, "no lungs were found"))
+        found.append(answer)
     return found
 
 

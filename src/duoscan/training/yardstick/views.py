@@ -97,6 +97,8 @@ def _told(records: Sequence[ImageRecord], features: Callable[[], Frozen]) -> Vie
         return Views(frontal, len(frontal))
     frozen = features()
     classes = [view for view in (*FRONTAL, _LATERAL) if counts[view] >= _FEWEST]
+    seen = np.asarray(np.isfinite(frozen.of(records, WHOLE)).all(axis=1))
+    records = [record for record, is_seen in zip(records, seen, strict=True) if is_seen]
     known = [record for record in records if named.get(record.path) in classes]
     unknown = [record for record in records if record.path not in named]
     inputs, targets = frozen.of(known, WHOLE), np.array([named[record.path] for record in known])
