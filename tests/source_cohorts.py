@@ -10,20 +10,20 @@ from PIL import Image
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.terms import Finding, Modality
 
-SIDE = 128
+SIDE = 96
 MIDDLE = {Finding.NORMAL: 0.0, Finding.PNEUMONIA: 0.18, Finding.COVID: 0.36}
-PER_CLASS = 12
+PER_CLASS = 10
 
 
 def picture(number: int, label: Finding, hospital: int) -> Image.Image:
     """Rectangles that no other picture has, the hospital's own exposure, and the disease in the middle."""
     rng = np.random.default_rng([number, hospital])
     grey = np.full((SIDE, SIDE), 0.15 + 0.05 * hospital)
-    for _ in range(60):
+    for _ in range(50):
         top, left = rng.integers(0, SIDE - 8, size=2)
         height, width = rng.integers(4, 24, size=2)
         grey[top : top + height, left : left + width] += rng.normal(0, 0.06)
-    grey[40:88, 40:88] += MIDDLE[label] + rng.normal(0, 0.05)
+    grey[30:66, 30:66] += MIDDLE[label] + rng.normal(0, 0.05)
     return Image.fromarray((grey.clip(0, 1) * 255).astype(np.uint8))
 
 

@@ -56,8 +56,13 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def data(hospitals: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Cleaned:
-    return cleaned(hospitals, tmp_path_factory.mktemp("cache"))
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def data(hospitals: Manifest, cache: Path) -> Cleaned:
+    return cleaned(hospitals, cache)
 
 
 def part(source: str, fold: int = 0, folds: int = 0, seed: int = 0) -> Part:
@@ -152,19 +157,19 @@ def test_what_is_learned_does_not_depend_on_what_is_left_out(
     assert bundles[0].info.provenance.data_fingerprint == bundles[1].info.provenance.data_fingerprint
 
 
-def command(run: Path, manifest: Manifest, *more: str) -> Result:
+def command(run: Path, manifest: Manifest, cache: Path, *more: str) -> Result:
     write_manifest(manifest, manifest.root / "manifest.csv")
     recipe = run.parent / "tiny.toml"
     recipe.write_text(TOML)
-    arguments = [str(manifest.root / "manifest.csv"), "--recipe", str(recipe), "--run", str(run), *more]
-    return CliRunner().invoke(yardstick_command, arguments, catch_exceptions=False)
+    arguments = [str(manifest.root / "manifest.csv"), "--recipe", str(recipe), "--run", str(run), "--cache", str(cache)]
+    return CliRunner().invoke(yardstick_command, [*arguments, *more], catch_exceptions=False)
 
 
 def test_a_finished_yardstick_is_not_made_again(
-    hospitals: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hospitals: Manifest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    result = command(run, hospitals, "--frozen", "--seeds", "0,1")
+    result = command(run, hospitals, cache, "--frozen", "--seeds", "0,1")
     assert result.exit_code == 0, result.output
     before = (run / "yardstick.json").read_bytes()
     uses = read_uses(beside(hospitals.root / "manifest.csv"))
@@ -174,15 +179,17 @@ def test_a_finished_yardstick_is_not_made_again(
         pytest.fail("something was learned again")
 
     monkeypatch.setattr(yardstick, "learn", never)
-    assert command(run, hospitals, "--frozen", "--seeds", "0,1").exit_code == 0
+    assert command(run, hospitals, cache, "--frozen", "--seeds", "0,1").exit_code == 0
     assert json.loads((run / "yardstick.json").read_bytes())["figures"] == json.loads(before)["figures"]
     assert len(read_uses(beside(hospitals.root / "manifest.csv"))) == 3  # nothing new was looked at
     (beside(hospitals.root / "manifest.csv")).unlink()
 
 
-def test_the_table_has_every_question_and_control_and_the_disease_is_found(hospitals: Manifest, tmp_path: Path) -> None:
+def test_the_table_has_every_question_and_control_and_the_disease_is_found(
+    hospitals: Manifest, cache: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
-    command(run, hospitals, "--frozen", "--ledger", str(tmp_path / "uses.jsonl"))
+    command(run, hospitals, cache, "--frozen", "--ledger", str(tmp_path / "uses.jsonl"))
     document = json.loads((run / "yardstick.json").read_text())
     figures = {(one["left_out"], one["question"], one["control"]): one for one in document["figures"]}
     questions = ("covid-normal", "covid-pneumonia", "any-none")
@@ -200,7 +207,7 @@ def test_the_table_has_every_question_and_control_and_the_disease_is_found(hospi
 
 
 def test_a_training_that_was_cut_off_is_taken_up_and_what_is_there_is_measured(
-    hospitals: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hospitals: Manifest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     trained: list[Path] = []
@@ -214,14 +221,14 @@ def test_a_training_that_was_cut_off_is_taken_up_and_what_is_there_is_measured(
 
     monkeypatch.setattr(yardstick, "train", second_fails)
     options = ("--leave-out", "h0", "--leave-out", "h1", "--no-controls", "--ledger", str(tmp_path / "uses.jsonl"))
-    command(run, hospitals, *options)
+    command(run, hospitals, cache, *options)
     assert not (run / "yardstick.json").exists()
-    result = command(run, hospitals, *options, "--only-figures")
+    result = command(run, hospitals, cache, *options, "--only-figures")
     assert "1 trainings are not finished" in result.output
     document = json.loads((run / "yardstick.json").read_text())
     assert {one["left_out"] for one in document["figures"]} == {"h0"}
     assert document["missing"] == ["tiny without h1, seed 0"]
-    assert command(run, hospitals, *options).exit_code == 0
+    assert command(run, hospitals, cache, *options).exit_code == 0
     assert trained[2:] == [part("h1").folder(run) / RUN_NAME]  # that of h0 was finished
     document = json.loads((run / "yardstick.json").read_text())
     assert {one["left_out"] for one in document["figures"]} == {"h0", "h1"}

@@ -136,11 +136,16 @@ def load_set(
     kept = [pair for pair, grey in zip(pairs, prepared, strict=True) if grey is not None]
     without = [record for (record, _), grey in zip(pairs, prepared, strict=True) if grey is None]
     targets = np.array([recipe.classes.index(target) for _, target in kept], dtype=np.int64)
-    compared = np.ones((len(kept), len(recipe.classes)), dtype=np.bool_)
-    if recipe.data.contrasts == "within-site":
-        by_site = classes_by_site(kept)
-        compared = np.array([[name in by_site[site_of(record)] for name in recipe.classes] for record, _ in kept])
+    compared = compared_classes(kept, recipe)
     return TrainingSet(np.stack(shown), targets, tuple(record for record, _ in kept), compared, tuple(without))
+
+
+def compared_classes(pairs: Sequence[tuple[ImageRecord, Finding]], recipe: Recipe) -> NDArray[np.bool_]:
+    """The classes (N, K) that each of N images is told apart from, its own included."""
+    if recipe.data.contrasts == "all":
+        return np.ones((len(pairs), len(recipe.classes)), dtype=np.bool_)
+    by_site = classes_by_site(pairs)
+    return np.array([[name in by_site[site_of(record)] for name in recipe.classes] for record, _ in pairs])
 
 
 def sampling_weights(training: TrainingSet, balance: str) -> NDArray[np.float64]:

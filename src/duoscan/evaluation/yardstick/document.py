@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.errors import InputError
+from duoscan.evaluation.yardstick.answers import WHOLE
 from duoscan.evaluation.yardstick.figures import ALL_VIEWS
 from duoscan.files import parse_json, read_bytes, write_text
 from duoscan.rows import csv_text
@@ -76,11 +77,25 @@ class Table:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def whole(self) -> list[Figure]:
+        """Of the recipes themselves over all views; the worst first."""
+        own = [one for one in self.figures if one.view == ALL_VIEWS and not one.control]
+        return sorted(own, key=lambda one: one.auroc.value)
+
+    def beside(self, figure: Figure, *, view: str = ALL_VIEWS, control: str = WHOLE) -> Figure | None:
+        """The same recipe, source and question in another view or of a control; ``None`` where it was not measured."""
+        wanted = figure.recipe, figure.left_out, figure.question, view, control
+        return next(
+            (one for one in self.figures if (one.recipe, one.left_out, one.question, one.view, one.control) == wanted),
+            None,
+        )
+
+    @property
     def summaries(self) -> list[Summary]:
         """By recipe and question; the worst first."""
         groups: dict[tuple[str, Question], list[Figure]] = {}
         for one in self.figures:
-            if one.view == ALL_VIEWS and not one.control and "folds)" not in one.left_out:
+            if one.view == ALL_VIEWS and not one.control and not one.folds:
                 groups.setdefault((one.recipe, one.question), []).append(one)
         found = []
         for (recipe, question), own in groups.items():

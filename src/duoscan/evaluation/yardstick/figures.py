@@ -14,7 +14,7 @@ import numpy as np
 
 from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import measure_calibration
-from duoscan.evaluation.delong import delong_auroc
+from duoscan.evaluation.delong import CHANCE, delong_auroc
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.retained import LEAST_SKILL, Retained
 from duoscan.evaluation.sample import sample_of
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 ALL_VIEWS = "all"
 RESAMPLES = 400
 """Of what needs them beside the AUROC; a table has hundreds of figures."""
+
+MOST_RETAINED = 0.3
+"""Of the skill, that a negative control may keep."""
 
 Cell = tuple[str, str, str]
 """Recipe, what is left out, control."""
@@ -71,6 +74,7 @@ class Figure:
     Attributes:
         recipe: Its name.
         left_out: The source, and into how many folds its patients were cut.
+        folds: How many; 0 where the whole source was left out.
         question: What was asked.
         view: ``AP`` or ``PA``; :data:`ALL_VIEWS` for all rows.
         control: One of :data:`duoscan.evaluation.yardstick.answers.CONTROLS`; empty for the recipe itself.
@@ -90,6 +94,7 @@ class Figure:
 
     recipe: str
     left_out: str
+    folds: int
     question: Question
     view: str
     control: str
@@ -112,9 +117,12 @@ class Figure:
         return float(np.std(self.by_seed, ddof=1)) if len(self.by_seed) > 1 else None
 
     @property
-    def low(self) -> float:
-        """What the figure may be as low as."""
-        return self.auroc.value if self.auroc.low is None else self.auroc.low
+    def is_at_chance(self) -> bool:
+        """Of a control: whether its interval covers 0.5, or it keeps less than :data:`MOST_RETAINED` of the skill."""
+        low, high = self.auroc.low, self.auroc.high
+        if low is not None and high is not None and low <= CHANCE <= high:
+            return True
+        return self.retained is not None and self.retained.value < MOST_RETAINED
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""
@@ -135,6 +143,7 @@ class Figure:
             "unanswered_images": self.unanswered,
             **{name: None if one is None else one.to_json() for name, one in stated.items()},
             "ece_by_chance": self.ece_by_chance,
+            "at_chance": self.is_at_chance if self.control else None,
         }
 
 
@@ -234,6 +243,7 @@ def measure(
                 figure = Figure(
                     recipe,
                     left_out,
+                    next(iter(seeds.values()))[0].part.folds,
                     question,
                     view,
                     control,

@@ -13,8 +13,9 @@ from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes, write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
+from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.train import backbone_changes, resolve_recipe, training_progress
-from duoscan.interfaces.cli.yardstick_shown import show
+from duoscan.interfaces.cli.yardstick_shown import PAGE_NAME, show
 from duoscan.manifest.joining import joined
 from duoscan.manifest.splits import MIN_FOLDS
 from duoscan.manifest.table import read_manifest
@@ -74,6 +75,7 @@ def yardstick_command(
     MANIFESTS are joined; rows that they call test are never opened. Copies of what is left out, and its patients, are
     taken from the training side first. Thresholds and early stopping use a part of the training sources alone.
     """
+    check_can_write_pages("duoscan yardstick")
     table = joined([read_manifest(path, check_patients=False) for path in manifests])
     recipes = _recipes(names, table, modality, [*overrides, *backbone_changes(backbone)])
     from duoscan.training.yardstick.cleaning import cleaned
@@ -163,6 +165,7 @@ def _table(
     from duoscan.evaluation.yardstick.differences import differences
     from duoscan.evaluation.yardstick.document import Table, write_table
     from duoscan.evaluation.yardstick.figures import Stated, measure
+    from duoscan.report.yardstick_page import build_yardstick_page
 
     stated = {
         name: Stated(recipe.classes, recipe.operating.default, recipe.operating.sensitivity)
@@ -181,5 +184,6 @@ def _table(
         "uses": read_uses(run),
     }
     table = Table(measure(answers, stated, views.by_path), differences(answers, stated), facts)
+    write_text(run / PAGE_NAME, build_yardstick_page(table))
     write_table(table, run)
     return table

@@ -48,16 +48,16 @@ def add_controls(folder: Path, recipe: Recipe, sides: Sides, store: FeatureStore
     left_out = sides.left_out.records
     if not has_answers(folder, BORDERS):
         frozen = store.of(recipe)
-        model = learn(sides.learned, recipe, lambda records: frozen.of(records, features.BORDERS))
-        write_answers(folder, model.validation, model.answers(left_out, frozen.of(left_out, features.BORDERS)), BORDERS)
+        model, validation = learn(sides.learned, recipe, lambda records: frozen.of(records, features.BORDERS))
+        write_answers(folder, validation, model.answers(left_out, frozen.of(left_out, features.BORDERS)), BORDERS)
     if not has_answers(folder, FACTS):
 
         def facts(records: Sequence[ImageRecord]) -> NDArray[np.float32]:
             histogram = store.of(recipe).of(records, features.HISTOGRAM)
             return np.concatenate([store.facts().of(records, features.FACTS), histogram], axis=1)
 
-        model = learn(sides.learned, recipe, facts)
-        write_answers(folder, model.validation, model.answers(left_out, facts(left_out)), FACTS)
+        model, validation = learn(sides.learned, recipe, facts)
+        write_answers(folder, validation, model.answers(left_out, facts(left_out)), FACTS)
     if not has_answers(folder, ERASED):
         rows = _frozen_erased(sides, recipe, store) if run is None else _asked_erased(run, recipe, sides.left_out)
         write_answers(folder, (), rows, ERASED)
@@ -65,7 +65,7 @@ def add_controls(folder: Path, recipe: Recipe, sides: Sides, store: FeatureStore
 
 def _frozen_erased(sides: Sides, recipe: Recipe, store: FeatureStore) -> list[Prediction]:
     frozen, left_out = store.of(recipe), sides.left_out.records
-    model = learn(sides.learned, recipe, lambda records: frozen.of(records, features.WHOLE))
+    model, _ = learn(sides.learned, recipe, lambda records: frozen.of(records, features.WHOLE))
     return model.answers(left_out, frozen.of(left_out, features.ERASED))
 
 

@@ -222,6 +222,6 @@ def _frozen_answers(
     sides: Sides, recipe: Recipe, _folder: Path, store: FeatureStore, _watcher: TrainingWatcher
 ) -> tuple[list[Prediction], list[Prediction]]:
     frozen = store.of(recipe)
-    model = learn(sides.learned, recipe, lambda records: frozen.of(records, WHOLE_IMAGE))
+    model, validation = learn(sides.learned, recipe, lambda records: frozen.of(records, WHOLE_IMAGE))
     left_out = sides.left_out.records
-    return model.validation, model.answers(left_out, frozen.of(left_out, WHOLE_IMAGE))
+    return validation, model.answers(left_out, frozen.of(left_out, WHOLE_IMAGE))
