@@ -90,7 +90,7 @@ def yardstick_command(
         watcher.on_stage("looking for copies", len(rows))
         data = cleaned(rows, cache, watcher.on_tick)
         parts = parts_of(wish, data.manifest)
-        store = FeatureStore(data.manifest, cache, watcher)
+        store = FeatureStore(data.manifest, cache, watcher, wish.probes)
         failed: dict[Part, str] = {}
         if not only_figures:
             count = _counting(run, recipes, book_beside(manifests[0], ledger, replaces=False))

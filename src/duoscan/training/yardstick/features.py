@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 Found = TypeVar("Found")
 FloatArray = NDArray[np.float32]
 WHOLE, BORDERS, ERASED, HISTOGRAM = "whole", "borders", "lungs-erased", "histogram"
+PASSES = (WHOLE, BORDERS, ERASED)
 FACTS = "facts"
 _NOT_OF_THE_FILE = {"source", "view", "age", "sex"}  # of the patient, or the answer itself
 _CHUNK = 128
@@ -74,6 +75,8 @@ def frozen_features(
     recipe: Recipe,
     cache: Path,
     on_image: Callable[[], None] = lambda: None,
+    *,
+    probes: Sequence[str] = PASSES,
 ) -> Frozen:
     """Features of the recipe's backbone before any training, of every image.
 
@@ -85,6 +88,7 @@ def frozen_features(
         recipe: Whose input and backbone.
         cache: Folder.
         on_image: Called after each image.
+        probes: Of :data:`PASSES`; the histogram of the whole image comes with any.
 
     Raises:
         ManifestError: Images cannot be read; every one is named.
@@ -99,12 +103,14 @@ def frozen_features(
     parts: list[dict[str, FloatArray]] = []
     for chunk in chunks:
         rows = manifest.replace(chunk)
-        key = "\n".join([rows.fingerprint(), contract.digest(), name, recipe.input.finder, eraser.how, _VERSION])
+        key = "\n".join(
+            [rows.fingerprint(), contract.digest(), name, recipe.input.finder, eraser.how, *probes, _VERSION]
+        )
         path = cache / f"frozen-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if not path.exists():
             if backbone is None and not name.startswith("plain:"):
                 backbone = build_backbone(name, pretrained=True, size=contract.height)
-            save_arrays(path, _computed(rows, contract, backbone, on_image, finder, eraser))
+            save_arrays(path, _computed(rows, contract, backbone, on_image, finder, eraser, probes))
         with np.load(path) as held:
             parts.append({probe: held[probe] for probe in held.files})
     by_probe = {probe: np.concatenate([one[probe] for one in parts]) for probe in parts[0]}
@@ -118,10 +124,13 @@ class FeatureStore:
         manifest: Rows of one modality.
         cache: Folder.
         watcher: Progress callbacks.
+        probes: Those that will be asked for; each costs a pass of the backbone over every image.
     """
 
-    def __init__(self, manifest: Manifest, cache: Path, watcher: TrainingWatcher) -> None:
-        self.manifest, self._cache, self._watcher = manifest, cache, watcher
+    def __init__(
+        self, manifest: Manifest, cache: Path, watcher: TrainingWatcher, probes: Sequence[str] = PASSES
+    ) -> None:
+        self.manifest, self._cache, self._watcher, self._probes = manifest, cache, watcher, probes
         self._held: tuple[tuple[str, str], Frozen] | None = None
         self._facts: Frozen | None = None
 
@@ -130,7 +139,10 @@ class FeatureStore:
         key = recipe.contract().digest(), recipe.model.backbone
         if self._held is None or self._held[0] != key:
             self._watcher.on_stage("frozen features", len(self.manifest))
-            self._held = key, frozen_features(self.manifest, recipe, self._cache, self._watcher.on_tick)
+            self._held = (
+                key,
+                frozen_features(self.manifest, recipe, self._cache, self._watcher.on_tick, probes=self._probes),
+            )
         return self._held[1]
 
     def facts(self) -> Frozen:
@@ -226,23 +238,25 @@ def _computed(
     on_image: Callable[[], None],
     finder: LungFinder | None,
     eraser: Eraser,
+    probes: Sequence[str],
 ) -> dict[str, FloatArray]:
     bordered = contract.model_copy(update={"probe": "borders"})
     nothing = np.full((contract.height, contract.width), np.nan, np.float32)
 
     def probed(record: ImageRecord) -> dict[str, FloatArray]:
         pixels = read_image(manifest.file(record))
-        changed, looked = eraser(manifest, record, pixels)
         try:
-            return {
-                WHOLE: prepare_grey(pixels, contract, finder),
-                BORDERS: prepare_grey(pixels, bordered, finder),
-                ERASED: prepare_grey(changed, contract, looked),
-            }
+            made = {WHOLE: prepare_grey(pixels, contract, finder)}
+            if BORDERS in probes:
+                made[BORDERS] = prepare_grey(pixels, bordered, finder)
+            if ERASED in probes:
+                changed, looked = eraser(manifest, record, pixels)
+                made[ERASED] = prepare_grey(changed, contract, looked)
         except ImageError as error:
             if error.reason.code is not ReasonCode.NO_LUNG:
                 raise
-            return dict.fromkeys((WHOLE, BORDERS, ERASED), nothing)
+            return dict.fromkeys((WHOLE, *probes), nothing)
+        return made
 
     made = each(manifest, probed, on_image)
     found = {}

@@ -30,8 +30,8 @@ from duoscan.run_files import BUNDLE_NAME
 from duoscan.terms import Split
 from duoscan.training.data import usable_records
 from duoscan.training.run import train
+from duoscan.training.yardstick import features
 from duoscan.training.yardstick.controls import add_controls
-from duoscan.training.yardstick.features import WHOLE as WHOLE_IMAGE
 from duoscan.training.yardstick.regression import learn
 from duoscan.training.yardstick.sides import shown_to, sides_of
 
@@ -70,6 +70,13 @@ class Wish:
     folds: Mapping[str, int] | None = None
     frozen: bool = False
     controls: bool = True
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """What features are needed of; the whole image also tells views."""
+        if not self.controls:
+            return (features.WHOLE,)
+        return features.PASSES if self.frozen else (features.WHOLE, features.BORDERS)
 
 
 def parts_of(wish: Wish, manifest: Manifest) -> list[Part]:
@@ -222,6 +229,6 @@ def _frozen_answers(
     sides: Sides, recipe: Recipe, _folder: Path, store: FeatureStore, _watcher: TrainingWatcher
 ) -> tuple[list[Prediction], list[Prediction]]:
     frozen = store.of(recipe)
-    model, validation = learn(sides.learned, recipe, lambda records: frozen.of(records, WHOLE_IMAGE))
+    model, validation = learn(sides.learned, recipe, lambda records: frozen.of(records, features.WHOLE))
     left_out = sides.left_out.records
-    return validation, model.answers(left_out, frozen.of(left_out, WHOLE_IMAGE))
+    return validation, model.answers(left_out, frozen.of(left_out, features.WHOLE))
