@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -11,36 +13,9 @@ from duoscan.evaluation.delong import delong_auroc, delong_test
 from duoscan.evaluation.yardstick.answers import BORDERS, WHOLE, Part, PartAnswers
 from duoscan.evaluation.yardstick.differences import differences
 from duoscan.evaluation.yardstick.document import Table
-from duoscan.evaluation.yardstick.figures import ALL_VIEWS, Figure, Stated, measure
+from duoscan.evaluation.yardstick.figures import ALL_VIEWS, Figure, measure
 from duoscan.evaluation.yardstick.questions import Question, asked, questions_of
-from duoscan.predictions import Prediction
-from duoscan.terms import Finding, Modality
-
-CLASSES = (Finding.COVID, Finding.PNEUMONIA, Finding.NORMAL)
-STATED = Stated(CLASSES, "youden", 0.95)
-COVID, PNEUMONIA, NORMAL = CLASSES
-
-
-def row(path: str, label: Finding, probabilities: tuple[float, float, float], patient: str | None = None) -> Prediction:
-    shares = dict(zip(CLASSES, probabilities, strict=True))
-    return Prediction(path, patient, Modality.CXR, shares[COVID], None, label=label, probabilities=shares)
-
-
-def answers(seed: int, skill: float, *, prefix: str = "x", rows: int = 90) -> list[Prediction]:
-    """Rows of which a model tells the classes as well as ``skill``; two images a patient."""
-    rng, labels = np.random.default_rng(seed), [CLASSES[n % 3] for n in range(rows)]
-    logits = rng.normal(size=(rows, 3)) + skill * np.array([[label is one for one in CLASSES] for label in labels])
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return [
-        row(f"{prefix}{n:03d}", label, tuple(map(float, shares[n])), f"p{n // 6}-{n % 3}")  # type: ignore[arg-type]
-        for n, label in enumerate(labels)
-    ]
-
-
-def made(recipe: str, seed: int, skill: float, *, control: str = WHOLE, fold: int = 0, folds: int = 0) -> PartAnswers:
-    number = sum(map(ord, recipe)) + seed
-    own = answers(number + 50 * fold, skill, prefix=f"f{fold}-")
-    return PartAnswers(Part(recipe, "far", fold, folds, seed), control, answers(number + 1, skill, prefix="v"), own)
+from yardstick_answers import CLASSES, COVID, NORMAL, PNEUMONIA, STATED, answers, made, row
 
 
 def figure(figures: list[Figure], question: Question, control: str = WHOLE, view: str = ALL_VIEWS) -> Figure:
@@ -162,3 +137,20 @@ def test_the_worst_source_is_named() -> None:
     assert next(one.mean for one in table.summaries if one.question is Question.ANY_NONE) == pytest.approx(
         np.mean(values)
     )
+
+
+def test_a_control_is_at_chance_where_its_interval_covers_it_or_it_keeps_little() -> None:
+    whole = made("first", 0, 3.0)
+    chance = PartAnswers(whole.part, BORDERS, whole.validation, answers(7, 0.0, prefix="f0-"))
+    figures = measure([whole, chance], {"first": STATED}, {})
+    assert figure(figures, Question.COVID_NORMAL, BORDERS).is_at_chance
+    above = PartAnswers(whole.part, BORDERS, whole.validation, answers(7, 2.0, prefix="f0-"))
+    assert not figure(measure([whole, above], {"first": STATED}, {}), Question.COVID_NORMAL, BORDERS).is_at_chance
+
+
+def test_images_without_an_answer_are_counted_and_not_measured() -> None:
+    part = made("first", 0, 1.0)
+    refused = [replace(one, probability=None, probabilities={}) for one in part.left_out[:6]]
+    without = PartAnswers(part.part, WHOLE, part.validation, [*refused, *part.left_out[6:]])
+    found = figure(measure([without], {"first": STATED}, {}), Question.COVID_NORMAL)
+    assert (found.positive + found.negative, found.unanswered) == (56, 4)

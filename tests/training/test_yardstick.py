@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from sklearn.linear_model import LogisticRegression
 
 from duoscan.audit.ledger import beside, read_uses
 from duoscan.errors import InputError
@@ -24,6 +26,7 @@ from duoscan.training.watcher import TrainingWatcher
 from duoscan.training.yardstick import run as yardstick
 from duoscan.training.yardstick.cleaning import Cleaned, cleaned
 from duoscan.training.yardstick.features import FeatureStore
+from duoscan.training.yardstick.regression import fit
 from duoscan.training.yardstick.run import RUN_NAME, Wish, answer_parts, parts_of, usable
 from duoscan.training.yardstick.sides import sides_of
 from source_cohorts import picture, plant_copy, write_hospitals
@@ -169,7 +172,7 @@ def test_a_finished_yardstick_is_not_made_again(
     hospitals: Manifest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
-    result = command(run, hospitals, cache, "--frozen", "--seeds", "0,1")
+    result = command(run, hospitals, cache, "--frozen", "--seeds", "0,1", "--no-controls")
     assert result.exit_code == 0, result.output
     before = (run / "yardstick.json").read_bytes()
     uses = read_uses(beside(hospitals.root / "manifest.csv"))
@@ -179,7 +182,7 @@ def test_a_finished_yardstick_is_not_made_again(
         pytest.fail("something was learned again")
 
     monkeypatch.setattr(yardstick, "learn", never)
-    assert command(run, hospitals, cache, "--frozen", "--seeds", "0,1").exit_code == 0
+    assert command(run, hospitals, cache, "--frozen", "--seeds", "0,1", "--no-controls").exit_code == 0
     assert json.loads((run / "yardstick.json").read_bytes())["figures"] == json.loads(before)["figures"]
     assert len(read_uses(beside(hospitals.root / "manifest.csv"))) == 3  # nothing new was looked at
     (beside(hospitals.root / "manifest.csv")).unlink()
@@ -258,6 +261,35 @@ def test_lungs_are_erased_from_the_pictures_and_not_from_the_model(data: Cleaned
     whole, erased = (read_predictions(tables_of(folder, name)[1]) for name in ("", "lungs-erased"))
     assert [row.path for row in whole] == [row.path for row in erased]
     assert any(one.probability != other.probability for one, other in zip(whole, erased, strict=True))
+
+
+def test_the_regression_is_scikit_learns_where_all_classes_are_compared() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(3, size=300)
+    inputs = (rng.normal(size=(300, 12)) + rng.normal(size=(3, 12))[targets]).astype(np.float32)
+    drawn = rng.random(300) * 2
+    found = fit(inputs, targets, np.ones((300, 3), np.bool_), drawn, 0.05, RECIPE)
+    other = LogisticRegression(C=0.05, tol=1e-9, max_iter=5000)
+    other.fit((inputs - inputs.mean(axis=0)) / inputs.std(axis=0), targets, sample_weight=drawn)
+    assert found.weights == pytest.approx(other.coef_, abs=1e-4)
+
+
+def test_within_a_site_what_tells_sites_apart_is_not_learned() -> None:
+    # Site a has covid and normal, site b pneumonia and normal; column 0 is the site, column 1 the disease.
+    rng = np.random.default_rng(0)
+    sick, site = np.arange(400) % 2 == 0, np.arange(400) // 200
+    targets = np.where(sick, np.where(site == 0, 0, 1), 2)
+    inputs = np.stack([site * 4.0, sick * 2.0], axis=1) + rng.normal(size=(400, 2))
+    compared = np.ones((400, 3), np.bool_)
+    compared[np.arange(400), 1 - site] = False
+    within, over = (
+        fit(inputs.astype(np.float32), targets, which, np.ones(400), 10.0, RECIPE)
+        for which in (compared, np.ones_like(compared))
+    )
+    by_site = [abs(one.weights[0, 0] - one.weights[1, 0]) for one in (within, over)]
+    assert by_site[0] < 0.1
+    assert by_site[1] > 1
+    assert min(one.weights[0, 1] - one.weights[2, 1] for one in (within, over)) > 1
 
 
 @pytest.mark.parametrize(
