@@ -132,7 +132,7 @@ def usable(manifest: Manifest, recipes: Iterable[Recipe]) -> Manifest:
     kept = [
         one
         for one in manifest.where(modality=modalities[0])
-        if any(recipe.class_of(one.label) is not None for recipe in recipes)
+        if any(recipe.class_of(one.label) is not None or recipe.trains_as(one) is not None for recipe in recipes)
     ]
     if not kept:
         raise InputError(f"no {modalities[0]} row has a label that the recipes know; look at modality and label")
