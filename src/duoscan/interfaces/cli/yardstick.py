@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from duoscan.audit.ledger import read_uses
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes, write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line
@@ -47,7 +48,12 @@ USES_NAME = "uses.json"
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change one entry of every recipe.")
 @click.option("--seeds", default="0", show_default=True, help="Train with each of these: 0,1,2.")
 @click.option("--leave-out", multiple=True, metavar="SOURCE", help="Leave out these alone, each in turn.")
-@click.option("--folds", multiple=True, metavar="SOURCE=K", help="Leave out a K-th of its patients, each in turn.")
+@click.option(
+    "--folds",
+    multiple=True,
+    metavar="SOURCE=K",
+    help="Leave out a K-th of its patients, each in turn; whole sources then only with --leave-out.",
+)
 @click.option("--frozen", is_flag=True, help="Learn on frozen features of the backbone: minutes in place of hours.")
 @click.option("--no-controls", is_flag=True, help="Make no negative controls.")
 @click.option("--only-figures", is_flag=True, help="Train nothing; figures of what the folder holds.")
@@ -95,7 +101,8 @@ def yardstick_command(
         if not only_figures:
             count = _counting(run, recipes, book_beside(manifests[0], ledger, replaces=False))
             failed = answer_parts(wish, parts, data, run, store, watcher, count)
-        views = views_of(data.manifest, lambda: store.of(next(iter(recipes.values()))), run)
+        first = next(iter(recipes.values()))
+        views = views_of(data.manifest, None if only_figures else lambda: store.of(first), run)
         watcher.on_stage("figures", 1)
         made = _table(run, wish, parts, data, views, failed)
     show(made, run)
@@ -136,10 +143,15 @@ def _folds(texts: Sequence[str]) -> dict[str, int]:
 
 
 def _counting(run: Path, recipes: Mapping[str, Recipe], book: Book) -> Callable[[Part, Manifest], None]:
-    """Count a look at what was left out, once for each recipe: it may be chosen by what is seen there."""
+    """Count a look at what was left out, once for each recipe: it may be chosen by what is seen there.
+
+    Raises:
+        InputError: The ledger is damaged; said before the work.
+    """
+    read_uses(book.path)
 
     def count(part: Part, rows: Manifest) -> None:
-        uses = read_uses(run)
+        uses = _looks(run)
         own = uses.setdefault(part.left_out, {})
         if part.recipe not in own and len(rows):
             recipe = recipes[part.recipe]
@@ -151,7 +163,7 @@ def _counting(run: Path, recipes: Mapping[str, Recipe], book: Book) -> Callable[
     return count
 
 
-def read_uses(run: Path) -> dict[str, dict[str, str]]:
+def _looks(run: Path) -> dict[str, dict[str, str]]:
     """What the ledger said of each look of this run: left out → recipe → words."""
     path = run / USES_NAME
     return dict(parse_json(read_bytes(path))) if path.exists() else {}
@@ -181,7 +193,7 @@ def _table(
         "parts": {part.spoken: read_facts(part.folder(run)) for part in parts if has_answers(part.folder(run))},
         "missing": [part.spoken for part in parts if not has_answers(part.folder(run)) and part not in failed],
         "failed": {part.spoken: why for part, why in failed.items()},
-        "uses": read_uses(run),
+        "uses": _looks(run),
     }
     table = Table(measure(answers, stated, views.by_path), differences(answers, stated), facts)
     write_text(run / PAGE_NAME, build_yardstick_page(table))

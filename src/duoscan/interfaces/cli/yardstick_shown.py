@@ -55,11 +55,12 @@ def _skill(table: Table, recipe: str, rows: list[Figure]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    shown = Table("left out", "question", "AUROC", "±", *_VIEWS, "edge", "file", "erased", box=SIMPLE_HEAD)
+    views = [view for view in _VIEWS if any(table.beside(one, view=view) for one in rows)]
+    shown = Table("left out", "question", "AUROC", "±", *views, "edge", "file", "erased", box=SIMPLE_HEAD)
     shown.title, shown.title_justify = f"{recipe}: AUROC; within a view; negative controls", "left"
     shown.padding = (0, 1, 0, 0)
     for one in rows:
-        cells = [table.beside(one, view=view) for view in _VIEWS]
+        cells = [table.beside(one, view=view) for view in views]
         cells += [table.beside(one, control=control) for control in CONTROLS]
         spread = "" if one.spread is None else f"{one.spread:.2f}"
         values = ["" if cell is None else _digits(cell.auroc) for cell in cells]

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import ImageError
-from duoscan.evaluation.yardstick.answers import BORDERS, ERASED, FACTS, has_answers, write_answers
+from duoscan.evaluation.yardstick.answers import (
+    BORDERS,
+    ERASED,
+    FACTS,
+    has_answers,
+    read_facts,
+    write_answers,
+    write_facts,
+)
 from duoscan.formats.reader import read_image
 from duoscan.inference.bundle import read_bundle
 from duoscan.inference.predictor import ImageFile, Predictor, unanswered
@@ -28,10 +36,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from duoscan.manifest.records import ImageRecord, Manifest
+    from duoscan.manifest.records import ImageRecord
     from duoscan.predictions import Prediction
     from duoscan.training.recipe import Recipe
-    from duoscan.training.yardstick.features import FeatureStore
+    from duoscan.training.yardstick.features import Eraser, FeatureStore
     from duoscan.training.yardstick.sides import Sides
 
 
@@ -59,7 +67,10 @@ def add_controls(folder: Path, recipe: Recipe, sides: Sides, store: FeatureStore
         model, validation = learn(sides.learned, recipe, facts)
         write_answers(folder, validation, model.answers(left_out, facts(left_out)), FACTS)
     if not has_answers(folder, ERASED):
-        rows = _frozen_erased(sides, recipe, store) if run is None else _asked_erased(run, recipe, sides.left_out)
+        # What is frozen was computed of all rows at once, so that the lungs of all were erased in one way.
+        eraser = features.eraser_for(store.manifest.records if run is None else left_out, recipe)
+        rows = _frozen_erased(sides, recipe, store) if run is None else _asked_erased(run, recipe, sides, eraser)
+        write_facts(folder, read_facts(folder) | {"lungs_erased": eraser.how})
         write_answers(folder, (), rows, ERASED)
 
 
@@ -69,9 +80,8 @@ def _frozen_erased(sides: Sides, recipe: Recipe, store: FeatureStore) -> list[Pr
     return model.answers(left_out, frozen.of(left_out, features.ERASED))
 
 
-def _asked_erased(run: Path, recipe: Recipe, left_out: Manifest) -> list[Prediction]:
-    predictor = Predictor(read_bundle(run / BUNDLE_NAME), check_quality=False)
-    eraser = features.eraser_for(left_out.records, predictor.bundle.info.contract, predictor.finder)
+def _asked_erased(run: Path, recipe: Recipe, sides: Sides, eraser: Eraser) -> list[Prediction]:
+    predictor, left_out = Predictor(read_bundle(run / BUNDLE_NAME), check_quality=False), sides.left_out
 
     def files() -> Iterator[ImageFile]:
         for record in left_out:

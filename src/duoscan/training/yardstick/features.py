@@ -80,8 +80,8 @@ def frozen_features(
 ) -> Frozen:
     """Features of the recipe's backbone before any training, of every image.
 
-    A ``plain:`` backbone has no trained weights; a grey copy of 32 × 32 pixels stands for its features. Images in which
-    the recipe's input finds no lungs have ``nan``.
+    Where the recipe starts from no trained weights, a grey copy of 32 × 32 pixels stands for its features. Images in
+    which its input finds no lungs have ``nan``.
 
     Args:
         manifest: Rows of one modality.
@@ -96,19 +96,19 @@ def frozen_features(
     """
     contract, name = recipe.contract(), recipe.model.backbone
     records = sorted(manifest, key=lambda one: one.path)
-    finder = finder_for(recipe)
-    eraser = eraser_for(records, contract, finder)
+    graph = read_finder(recipe)
+    finder = None if graph is None else _opened(graph, recipe)
+    eraser = eraser_for(records, recipe)
+    settings = [contract.digest(), name, str(recipe.model.pretrained), _digest(graph), eraser.digest, *probes, _VERSION]
     chunks = [records[start : start + _CHUNK] for start in range(0, len(records), _CHUNK)]
     backbone: Backbone | None = None
     parts: list[dict[str, FloatArray]] = []
     for chunk in chunks:
         rows = manifest.replace(chunk)
-        key = "\n".join(
-            [rows.fingerprint(), contract.digest(), name, recipe.input.finder, eraser.how, *probes, _VERSION]
-        )
+        key = "\n".join([rows.fingerprint(), *settings])
         path = cache / f"frozen-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
         if not path.exists():
-            if backbone is None and not name.startswith("plain:"):
+            if backbone is None and recipe.model.pretrained:
                 backbone = build_backbone(name, pretrained=True, size=contract.height)
             save_arrays(path, _computed(rows, contract, backbone, on_image, finder, eraser, probes))
         with np.load(path) as held:
@@ -136,7 +136,7 @@ class FeatureStore:
 
     def of(self, recipe: Recipe) -> Frozen:
         """Features of the recipe's frozen backbone; see :func:`frozen_features`."""
-        key = recipe.contract().digest(), recipe.model.backbone
+        key = recipe.input.model_dump_json(), recipe.model.backbone
         if self._held is None or self._held[0] != key:
             self._watcher.on_stage("frozen features", len(self.manifest))
             self._held = (
@@ -181,18 +181,20 @@ class Eraser:
         contract: How the picture will be prepared.
         by_mask: Whether every picture names a mask; where one lacks it, which ones do would tell the class.
         finder: Where lung is; ``None`` where none is at hand.
+        digest: Of the finder.
     """
 
     contract: PreprocessingContract
     by_mask: bool
     finder: LungFinder | None
+    digest: str
 
     @property
     def how(self) -> str:
         """In words."""
         if self.by_mask:
             return "by the masks that the manifest names"
-        return "where the lung finder sees them" if self.finder else "all but the outer tenth of each side"
+        return "where a lung finder sees them" if self.finder else "all but the outer tenth of each side"
 
     def __call__(self, manifest: Manifest, record: ImageRecord, pixels: Pixels) -> tuple[Pixels, LungFinder | None]:
         """The picture as the window shows it, its lungs flattened to the mean of the rest.
@@ -212,23 +214,26 @@ class Eraser:
         return Pixels(without_lungs(grey, lung)), looked
 
 
-def eraser_for(records: Sequence[ImageRecord], contract: PreprocessingContract, finder: LungFinder | None) -> Eraser:
-    """How lungs are taken out of these pictures; the shipped finder looks where the model has none of its own."""
-    by_mask = all(one.lung_mask for one in records)
-    shipped = shipped_finder(contract.modality)
-    if finder is None and not by_mask and shipped.is_file():
-        finder = open_finder(read_bytes(shipped, limit=MAX_FINDER_BYTES), shipped)
-    return Eraser(contract, by_mask, finder)
-
-
-def finder_for(recipe: Recipe) -> LungFinder | None:
-    """What looks for lungs before the recipe's model is shown them; ``None`` where it is shown the whole picture.
+def eraser_for(records: Sequence[ImageRecord], recipe: Recipe) -> Eraser:
+    """How lungs are taken out of these pictures; the shipped finder looks where the recipe's model has none of its own.
 
     Raises:
-        RecipeError: Its file cannot be read.
+        RecipeError: The finder cannot be read.
     """
-    graph = read_finder(recipe)
-    return None if graph is None else open_finder(graph, Path(recipe.input.finder or "shipped"))
+    by_mask = all(one.lung_mask for one in records)
+    graph, shipped = read_finder(recipe), shipped_finder(recipe.modality)
+    if graph is None and not by_mask and shipped.is_file():
+        graph = read_bytes(shipped, limit=MAX_FINDER_BYTES)
+    finder = None if graph is None else _opened(graph, recipe)
+    return Eraser(recipe.contract(), by_mask, finder, f"{by_mask} {_digest(graph)}")
+
+
+def _opened(graph: bytes, recipe: Recipe) -> LungFinder:
+    return open_finder(graph, Path(recipe.input.finder) if recipe.input.finder else shipped_finder(recipe.modality))
+
+
+def _digest(graph: bytes | None) -> str:
+    return "" if graph is None else hashlib.sha256(graph).hexdigest()
 
 
 def _computed(

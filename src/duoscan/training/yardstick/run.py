@@ -157,7 +157,7 @@ def answer_parts(
         run: Folder of the yardstick.
         store: Features of these rows.
         watcher: Progress callbacks.
-        on_answered: Called with a part and the rows it was asked, once they were answered.
+        on_answered: Called with a part and the rows it was asked, once they are answered, now or before.
 
     Returns:
         Parts that cannot be trained, and why: without what is left out a class has no image.
@@ -181,7 +181,7 @@ def answer_parts(
         if not has_answers(folder):
             answer = _frozen_answers if wish.frozen else _trained_answers
             write_answers(folder, *answer(sides, recipe, folder, store, watcher))
-            on_answered(part, sides.left_out)
+        on_answered(part, sides.left_out)
         if wish.controls and part.seed == wish.seeds[0]:
             add_controls(folder, recipe, sides, store, None if wish.frozen else folder / RUN_NAME)
     return failed

@@ -70,12 +70,12 @@ def view_of(record: ImageRecord) -> str | None:
     return word if word in FRONTAL else None
 
 
-def views_of(manifest: Manifest, features: Callable[[], Frozen], run: Path) -> Views:
+def views_of(manifest: Manifest, features: Callable[[], Frozen] | None, run: Path) -> Views:
     """Views of the X-rays, read from ``views.json`` where they were told before.
 
     Args:
         manifest: Rows of one modality; CT has no such views.
-        features: Gives their features, where a view has to be told.
+        features: Gives their features, where a view has to be told; ``None`` tells none.
         run: Folder of the yardstick.
     """
     path = run / "views.json"
@@ -85,15 +85,17 @@ def views_of(manifest: Manifest, features: Callable[[], Frozen], run: Path) -> V
         if held.pop("rows") == fingerprint:
             return Views(**held)
     found = _told(manifest.where(modality=Modality.CXR).records, features)
+    if features is None:
+        return found
     write_text(path, json.dumps({"rows": fingerprint} | found.to_json(), indent=1, ensure_ascii=False) + "\n")
     return found
 
 
-def _told(records: Sequence[ImageRecord], features: Callable[[], Frozen]) -> Views:
+def _told(records: Sequence[ImageRecord], features: Callable[[], Frozen] | None) -> Views:
     named = {record.path: view for record in records if (view := view_of(record)) is not None}
     frontal = {path: view for path, view in named.items() if view in FRONTAL}
     counts = Counter(named.values())
-    if min(counts[view] for view in FRONTAL) < _FEWEST:
+    if features is None or min(counts[view] for view in FRONTAL) < _FEWEST:
         return Views(frontal, len(frontal))
     frozen = features()
     classes = [view for view in (*FRONTAL, _LATERAL) if counts[view] >= _FEWEST]
