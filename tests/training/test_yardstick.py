@@ -308,3 +308,28 @@ def test_rows_of_one_modality_are_measured_at_a_time(data: Cleaned) -> None:
     ct = Recipe.model_validate({"name": "ct", "modality": "ct", "classes": ["covid", "other"]})
     with pytest.raises(InputError, match="one modality at a time"):
         usable(data.manifest, [RECIPE, ct])
+
+
+def test_a_look_that_a_kill_kept_from_being_counted_is_counted_later(
+    hospitals: Manifest, cache: Path, tmp_path: Path
+) -> None:
+    run, ledger = tmp_path / "run", tmp_path / "uses.jsonl"
+    options = ("--frozen", "--no-controls", "--leave-out", "h1", "--ledger", str(ledger))
+    command(run, hospitals, cache, *options)
+    ledger.unlink()
+    (run / "uses.json").unlink()
+    command(run, hospitals, cache, *options)
+    assert [use.kind for use in read_uses(ledger)] == ["yardstick, cxr, h1, not split"]
+
+
+def test_figures_alone_need_no_features(
+    hospitals: Manifest, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, ledger = tmp_path / "run", str(tmp_path / "uses.jsonl")
+    command(run, hospitals, cache, "--frozen", "--no-controls", "--leave-out", "h1", "--ledger", ledger)
+    monkeypatch.setattr(FeatureStore, "of", lambda *_arguments: pytest.fail("features were computed"))
+    views = [one.model_copy(update={"view": "AP" if place % 2 else "PA"}) for place, one in enumerate(hospitals)]
+    assert command(run, hospitals.replace(views), cache, "--frozen", "--no-controls", "--only-figures").exit_code == 0
+    document = json.loads((run / "yardstick.json").read_text())
+    assert {one["view"] for one in document["figures"]} == {"all", "AP", "PA"}
+    assert (document["views"]["stated"], document["views"]["told"]) == (len(hospitals), 0)
