@@ -88,8 +88,8 @@ def radiograph_by_teacher(path: Path, ask: Callable[[NDArray[np.float32]], Grey]
     return reduced(ask(np.asarray(even, np.float32) / 127.5 - 1)[..., 0])
 
 
-def slice_by_teacher(path: Path, ask: Callable[[NDArray[np.float32]], Grey]) -> Grey:
-    """Lung and infection together: the teacher's second and third class, on the body scaled to [0, 1]."""
+def slice_classes(path: Path, ask: Callable[[NDArray[np.float32]], Grey]) -> tuple[Grey, Grey]:
+    """Lung with infection, and infection: the teacher's second and third class, on the body scaled to [0, 1]."""
     side = _TEACHER_SIDE["ct"]
     with Image.open(path) as image:
         grey = np.asarray(image.convert("L").resize((side, side), Image.Resampling.BILINEAR), np.float32)
@@ -97,7 +97,8 @@ def slice_by_teacher(path: Path, ask: Callable[[NDArray[np.float32]], Grey]) -> 
     body = ndimage.binary_fill_holes(largest(grey > level))
     low, high = grey[body].min(), grey[body].max()
     scaled = np.where(body, (grey - low) / max(1.0, high - low), 0).astype(np.float32)
-    return reduced(ask(scaled)[..., 1:].sum(axis=-1))
+    found = ask(scaled)
+    return reduced(found[..., 1:].sum(axis=-1)), reduced(np.ascontiguousarray(found[..., 2]))
 
 
 def largest(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -173,7 +174,7 @@ def slices(data: Path, ask: Callable[[NDArray[np.float32]], Grey]) -> Iterator[E
 
     def figure(row: dict[str, str]) -> Example | None:
         grey = read_grey(data / row["path"])
-        air, taught = air_in_body(grey), slice_by_teacher(data / row["path"], ask) > 0.5
+        air, taught = air_in_body(grey), slice_classes(data / row["path"], ask)[0] > 0.5
         found = next((mask for mask in (smoothed(air | taught), smoothed(air)) if is_pair(mask, **shape)), None)
         return None if found is None else Example(grey, found.astype(np.float32), "teacher", row["path"], 1.0)
 

@@ -26,7 +26,7 @@ SIDE = 128
 
 _SUREST = 40  # places of SIDE × SIDE, a quarter of a hundredth
 _LOW, _HIGH = 0.05, 0.98  # of the greys within the lungs: their range, without air and vessels
-_GROUND = 4e-3  # nearer to the mean of the view is the ground that the lungs lie on
+_GROUND = 4e-3  # as near to the ground that the lungs lie on is ground
 _FAR = 10.0  # above every grey
 _PEAK = (-0.455, 0.41)
 _SPREAD = (0.333, 0.047)
@@ -43,13 +43,20 @@ class LesionMaps(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, SIDE, SIDE) in [-1, 1], plain tone, → (N, 2, SIDE / 4, SIDE / 4)."""
         grey = images * 0.5 + 0.5
-        inside = ((grey - grey.mean((2, 3), keepdim=True)).abs() > _GROUND).to(grey)
+        inside = ((grey - _ground(grey)).abs() > _GROUND).to(grey)
         lesion = self.network(grey).sigmoid() * inside
         surest = lesion.flatten(1).topk(_SUREST).values.mean(1)
         peak = ((surest + 1e-3).log() - _PEAK[0]) / _PEAK[1]
         away, spread = _spread(grey, inside)
         spread = (spread - _SPREAD[0]) / _SPREAD[1]
         return torch.cat([_spread_out(lesion.square(), peak), _spread_out(away, spread)], dim=1)
+
+
+def _ground(grey: Tensor) -> Tensor:
+    """How bright the plain ground is, (N, 1, 1, 1): of the corners the one nearest the mean."""
+    corners = grey[:, 0, :: grey.shape[2] - 1, :: grey.shape[3] - 1].flatten(1)
+    nearest = (corners - grey.mean((1, 2, 3))[:, None]).abs().argmin(1, keepdim=True)
+    return corners.gather(1, nearest)[:, :, None, None]
 
 
 def _spread(grey: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
