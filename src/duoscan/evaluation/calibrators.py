@@ -301,10 +301,10 @@ def _candidate(name: str, sample: Sample, values: FloatArray, level: float = LEV
     losses = log_losses(sample.reference, values)
     added = losses - log_losses(sample.reference, sample.probability)
     brier_score = float(np.mean((sample.reference - values) ** 2))
-    return CalibratorCandidate(name, float(losses.mean()), brier_score, _mean_at_most(added, sample.units, level))
+    return CalibratorCandidate(name, float(losses.mean()), brier_score, mean_at_most(added, sample.units, level))
 
 
-def _mean_at_most(values: FloatArray, units: Sequence[str], level: float) -> float:
+def mean_at_most(values: FloatArray, units: Sequence[str], level: float) -> float:
     """Upper one-sided limit of a mean over rows whose patients are independent, by Student's t.
 
     The error is that of a ratio of sums over patients: what a patient adds beyond the mean of as many rows.

@@ -24,6 +24,7 @@ from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibrator import Calibration
+from duoscan.inference.site import SiteEvidence
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
@@ -51,6 +52,7 @@ _LATER = (
     "aggregation",
     "study_calibration",
     "finder_sha256",
+    "site",
 )  # fields that versions before lacked
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
 
@@ -92,6 +94,7 @@ class BundleInfo(Stated):
     study_calibration: Calibration | None = Field(
         default=None, description="P(covid) of one study → calibrated P(covid); no operating point refers to it"
     )
+    site: SiteEvidence | None = Field(default=None, description="the hospital it was adapted to, and on what")
     verdict: dict[str, Any] | None = Field(default=None, description="what the gate said, as audit/gate.py reads it")
 
     @model_validator(mode="after")
@@ -155,13 +158,16 @@ class Bundle:
 
     @property
     def study_digest(self) -> str:
-        """Names what makes P(covid) of a study: the graph and how its answers are joined.
+        """Names what makes P(covid) of a study: the graph, how its answers are joined, and the site it was adapted to.
 
-        It is :attr:`digest` where the bundle states no aggregation and has no lung finder, else SHA-256 of all.
+        It is :attr:`digest` where the bundle states no aggregation, lung finder or site, else SHA-256 of all. The site
+        counts even where the graph is its parent's: what was promised of another hospital's patients is void here.
         """
-        if self.info.aggregation is None and self.info.finder_sha256 is None:
+        info = self.info
+        others = [info.finder_sha256, info.site.digest() if info.site else None]
+        if info.aggregation is None and not any(others):
             return self.digest
-        parts = [self.digest, self.info.aggregation, *filter(None, [self.info.finder_sha256])]
+        parts = [self.digest, info.aggregation, *filter(None, others)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,3 +84,11 @@ def counts_of(records: Iterable[ImageRecord]) -> ManifestCounts:
         images_without_patient=len(anonymous),
         groups=len({record.group for record in anonymous if record.group is not None}),
     )
+
+
+def count_by(records: Iterable[ImageRecord]) -> dict[str, dict[str, int]]:
+    """Images and patients of each source and label; the data summary of a bundle."""
+    rows = list(records)
+    images = Counter(f"{record.source}/{record.label}" for record in rows)
+    units = Counter(f"{source}/{label}" for source, label, _ in {(r.source, r.label, r.unit) for r in rows})
+    return {key: {"images": images[key], "patients_or_blocks": units[key]} for key in sorted(images)}

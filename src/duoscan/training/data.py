@@ -17,7 +17,7 @@ from duoscan.reasons import ReasonCode
 from duoscan.terms import Finding, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -195,10 +195,3 @@ def epoch_order(weights: NDArray[np.float64], rng: np.random.Generator) -> NDArr
     points = (np.arange(count) + rng.random()) / count * edges[-1]
     drawn = shuffled[np.searchsorted(edges, points, side="right").clip(max=count - 1)]
     return np.asarray(rng.permutation(drawn), dtype=np.int64)
-
-
-def count_by(records: Sequence[ImageRecord]) -> dict[str, dict[str, int]]:
-    """Images and patients of each source and label; the data summary of a bundle."""
-    images = Counter(f"{record.source}/{record.label}" for record in records)
-    units = Counter(f"{source}/{label}" for source, label, _ in {(r.source, r.label, r.unit) for r in records})
-    return {key: {"images": images[key], "patients_or_blocks": units[key]} for key in sorted(images)}

@@ -36,12 +36,13 @@ from duoscan.inference.bundle import MAX_FINDER_BYTES, Bundle, BundleInfo, Prove
 from duoscan.inference.lung_network import open_finder
 from duoscan.inference.shipped import shipped_finder
 from duoscan.manifest.crossing import check_no_patient_crosses
+from duoscan.manifest.summary import count_by
 from duoscan.manifest.table import write_manifest
 from duoscan.rows import csv_text
 from duoscan.run_files import BUNDLE_NAME, CHECKPOINT, ENVIRONMENT, HISTORY, MANIFEST, MARKER, RECIPE
 from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
-from duoscan.training.data import CROP_MARGIN, count_by, load_set
+from duoscan.training.data import CROP_MARGIN, load_set
 from duoscan.training.export import export_graph
 from duoscan.training.loop import EpochResult, Trainer
 from duoscan.training.studies import pool_studies

@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "pool_command",
         "Choose how the images of a study are joined.",
     ),
+    "adapt": ("duoscan.interfaces.cli.adapt", "adapt_command", "Adapt a bundle to a hospital's own cases."),
     "split-fault": (
         "duoscan.interfaces.cli.split_fault",
         "split_fault_command",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError
-from duoscan.interfaces.cli.manifest import show_lines
+from duoscan.interfaces.cli.import_options import show_lines
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.sources import SOURCES, check_source, detect
 from duoscan.terms import Finding

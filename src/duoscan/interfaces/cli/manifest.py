@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from duoscan.errors import InputError
 from duoscan.inference.pipeline import worker_threads
-from duoscan.interfaces.cli.answers import show_remarks
 from duoscan.interfaces.cli.chosen import chosen, kept_option
+from duoscan.interfaces.cli.import_options import import_options, read_images, show_imported
 from duoscan.interfaces.cli.paths import OUT_FILE
-from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo, table_console
-from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
 from duoscan.manifest.joining import joined
 from duoscan.manifest.problems import first_of
-from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.lung_boxes import with_lung_boxes
-from duoscan.manifest.readers.patients import folders_not_joined, with_patients
 from duoscan.manifest.readers.readable import only_readable
-from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import MORE_UNITS, empty_parts, grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
 from duoscan.manifest.table import read_manifest, write_manifest
-from duoscan.terms import Finding, Modality, Split
+from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duoscan.manifest.readers import Imported, SkippedFile
+    from duoscan.manifest.readers import Imported
     from duoscan.manifest.records import Manifest
     from duoscan.manifest.summary import ManifestCounts
 
@@ -55,18 +49,8 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
     help="Name of the data set or hospital; the folder's name if left out. A name from 'duoscan data list' reads "
     "that set's own lists too.",
 )
-@click.option("--labels", type=_FILE, help="Table with path or patient_id, and label; class folders say what it lacks.")
+@import_options
 @click.option("--lung-boxes", type=_FILE, help="Table of boxes around lungs: path, x, y, w, h in pixels.")
-@click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a folder name or label means.")
-@click.option("--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a table calls a column.")
-@click.option("--root", type=_FOLDER, help="Folder the paths of a table are relative to; the table's if left out.")
-@click.option(
-    "--block-size",
-    type=click.IntRange(0),
-    help=f"Images in a block that stands for a patient where ids are unknown; 0 for none. "
-    f"{DEFAULT_BLOCK_SIZE} for CT, none for X-ray if left out.",
-)
-@patient_options
 @click.option("--no-image-check", is_flag=True, help="Do not open each image; one that cannot be read stays in.")
 @click.option("--force", is_flag=True, help="Write over an existing manifest.")
 def import_command(
@@ -75,47 +59,25 @@ def import_command(
     out: Path,
     modality: str | None,
     source: str | None,
-    labels: Path | None,
     lung_boxes: Path | None,
-    maps: tuple[str, ...],
-    columns: tuple[str, ...],
-    root: Path | None,
-    block_size: int | None,
-    patients: Path | None,
-    patient_pattern: str | None,
-    patient_by: str,
     no_image_check: bool,
     force: bool,
+    **how: Any,
 ) -> None:
     """Make a manifest from PATH: a CSV or Parquet table, a folder for each class, or a folder of DICOM files.
 
     Files that do not come into the manifest are listed with the reason.
     """
     _check_free([out], force=force)
-    wishes = Wishes(
-        modality=Modality(modality) if modality else None,
-        source=source,
-        labels=labels,
-        label_map={name: _finding(label) for name, label in _pairs(maps, "--map")},
-        columns=dict(_pairs(columns, "--column")),
-        root=root,
+    imported = read_images(
+        path, Modality(modality) if modality else None, source, only=None if no_image_check else _readable, **how
     )
-    imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
-    if not no_image_check:
-        imported = _readable(imported)
-    rules = patient_rules(patients, patient_pattern, patient_by)
-    imported = with_patients(imported, replace(rules, label_map=wishes.label_map))
-    if source not in SOURCES:
-        imported = replace(imported, remarks=(*imported.remarks, *folders_not_joined(imported, wishes.label_map)))
-    manifest = _with_blocks(imported.manifest, block_size)
+    manifest = imported.manifest
     if lung_boxes is not None:
         manifest = with_lung_boxes(manifest, lung_boxes)
     write_manifest(manifest, out)
     _show_summary(summarise(manifest))
-    show_lines("not in the manifest", imported.skipped)
-    show_lines("named in a table but without an image", imported.absent)
-    show_lines("ids and labels to look at", imported.doubts)
-    show_remarks(imported.remarks)
+    show_imported(imported)
     _warn_of_crossing(manifest)
     if not any(record.split for record in manifest):
         _warn_of_empty_parts(split_by_patient(manifest), [*Split], "duoscan split would leave parts without a label")
@@ -186,30 +148,6 @@ def _check_free(places: Sequence[Path], *, force: bool) -> None:
         raise InputError(f"{', '.join(taken)}: exists already; choose another --out or add --force")
 
 
-def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    for (left, _, right), text in zip(pairs, texts, strict=True):
-        if not left or not right:
-            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE", param_hint=option)
-    return [(left.strip(), right.strip()) for left, _, right in pairs]
-
-
-def _finding(text: str) -> Finding:
-    if text.lower() not in set(Finding):
-        raise click.BadParameter(f"'{text}' is not a label; use {', '.join(Finding)}", param_hint="--map")
-    return Finding(text.lower())
-
-
-def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:
-    """By default blocks for CT only: a patient has many slices, but mostly one radiograph."""
-    if block_size == 0:
-        return manifest
-    if block_size is not None:
-        return assign_blocks(manifest, block_size)
-    blocked = {record.path: record for record in assign_blocks(manifest.where(modality=Modality.CT))}
-    return manifest.replace([blocked.get(record.path, record) for record in manifest])
-
-
 def _show_summary(summary: Summary) -> None:
     from rich.table import Table
 
@@ -233,15 +171,6 @@ def _short(counts: ManifestCounts | None) -> str:
         return ""
     known = str(counts.patients) if counts.patients else ""
     return f"{counts.images} ({known}{'?' if counts.images_without_patient else ''})"
-
-
-def show_lines(title: str, files: Sequence[SkippedFile]) -> None:
-    """Tell a person which files are left out or missing, and why; says nothing where there are none."""
-    if not files:
-        return
-    echo(f"{title}: {len(files)}", err=True)
-    for line in first_of([f"{file.name}: {file.reason}" for file in files]):
-        echo(f"  {line}", err=True)
 
 
 def _warn_of_empty_parts(manifest: Manifest, parts: Sequence[Split], what: str) -> None:
