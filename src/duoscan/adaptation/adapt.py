@@ -91,7 +91,7 @@ def adapt(
         on_stage("answering images again", len(used))
         rows = tuple(predict_manifest(adapted, used, on_image=on_image))
     on_stage("measuring", None)
-    made = calibrated(rows, modality, certifying, is_refit=adapted is not bundle, seed=wish.seed)
+    made = calibrated(rows, modality, certifying, is_refit=adapted is not bundle)
     learned = _Learned(choice, made, certifying, rows, adapted.graph)
     cross = cross_fitted(answers.rows, images, modality, plan, wish)
     return _write(bundle, used, wish, learned, _evidence(bundle, used, wish, answers.rows, learned, cross), out)

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duoscan.adaptation.recalibration import Recalibration, recalibrate
 from duoscan.adaptation.refit import Change, Images, RefitChoice, choose_refit
-from duoscan.evaluation.calibrators import LEAST_PATIENTS, STUDY_FITS, CalibratorChoice, choose_calibrator
+from duoscan.evaluation.calibrators import LEAST_PATIENTS
 from duoscan.inference.aggregate import per_patient
 from duoscan.inference.calibrator import expit
 from duoscan.policies.certify import allowed_misses, exact_threshold, positives_needed
@@ -92,8 +93,8 @@ class Calibrated:
         scores: Patients who certify.
     """
 
-    images: CalibratorChoice
-    studies: CalibratorChoice
+    images: Recalibration
+    studies: Recalibration
     scores: FloatArray
 
 
@@ -106,7 +107,7 @@ def refit(images: Images, certifying: frozenset[str], plan: Plan, seed: int) -> 
 
 
 def calibrated(
-    rows: Sequence[Prediction], modality: Modality, certifying: frozenset[str], *, is_refit: bool, seed: int
+    rows: Sequence[Prediction], modality: Modality, certifying: frozenset[str], *, is_refit: bool
 ) -> Calibrated:
     """Calibrators for answered rows, and the scores of the sick who certify.
 
@@ -115,13 +116,12 @@ def calibrated(
         modality: Of the rows.
         certifying: Patients who certify.
         is_refit: Whether the model was fitted on the others; then these alone calibrate.
-        seed: Deals patients into folds.
     """
     own = [row for row in rows if row.unit in certifying]
     calibrating = own if is_refit else list(rows)
     return Calibrated(
-        choose_calibrator(calibrating, fits=STUDY_FITS, seed=seed),
-        choose_calibrator(per_patient(calibrating, modality), fits=STUDY_FITS, seed=seed),
+        recalibrate(calibrating),
+        recalibrate(per_patient(calibrating, modality)),
         sick_scores(patient_scores(own), modality),
     )
 
@@ -195,13 +195,11 @@ def cross_fitted(
             modality,
             certifying,
             is_refit=change is not None,
-            seed=wish.seed,
         )
         left = per_patient([row for row, is_in in zip(answered, own, strict=True) if not is_in], modality)
         of = {row.unit: float(row.probability or 0.0) for row in left}
         raw[outside] = [of[name] for name in names[outside].tolist()]
-        calibration = made.studies.calibration
-        shown[outside] = raw[outside] if calibration is None else calibration.apply(raw[outside])
+        shown[outside] = made.studies.apply(raw[outside])
         called[outside] = raw[outside] >= _threshold_like(made.scores, wish)
     return CrossFitted(raw, shown, called, refits)
 

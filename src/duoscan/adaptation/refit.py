@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from duoscan.adaptation.recalibration import patient_weights
 from duoscan.errors import MissingExtraError
 from duoscan.evaluation.calibrators import COLDEST, FOLDS, HOTTEST, LEVEL, log_losses, mean_at_most
 from duoscan.evaluation.delong import delong_auroc
@@ -165,7 +166,7 @@ def fit_change(images: Images, strength: float) -> Change:
     Raises:
         MissingExtraError: scipy is not installed.
     """
-    weights = _weights(images.units)
+    weights = patient_weights(images.units)
     scale, shift = _scale_and_shift(images, weights)
     if not strength:
         return Change(scale, shift, np.zeros(images.features.shape[1]))
@@ -215,12 +216,6 @@ def _left_out(images: Images, seed: int) -> Iterator[FloatArray]:
         for inside, outside in parts:
             values[outside] = fit_change(images.where(inside), strength).log_odds(images.where(outside))
         yield values
-
-
-def _weights(units: Sequence[str]) -> FloatArray:
-    """One over each row's patient's rows."""
-    _, place, counts = np.unique(np.array(units), return_inverse=True, return_counts=True)
-    return np.asarray(1.0 / counts[place])
 
 
 def _minimise(
