@@ -79,7 +79,7 @@ def adapt(
     on_stage("answering images", len(used))
     answers = answer(bundle, used, refits=wish.refits, on_image=on_image)
     on_stage("learning", None)
-    images, space = _images(bundle, answers)
+    images, space = images_of(bundle, answers)
     sick = sick_by_unit(used)
     plan = plan_of(sick, wish if images else replace(wish, refits=False))
     certifying = plan.certifying(sick, wish.seed)
@@ -128,7 +128,7 @@ def _refitted(bundle: Bundle, answers: Answers, choice: RefitChoice, space: Redu
     return adapted
 
 
-def _images(bundle: Bundle, answers: Answers) -> tuple[Images, Reduced] | tuple[None, None]:
+def images_of(bundle: Bundle, answers: Answers) -> tuple[Images, Reduced] | tuple[None, None]:
     """The images with their features reduced; nothing where the last layer cannot be refitted."""
     if answers.layer is None:
         return None, None
