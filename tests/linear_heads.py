@@ -75,13 +75,15 @@ def linear_graph(weights: list[NDArray[np.float32]], *, bends: bool = False) -> 
     return serialised
 
 
-def linear_bundle(path: Path, members: int = 1, modality: Modality = Modality.CXR, **changes: object) -> Bundle:
-    """A bundle that mostly looks at brightness, and at texture at random."""
+def linear_bundle(
+    path: Path, members: int = 1, modality: Modality = Modality.CXR, *, blind: bool = False, **changes: object
+) -> Bundle:
+    """A bundle that mostly looks at brightness, and at texture at random; at texture alone where it is blind."""
     rng = np.random.default_rng(5)
     weights = []
     for _ in range(members):
         weight = rng.normal(0, 0.02, (2, MAPS)).astype(np.float32)
-        weight[0, 0] += 4.0
+        weight[0, 0] += 0.0 if blind else 4.0
         weights.append(weight)
     contract = PreprocessingContract(modality=modality, height=SIZE, width=SIZE, crop_borders=False)
     info = brightness_info(modality, contract=contract, **changes)

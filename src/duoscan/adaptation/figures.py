@@ -11,19 +11,11 @@ from duoscan.evaluation.delong import delong_auroc, delong_test
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, paired_difference
 from duoscan.evaluation.metrics import BinaryMetrics
 from duoscan.evaluation.sample import Sample
-from duoscan.inference.site import SiteFigure
+from duoscan.inference.site import SITE_FIGURES, SiteFigure
 
 if TYPE_CHECKING:
     from duoscan.evaluation.sample import BoolArray, FloatArray
 
-NAMES: dict[str, str] = {
-    "auroc": "AUROC",
-    "sensitivity": "Sensitivity at the threshold",
-    "specificity": "Specificity at the threshold",
-    "ece": "Expected calibration error (ECE)",
-    "brier_score": "Brier score",
-    "slope": "Calibration slope",
-}
 _CALIBRATION = ("ece", "brier_score", "slope")
 
 
@@ -52,7 +44,7 @@ class Measured:
 
 
 def figures(measured: Measured, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> dict[str, SiteFigure]:
-    """Every figure of ``NAMES`` with its 95 % interval."""
+    """Every figure of ``SITE_FIGURES`` with its 95 % interval."""
     sample = measured.sample
     calls = bootstrap(BinaryMetrics(sample), sample.units, resamples=resamples, seed=seed)
     calibration = measure_calibration(sample, resamples=resamples, seed=seed).metrics
@@ -62,7 +54,7 @@ def figures(measured: Measured, *, resamples: int = DEFAULT_RESAMPLES, seed: int
         "specificity": calls["specificity"],
         **{name: calibration[name] for name in _CALIBRATION},
     }
-    return {name: _stored(found[name]) for name in NAMES}
+    return {name: _stored(found[name]) for name in SITE_FIGURES}
 
 
 def differences(

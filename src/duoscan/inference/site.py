@@ -9,6 +9,16 @@ from pydantic import Field
 from duoscan.settings import Stated
 from duoscan.terms import Probability
 
+SITE_FIGURES: dict[str, str] = {
+    "auroc": "AUROC",
+    "sensitivity": "Sensitivity at the threshold",
+    "specificity": "Specificity at the threshold",
+    "ece": "Expected calibration error (ECE)",
+    "brier_score": "Brier score",
+    "slope": "Calibration slope",
+}
+"""What is measured before and after, and how a person calls it."""
+
 
 class SiteFigure(Stated):
     """One number, and its 95 % interval where there is one."""
@@ -16,6 +26,13 @@ class SiteFigure(Stated):
     value: float | None
     low: float | None = None
     high: float | None = None
+
+    @property
+    def spoken(self) -> str:
+        """``0.880 [0.802, 0.940]``; the value alone where there is no interval, a dash where it is undefined."""
+        if self.value is None or self.low is None or self.high is None:
+            return "–" if self.value is None else f"{self.value:.3f}"
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 class SiteCertificate(Stated):

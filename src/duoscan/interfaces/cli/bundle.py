@@ -11,6 +11,7 @@ from duoscan.inference.bundle import BundleInfo, read_bundle
 from duoscan.inference.graph_guards import check_graph
 from duoscan.inference.lung_network import finder_of
 from duoscan.inference.shipped import shipped_path
+from duoscan.interfaces.cli.site_shown import show_site
 from duoscan.interfaces.cli.tables import echo
 from duoscan.policies.policy import parse_policy
 from duoscan.terms import Modality
@@ -43,6 +44,8 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
             f"  trained on {_summary(info.provenance.data_summary)}\n"
             f"  licences: {'; '.join(info.provenance.licences) or 'not stated'}"
         )
+        if info.site is not None:
+            show_site(info.site)
 
 
 def _flattered(rates: dict[str, dict[str, list[float]]]) -> str:

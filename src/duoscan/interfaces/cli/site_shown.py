@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duoscan.adaptation.figures import NAMES
-from duoscan.evaluation.intervals import spoken_interval
+from duoscan.inference.site import SITE_FIGURES
 from duoscan.interfaces.cli.tables import echo, table_console
 
 if TYPE_CHECKING:
-    from duoscan.inference.site import SiteEvidence, SiteFigure
+    from duoscan.inference.site import SiteEvidence
 
 
 def show_site(site: SiteEvidence) -> None:
@@ -22,8 +21,10 @@ def show_site(site: SiteEvidence) -> None:
     for reason in site.reasons:
         echo(f"  {reason}")
     table = Table("on patients left out", "before", "after", "difference")
-    for name, title in NAMES.items():
-        table.add_row(title, *(_spoken(of.get(name)) for of in (site.before, site.after, site.difference)))
+    for name, title in SITE_FIGURES.items():
+        table.add_row(
+            title, *(of[name].spoken if name in of else "" for of in (site.before, site.after, site.difference))
+        )
     table_console().print(table)
     certificate = site.certificate
     echo(
@@ -36,7 +37,3 @@ def _divided(site: SiteEvidence) -> str:
     if not site.fitted_patients:
         return "no patient was fitted on, all certify"
     return f"{site.fitted_patients} patients to fit the last layer on, the others certify"
-
-
-def _spoken(figure: SiteFigure | None) -> str:
-    return "" if figure is None else spoken_interval(figure.value, figure.low, figure.high)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from duoscan.audit.result import Level
 from duoscan.evaluation.evaluate import METHOD
 from duoscan.evaluation.metrics import METRIC_NAMES
+from duoscan.inference.site import SITE_FIGURES
 from duoscan.report.wording import contract_steps, operating_point, spoken, tested_part
 from duoscan.terms import POSITIVE, Split
 
@@ -83,15 +84,32 @@ def _made(making: Making) -> dict[str, str]:
         f"the records {info.provenance.data_fingerprint}." + (f" Made by: {making.command}" if making.command else ""),
         "availability": "The code is duoscan, under Apache-2.0; the bundle is one file that ONNX Runtime can run.",
         "poor_input": "An image that is unreadable or not of the modality is refused with a reason, never answered.",
-        "updating": "None: a bundle is sealed and is not updated.",
+        "updating": _updated(info),
     }
+
+
+def _updated(info: BundleInfo) -> str:
+    """Where and on whom the bundle was adapted, and what that changed on patients left out."""
+    site = info.site
+    if site is None:
+        return "None: a bundle is sealed and is not updated."
+    figures = "; ".join(
+        f"{title} {site.before[name].spoken} before, {site.after[name].spoken} after"
+        for name, title in SITE_FIGURES.items()
+    )
+    layer = "new weights of the last layer" if site.refit else "the weights as they were"
+    return (
+        f"Adapted to {site.site} on {site.date} from {site.parent_name} ({site.parent_digest[:12]}), {layer}, on "
+        f"{site.images} images of {site.spoken_patients}. {' '.join(f'{one}.' for one in site.reasons)} On patients left "
+        f"out: {figures}. {site.certificate.promise}"
+    )
 
 
 def _thresholds(info: BundleInfo) -> str:
     points = ", ".join(f"{name} {value:.4g}" for name, value in info.operating_points.items())
     return (
         f"A probability of each of {', '.join(info.classes)}; covid from {info.threshold:.4g} "
-        f"({info.default_point}). Thresholds chosen on validation: {points}."
+        f"({info.default_point}). Thresholds chosen on validation{' or at the site' if info.site else ''}: {points}."
     )
 
 
