@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +28,9 @@ from duoscan.inference.aggregate import per_patient
 from duoscan.inference.bundle import Bundle, read_bundle
 from duoscan.manifest.blocks import assign_blocks
 from duoscan.manifest.readers import Wishes, read_anything
-from duoscan.predictions import Prediction
+
+if TYPE_CHECKING:
+    from duoscan.predictions import Prediction
 
 
 @dataclass(frozen=True)

@@ -76,9 +76,20 @@ def test_p_of_covid_means_more_after_than_before(adapted: tuple[Bundle, Bundle, 
 
 def test_a_certificate_of_the_parent_is_void(adapted: tuple[Bundle, Bundle, Result]) -> None:
     parent, new, _ = adapted
-    stated = dict(method="exact", covers="leaving at X-ray", kind="xray-only", alpha=0.1, delta=0.05, positives=30)
-    numbers = dict(missed=0, xray_threshold=0.5, calibration_fingerprint="x", date="2026-01-01", promise="of others")
-    certificate = Certificate(**stated, **numbers, xray_graph_sha256=parent.study_digest)
+    certificate = Certificate(
+        method="exact",
+        covers="leaving at X-ray",
+        kind=PolicyKind.XRAY_ONLY,
+        alpha=0.1,
+        delta=0.05,
+        positives=30,
+        missed=0,
+        xray_threshold=0.5,
+        calibration_fingerprint="x",
+        date="2026-01-01",
+        promise="of others",
+        xray_graph_sha256=parent.study_digest,
+    )
     with pytest.raises(InputError, match="it has expired"):
         check_certificate(certificate, Models(new.study_digest, ""))
 

@@ -100,8 +100,8 @@ def _updated(info: BundleInfo) -> str:
     layer = "new weights of the last layer" if site.refit else "the weights as they were"
     return (
         f"Adapted to {site.site} on {site.date} from {site.parent_name} ({site.parent_digest[:12]}), {layer}, on "
-        f"{site.images} images of {site.spoken_patients}. {' '.join(f'{one}.' for one in site.reasons)} On patients left "
-        f"out: {figures}. {site.certificate.promise}"
+        f"{site.images} images of {site.spoken_patients}. {' '.join(f'{one}.' for one in site.reasons)} "
+        f"On patients left out: {figures}. {site.certificate.promise}"
     )
 
 
