@@ -77,9 +77,9 @@ def last_layer_of(graph: bytes) -> LastLayer | None:
     Raises:
         MissingExtraError: onnx is not installed.
     """
+    model = _loaded(graph)
     from onnx import numpy_helper
 
-    model = _loaded(graph)
     parts = _parts(model)
     if not parts:
         return None
@@ -104,9 +104,9 @@ def with_last_layer(graph: bytes, layer: LastLayer) -> bytes:
     Raises:
         MissingExtraError: onnx is not installed.
     """
+    model = _loaded(graph)
     from onnx import numpy_helper
 
-    model = _loaded(graph)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     place = 0
     for part in layer.parts:
@@ -129,10 +129,10 @@ class FeatureReader:
     """
 
     def __init__(self, bundle: Bundle, layer: LastLayer) -> None:
+        model = _loaded(folded(bundle.graph, bundle.path))
         import onnxruntime
         from onnx import TensorProto, helper
 
-        model = _loaded(folded(bundle.graph, bundle.path))
         self._given = [output.name for output in model.graph.output]
         self._names = [part.features for part in layer.parts]
         model.graph.output.extend(
