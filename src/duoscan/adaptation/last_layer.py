@@ -15,7 +15,7 @@ import numpy as np
 
 from duoscan.errors import MissingExtraError, TrainingError
 from duoscan.inference.graph_folding import folded
-from duoscan.inference.graph_names import INPUT_NAME, OUTPUT_NAMES
+from duoscan.inference.graph_names import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES
 from duoscan.inference.runtimes.onnx_runtime import LEFT_OUT
 from duoscan.inference.runtimes.registry import open_runtime
 from duoscan.inference.runtimes.runtime import Outputs
@@ -158,7 +158,8 @@ class FeatureReader:
         answered = self._session.run([*self._given, *self._names], {INPUT_NAME: images})
         named = dict(zip(self._given, answered, strict=False))
         features = np.concatenate(answered[len(self._given) :], axis=1)
-        outputs = Outputs(*(named[name] for name in OUTPUT_NAMES), named.get("attention"))
+        logits, activation = (named[name] for name in OUTPUT_NAMES)
+        outputs = Outputs(logits, activation, named.get(ATTENTION_NAME))
         if not self._batches:
             self.examples = images[:EXAMPLES]
         self.is_linear = self.is_linear and difference(self._layer, features, outputs) <= TOLERANCE
@@ -238,10 +239,10 @@ def _linear(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto], tensors: se
     is_plain = numbers.get("alpha", 1.0) == numbers.get("beta", 1.0) == 1.0 and not numbers.get("transA", 0)
     if not is_plain or len(node.input) != 3:
         return None
-    names = [_initializer(name, makers) for name in node.input[1:]]
-    if not set(names) <= tensors:
+    weight, bias = (_initializer(name, makers) for name in node.input[1:])
+    if not {weight, bias} <= tensors:
         return None
-    return LinearPart(node.input[0], *names, is_transposed=bool(numbers.get("transB", 0)))
+    return LinearPart(node.input[0], weight, bias, is_transposed=bool(numbers.get("transB", 0)))
 
 
 def _initializer(name: str, makers: dict[str, onnx.NodeProto]) -> str:

@@ -48,8 +48,8 @@ def import_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Images in a block that stands for a patient where ids are unknown; 0 for none. "
             f"{DEFAULT_BLOCK_SIZE} for CT, none for X-ray if left out.",
         ),
-        patient_options,
     ]
+    command = patient_options(command)
     for option in reversed(options):
         command = option(command)
     return command
