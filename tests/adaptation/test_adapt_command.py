@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,10 +162,14 @@ def test_what_cannot_be_used_is_refused(site: Manifest, tmp_path: Path) -> None:
     adapt(parent, site, WISH, out)
     with pytest.raises(InputError, match="100 of 100 images are of elsewhere, on which the bundle was trained"):
         adapt(read_bundle(out), site, WISH, tmp_path / "again.duoscan")
-    broken = site.replace([*site.records, site.records[0].model_copy(update={"path": "broken.png"})])
+    broken = site.replace([site.records[0].model_copy(update={"path": "broken.png"}), *site.records])
     (site.root / "broken.png").write_bytes(b"no picture")
     with pytest.raises(ManifestError, match=r"1 of 101 images cannot be answered(?s:.*)broken\.png"):
         adapt(parent, broken, WISH, out)
+    left_out = adapt(parent, broken, replace(WISH, leaves_out=True), out).info.site
+    assert left_out is not None
+    assert left_out.images == 100
+    assert left_out.reasons[-1] == "left out: 1 images that cannot be answered"
     for wrong in ({"site": " "}, {"site": "A", "alpha": 0.0}, {"site": "A", "delta": 1.0}):
         with pytest.raises(InputError):
             SiteWish(**wrong)  # type: ignore[arg-type]

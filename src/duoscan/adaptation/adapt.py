@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from duoscan.adaptation.cases import Answers, SiteWish, answer, sick_by_unit, usable
+from duoscan.adaptation.cases import Answers, SiteWish, answer, answered_only, sick_by_unit, usable
 from duoscan.adaptation.figures import Measured, differences, figures
 from duoscan.adaptation.last_layer import check_parity, with_last_layer
 from duoscan.adaptation.learning import (
@@ -34,7 +34,7 @@ from duoscan.terms import POSITIVE
 from duoscan.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from duoscan.manifest.records import Manifest
@@ -78,6 +78,7 @@ def adapt(
     modality, used = bundle.info.modality, usable(bundle, manifest, wish)
     on_stage("answering images", len(used))
     answers = answer(bundle, used, refits=wish.refits, on_image=on_image)
+    used = answered_only(used, answers, wish)
     on_stage("learning", None)
     images, space = images_of(bundle, answers)
     sick = sick_by_unit(used)
@@ -94,7 +95,7 @@ def adapt(
     made = calibrated(rows, modality, certifying, is_refit=adapted is not bundle)
     learned = _Learned(choice, made, certifying, rows, adapted.graph)
     cross = cross_fitted(answers.rows, images, modality, plan, wish)
-    return _write(bundle, used, wish, learned, _evidence(bundle, used, wish, answers.rows, learned, cross), out)
+    return _write(bundle, used, wish, learned, _evidence(bundle, used, wish, answers, learned, cross), out)
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,11 @@ def images_of(bundle: Bundle, answers: Answers) -> tuple[Images, Reduced] | tupl
 
 
 def _evidence(
-    bundle: Bundle, used: Manifest, wish: SiteWish, rows: Sequence[Prediction], learned: _Learned, cross: CrossFitted
+    bundle: Bundle, used: Manifest, wish: SiteWish, answers: Answers, learned: _Learned, cross: CrossFitted
 ) -> SiteEvidence:
     """All that the new bundle says of the site."""
-    patients = per_patient(rows, bundle.info.modality)
+    patients = per_patient(answers.rows, bundle.info.modality)
+    left_out = len(answers.refused)
     reference = np.array([row.label is POSITIVE for row in patients])
     raw = sample_of(patients, threshold=None).probability
     units = tuple(row.unit for row in patients)
@@ -170,6 +172,7 @@ def _evidence(
             learned.refit.reason,
             f"images: {learned.made.images.reason}",
             f"studies: {learned.made.studies.reason}",
+            *([f"left out: {left_out} images that cannot be answered"] if left_out else []),
         ),
         prevalence=float(reference.mean()),
         certificate=_certificate(bundle.info.modality, wish, learned),

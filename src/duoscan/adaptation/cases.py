@@ -14,6 +14,7 @@ from duoscan.evaluation.calibrators import LEAST_PATIENTS
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.problems import manifest_error
 from duoscan.policies.certify import positives_needed
+from duoscan.reasons import ReasonCode
 from duoscan.terms import POSITIVE, Split
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class SiteWish:
         alpha: Largest share of the sick below the threshold for studies.
         delta: Chance over the draw of patients that the promise is broken.
         refits: Whether the last layer may be refitted.
+        leaves_out: Whether images that cannot be answered are left out; else they are refused.
         seed: Of all chance.
     """
 
@@ -49,6 +51,7 @@ class SiteWish:
     alpha: float = DEFAULT_MISS_RATE
     delta: float = 0.05
     refits: bool = True
+    leaves_out: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +72,7 @@ class Answers:
         features: At its input, shape (N, D); empty without one.
         examples: Model input of the first images, shape (n, C, H, W).
         why_not: Why it cannot be refitted; empty where it can.
+        refused: A line for each image that cannot be answered, which is not among the rows.
     """
 
     rows: tuple[Prediction, ...]
@@ -76,6 +80,7 @@ class Answers:
     features: NDArray[np.float32]
     examples: NDArray[np.float32]
     why_not: str = ""
+    refused: tuple[str, ...] = ()
 
 
 def usable(bundle: Bundle, manifest: Manifest, wish: SiteWish) -> Manifest:
@@ -125,21 +130,39 @@ def answer(bundle: Bundle, manifest: Manifest, *, refits: bool, on_image: Callab
         on_image: Called after each image.
 
     Raises:
-        ManifestError: Images cannot be read; each is named.
+        ManifestError: No image can be answered; each is named.
         MissingExtraError: onnx is not installed.
     """
     layer = last_layer_of(bundle.graph) if refits else None
     reader = FeatureReader(bundle, layer) if layer else None
     rows = predict_manifest(bundle, manifest, runtime=reader, on_image=on_image)
-    if wrong := [f"{row.path}: {row.reason}" for row in rows if row.probability is None]:
-        summary = f"{len(wrong)} of {len(rows)} images cannot be answered; give other files or take their rows out"
-        raise manifest_error(summary, wrong)
-    nothing = np.empty((len(rows), 0), np.float32)
-    if reader is None or layer is None:
-        return Answers(tuple(rows), None, nothing, nothing, "it was not asked for" if not refits else NOT_LINEAR)
-    if not reader.is_linear:
-        return Answers(tuple(rows), None, nothing, nothing, NOT_LINEAR)
-    return Answers(tuple(rows), layer, reader.features, reader.examples)
+    answered = tuple(row for row in rows if row.probability is not None)
+    refused = tuple(f"{row.path}: {row.reason.text if row.reason else ''}" for row in rows if row.probability is None)
+    if not answered:
+        raise manifest_error(f"none of {len(rows)} images can be answered; give other files", refused)
+    nothing = np.empty((len(answered), 0), np.float32)
+    if reader is None or layer is None or not reader.is_linear:
+        return Answers(answered, None, nothing, nothing, NOT_LINEAR if refits else "it was not asked for", refused)
+    # The model ran for these, in this order; of some it gave no number.
+    ran = [row for row in rows if row.reason is None or row.reason.code is ReasonCode.NO_NUMBER]
+    features = reader.features[[row.probability is not None for row in ran]]
+    return Answers(answered, layer, features, reader.examples, refused=refused)
+
+
+def answered_only(manifest: Manifest, answers: Answers, wish: SiteWish) -> Manifest:
+    """The rows that were answered.
+
+    Raises:
+        ManifestError: Some were not, and they are not to be left out; each is named.
+        InputError: Those that were are too few; says how many are missing.
+    """
+    if answers.refused and not wish.leaves_out:
+        summary = f"{len(answers.refused)} of {len(manifest)} images cannot be answered; give other files, take their "
+        raise manifest_error(f"{summary}rows out, or leave them out with --leave-out", answers.refused)
+    answered = {row.path for row in answers.rows}
+    kept = manifest.replace([record for record in manifest if record.path in answered])
+    _check_enough(kept, wish)
+    return kept
 
 
 def _check_not_trained_on(bundle: Bundle, manifest: Manifest) -> None:

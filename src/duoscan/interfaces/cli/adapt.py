@@ -31,6 +31,7 @@ from duoscan.interfaces.cli.tables import echo
 )
 @click.option("--confidence", default=0.95, show_default=True, help="Of that promise.")
 @click.option("--no-refit", is_flag=True, help="Leave the last layer as it is; then every sick patient certifies.")
+@click.option("--leave-out", is_flag=True, help="Leave out images that cannot be answered, where they are refused.")
 @import_options
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of all chance.")
 @click.option("--force", is_flag=True, help="Write over an existing bundle.")
@@ -43,6 +44,7 @@ def adapt_command(
     miss_rate: float,
     confidence: float,
     no_refit: bool,
+    leave_out: bool,
     seed: int,
     force: bool,
     **how: Any,
@@ -57,7 +59,7 @@ def adapt_command(
     """
     if out.exists() and not force:
         raise InputError(f"{out}: exists already; choose another --out or add --force")
-    wish = SiteWish(site, miss_rate, round(1.0 - confidence, 12), refits=not no_refit, seed=seed)
+    wish = SiteWish(site, miss_rate, round(1.0 - confidence, 12), refits=not no_refit, leaves_out=leave_out, seed=seed)
     parent = read_bundle(bundle)
     imported = read_images(cases, parent.info.modality, site, **how)
     show_imported(imported)
