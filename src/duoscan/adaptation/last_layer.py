@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.errors import MissingExtraError, TrainingError
-from duoscan.inference.graph_folding import folded
-from duoscan.inference.graph_names import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES
-from duoscan.inference.runtimes.onnx_runtime import LEFT_OUT
+from duoscan.inference.graph_names import ATTENTION_NAME, OUTPUT_NAMES
+from duoscan.inference.runtimes.guarded_session import GuardedSession
 from duoscan.inference.runtimes.registry import open_runtime
 from duoscan.inference.runtimes.runtime import Outputs
 
@@ -126,23 +125,21 @@ class FeatureReader:
     Args:
         bundle: A checked bundle.
         layer: Its last layer.
+
+    Raises:
+        BundleError: The graph holds what it must not, or cannot be loaded.
     """
 
     def __init__(self, bundle: Bundle, layer: LastLayer) -> None:
-        model = _loaded(folded(bundle.graph, bundle.path))
-        import onnxruntime
+        model = _loaded(bundle.graph)
         from onnx import TensorProto, helper
 
-        self._given = [output.name for output in model.graph.output]
         self._names = [part.features for part in layer.parts]
         model.graph.output.extend(
             helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in dict.fromkeys(self._names)
         )
-        options = onnxruntime.SessionOptions()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"], disabled_optimizers=LEFT_OUT
-        )
+        self._session = GuardedSession(model.SerializeToString(), bundle.path, 0)
+        self._given = [*OUTPUT_NAMES, *({ATTENTION_NAME} & self._session.outputs)]
         self._layer = layer
         self._batches: list[NDArray[np.float32]] = []
         self.examples: NDArray[np.float32] = np.empty(0, np.float32)
@@ -155,11 +152,9 @@ class FeatureReader:
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Answer images (N, C, H, W), keep their features, and see whether the layer gives the logits and the map."""
-        answered = self._session.run([*self._given, *self._names], {INPUT_NAME: images})
-        named = dict(zip(self._given, answered, strict=False))
+        answered = self._session.run([*self._given, *self._names], images)
         features = np.concatenate(answered[len(self._given) :], axis=1)
-        logits, activation = (named[name] for name in OUTPUT_NAMES)
-        outputs = Outputs(logits, activation, named.get(ATTENTION_NAME))
+        outputs = Outputs(*answered[: len(self._given)])
         if not self._batches:
             self.examples = images[:EXAMPLES]
         self.is_linear = self.is_linear and difference(self._layer, features, outputs) <= TOLERANCE

@@ -17,7 +17,7 @@ from duoscan.reasons import ReasonCode
 from duoscan.terms import Finding, Split
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
