@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _MANY = 200  # images; opening so many takes about a second
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command("import")
