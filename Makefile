@@ -16,7 +16,7 @@ TOOLS := .venv-release
 # A worker a core, each with one thread: OpenMP threads that spin while they wait cost more than they win.
 TESTS = OMP_NUM_THREADS=1 GOMP_SPINCOUNT=0 $(BIN)/pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
-.PHONY: help demo test test-all check explore standing promises static format models finders yardsticks audits clean
+.PHONY: help demo test test-all check docs explore notebooks standing promises static format models finders yardsticks audits clean
 .PHONY: constraints test-newest test-lowest vulnerabilities release
 
 help: ## what can be made
@@ -32,6 +32,14 @@ test-all: $(READY) ## every test
 
 explore: $(READY) ## many new examples for the tests that draw; those that fail are kept in .hypothesis and drawn first
 	$(TESTS) -m hypothesis --hypothesis-profile=explore
+
+# Warnings are errors: a link or an anchor that leads nowhere, a page that no other names.
+SITE ?= site
+docs: $(READY) ## the documentation as a site in site/, with nothing fetched from elsewhere
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going -b html docs $(SITE)
+
+notebooks: $(READY) ## run the notebooks anew and keep what they show
+	$(BIN)/python notebooks/run.py notebooks/*.ipynb
 
 promises: $(READY) ## simulate every interval, certificate and choice that is printed
 	$(BIN)/python benchmarks/promises.py $(ARGS)
@@ -182,4 +190,4 @@ $(RUNS)/lesions-ct/model.duoscan: | $(RUNS)/data/slices.csv
 	$(BIN)/duoscan train $(RUNS)/data/slices.csv --recipe lesions-ct --run $(@D)
 
 clean: ## remove .venv and runs
-	rm -rf .venv-newest $(LOWEST) $(RELEASED) $(TOOLS) $(VENV) $(RUNS)
+	rm -rf .venv-newest $(LOWEST) $(RELEASED) $(TOOLS) $(VENV) $(RUNS) $(SITE)

@@ -1,6 +1,6 @@
 """duoscan: two-phase COVID-19 detection from chest X-ray and CT, with numbers that can be believed.
 
-Research software, not a medical device.
+Research software, not a medical device::
 
     import duoscan
     for case in duoscan.Screener().screen(["incoming"]):
@@ -52,3 +52,8 @@ def __getattr__(name: str) -> Any:
         msg = f"module 'duoscan' has no attribute '{name}'"
         raise AttributeError(msg)
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, before any was used: for completion in a notebook."""
+    return __all__
