@@ -27,6 +27,7 @@ html_theme = "furo"
 html_title = f"duoscan {__version__}"
 html_show_sphinx = False
 html_copy_source = False
+smartquotes = False
 
 myst_heading_anchors = 4
 myst_links_external_new_tab = False

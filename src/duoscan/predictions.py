@@ -14,8 +14,8 @@ Because this table is the border, every evidence tool works on predictions of an
 ``p_<class>``     one column for each class of the model
 ``calibrated``    P(covid) after the bundle's calibrator, where it holds one; decisions never refer to it
 ``attention``     the score by which attention weighs this image among those of its study, where the graph gives one
-``aggregation``   how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``), where
-                  the bundle states it
+``aggregation``   how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``),
+                  where the bundle states it
 ``sha256``        SHA-256 of the image's file, where it was taken
 ``decision``      ``positive`` or ``negative``, empty where the operating point is unknown; without a probability
                   ``unreadable`` (also where empty), ``not read`` or ``set aside``

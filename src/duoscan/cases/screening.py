@@ -105,8 +105,8 @@ class Screener:
 
     def __init__(
         self,
-        xray: Path | None = None,
-        ct: Path | None = None,
+        xray: str | Path | None = None,
+        ct: str | Path | None = None,
         *,
         xray_threshold: float | None = None,
         ct_threshold: float | None = None,

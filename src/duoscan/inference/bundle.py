@@ -14,7 +14,8 @@ import io
 import json
 import zipfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -28,9 +29,6 @@ from duoscan.inference.site import SiteEvidence
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SUFFIX = ".duoscan"
 GRAPH_MEMBER = "model.onnx"
@@ -201,7 +199,7 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes, finder: bytes | Non
     return Bundle(sealed, graph, path, finder)
 
 
-def read_bundle(path: Path) -> Bundle:
+def read_bundle(path: str | Path) -> Bundle:
     """Read and check a bundle.
 
     Args:
@@ -210,6 +208,7 @@ def read_bundle(path: Path) -> Bundle:
     Raises:
         BundleError: The file is missing, damaged, altered, or of a format this version does not know.
     """
+    path = Path(path)
     if path.is_dir():
         path = path / BUNDLE_NAME
     try:

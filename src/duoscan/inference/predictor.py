@@ -274,7 +274,7 @@ def unanswered(record: ImageRecord) -> Prediction:
 
 
 def predict_manifest(
-    bundle: Path | Bundle,
+    bundle: str | Path | Bundle,
     manifest: Manifest,
     *,
     threshold: float | None = None,

@@ -23,7 +23,7 @@ def shipped_finder(modality: Modality) -> Path:
     return Path(str(resources.files("duoscan") / "models" / f"lungs-{modality}.onnx"))
 
 
-def load_bundle(path: Path | None, modality: Modality) -> Bundle:
+def load_bundle(path: str | Path | None, modality: Modality) -> Bundle:
     """A named bundle, or the shipped one, checked to be fit for answering this modality.
 
     Raises:
