@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.audit.result import ORDER, AuditResult, Level
 from duoscan.errors import InputError
+from duoscan.notebook import shown
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
@@ -152,6 +153,10 @@ class Verdict:
         for check in self.checks:
             if check.level is level:
                 yield from check.reasons
+
+    def _repr_html_(self) -> str:
+        rows = [(check.title, check.level, "; ".join(check.reasons)) for check in self.checks]
+        return shown(f"Verdict: {self.level.upper()}", ("required", "level", "reasons"), rows)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``verdict.json``, in a bundle, and in the report."""

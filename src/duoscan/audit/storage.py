@@ -52,6 +52,9 @@ class Audited:
     manifest: Manifest
     command: str
 
+    def _repr_html_(self) -> str:
+        return "".join(verdict._repr_html_() for verdict in self.verdicts.values())
+
     def missing(self, rows: Iterable[ImageRecord | Prediction]) -> int:
         """How many rows were no part of the audited data.
 

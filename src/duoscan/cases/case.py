@@ -14,11 +14,12 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from duoscan.imaging.contract import PreprocessingContract
+from duoscan.notebook import MOST_ROWS, shown
 from duoscan.policies.policy import Policy
 from duoscan.policies.rule import Answer, PhaseState
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason
-from duoscan.terms import Decision, Modality, Probability
+from duoscan.terms import NOTICE, Decision, Modality, Probability
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -195,6 +196,15 @@ class CaseAnswer:
         """The images that are sound but not what is answered."""
         return self._decided(Decision.SET_ASIDE)
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (study.modality.spoken, study.study_id, study.state, _number(study.probability), len(study.images))
+            for study in self.studies
+        ]
+        title = f"{self.patient_id}: {self.answer}"
+        notes = (self.reason, NOTICE)
+        return shown(title, ("study of", "id", "state", "P(covid)", "images"), rows, notes)
+
     def _decided(self, decision: Decision) -> tuple[Prediction, ...]:
         return tuple(image for image in self.images if image.decision == decision)
 
@@ -254,6 +264,16 @@ class Screening:
     def __len__(self) -> int:
         return len(self.cases)
 
+    def _repr_html_(self) -> str:
+        rows = [
+            (case.patient_id, case.answer, _number(case.xray.probability), _number(case.ct.probability), case.reason)
+            for case in self.cases[:MOST_ROWS]
+        ]
+        counts = ", ".join(f"{count} {answer}" for answer, count in self.counts.items())
+        columns = ("patient", "answer", "X-ray P(covid)", "CT P(covid)", "why")
+        notes = (*self.unmatched, *self.remarks, NOTICE)
+        return shown(f"{len(self)} patients: {counts}", columns, rows, notes, total=len(self))
+
     def model(self, modality: Modality) -> ModelUsed:
         """The model of a phase."""
         return self.xray if modality is Modality.CXR else self.ct
@@ -267,3 +287,7 @@ class Screening:
         """Patients by answer, in the order of the answers."""
         found = Counter(case.answer for case in self.cases)
         return {answer: found[answer] for answer in Answer if found[answer]}
+
+
+def _number(probability: float | None) -> str:
+    return "" if probability is None else f"{probability:.3f}"

@@ -14,8 +14,9 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
-from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
+from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, spoken_interval
 from duoscan.evaluation.metrics import (
+    METRIC_NAMES,
     BinaryMetrics,
     ClassMetrics,
     Confusion,
@@ -26,6 +27,7 @@ from duoscan.evaluation.metrics import (
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
 from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units
+from duoscan.notebook import shown
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -210,6 +212,15 @@ class Evaluation:
     def baseline(self) -> dict[str, float]:
         """The same metrics of always answering the majority class."""
         return self.overall.baseline
+
+    def _repr_html_(self) -> str:
+        overall = self.overall
+        rows = [
+            (spoken, self.metrics[name].spoken(), spoken_interval(self.baseline[name], None, None))
+            for name, spoken in METRIC_NAMES.items()
+        ]
+        title = f"{overall.images} images of {overall.people}; baseline: answering '{overall.majority}' for every image"
+        return shown(title, ("metric", "value [95 % interval]", "baseline"), rows, self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``metrics.json``; what is undefined is ``null``."""

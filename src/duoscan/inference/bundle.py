@@ -26,6 +26,7 @@ from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibrator import Calibration
 from duoscan.inference.site import SiteEvidence
+from duoscan.notebook import shown
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
@@ -148,6 +149,18 @@ class Bundle:
     graph: bytes
     path: Path
     finder: bytes | None = None
+
+    def _repr_html_(self) -> str:
+        info = self.info
+        rows = [
+            ("answers", info.modality.spoken),
+            ("classes", ", ".join(info.classes)),
+            ("operating point, images", f"{info.threshold:.3f}"),
+            ("operating point, studies", f"{info.study_threshold:.3f}"),
+            ("SHA-256 of the graph", self.digest),
+            ("verdict", (info.verdict or {}).get("level", "not audited")),
+        ]
+        return shown(info.name, ("what", "is"), rows, info.provenance.licences)
 
     @property
     def digest(self) -> str:

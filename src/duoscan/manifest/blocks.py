@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
+from duoscan.terms import Modality
 
 if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord, Manifest
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 # About the mean number of slices a patient in the SARS-CoV-2 CT-scan set.
 DEFAULT_BLOCK_SIZE = 20
 _BLOCK = re.compile(r"/block-\d+$")
+
+
+def blocks_where_usual(manifest: Manifest) -> Manifest:
+    """Blocks for CT alone: a patient has many slices, but mostly one radiograph."""
+    blocked = {record.path: record for record in assign_blocks(manifest.where(modality=Modality.CT))}
+    return manifest.replace([blocked.get(record.path, record) for record in manifest])
 
 
 def assign_blocks(manifest: Manifest, block_size: int = DEFAULT_BLOCK_SIZE) -> Manifest:

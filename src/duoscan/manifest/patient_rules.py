@@ -195,6 +195,25 @@ def joined_by_folder(patients: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{count} pictures joined as patient {name} by folder" for name, count in counted.items() if count > 1)
 
 
+def pattern_of(text: str, called: str) -> re.Pattern[str]:
+    """A pattern that a person typed.
+
+    Args:
+        text: Regular expression.
+        called: What the person calls it, for messages.
+
+    Raises:
+        InputError: It is no regular expression, or has not one group.
+    """
+    try:
+        compiled = re.compile(text)
+    except re.error as error:
+        raise InputError(f"{called} '{text}' is not a regular expression ({error})") from error
+    if compiled.groups != 1:
+        raise InputError(f"{called} '{text}' has {compiled.groups} groups; give exactly one, in ( )")
+    return compiled
+
+
 def read_patient_table(path: Path) -> dict[str, TableRow]:
     r"""A CSV with ``path, patient_id`` and perhaps ``modality`` → lookup by path.
 

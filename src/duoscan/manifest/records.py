@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from duoscan.notebook import MOST_ROWS, shown
 from duoscan.predictions import IMAGE
 from duoscan.terms import Finding, Modality, Split, names_nobody
 
@@ -88,6 +89,12 @@ class Manifest:
 
     def __iter__(self) -> Iterator[ImageRecord]:
         return iter(self.records)
+
+    def _repr_html_(self) -> str:
+        columns = ("path", "modality", "label", "source", "patient_id", "split")
+        rows = ([getattr(record, name) for name in columns] for record in self.records[:MOST_ROWS])
+        units = len({record.unit for record in self.records})
+        return shown(f"{len(self)} images of {units} patients, blocks or images", columns, rows, total=len(self))
 
     def file(self, record: ImageRecord) -> Path:
         """Where a record's image lies."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from duoscan.errors import InputError
+from duoscan.notebook import shown
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind, Step, after_xray, decide
 from duoscan.settings import Stated, read_toml
 from duoscan.terms import Probability
@@ -88,6 +89,10 @@ class Certificate(Stated):
             f"{self.positives} sick patients, {self.date}"
         )
 
+    def _repr_html_(self) -> str:
+        rows = [(field.description or name, getattr(self, name)) for name, field in type(self).model_fields.items()]
+        return shown(f"{self.kind}, {self.extent}", ("what", "is"), rows, (self.promise,))
+
 
 class PolicyDraft(Stated):
     """A policy as a file or a bundle states it: a threshold left out is the bundle's operating point for studies."""
@@ -113,6 +118,12 @@ class PolicyDraft(Stated):
             )
             raise ValueError(msg)
         return self
+
+    def _repr_html_(self) -> str:
+        points = ("xray_threshold", "xray_rule_in", "ct_threshold")
+        rows = [(name.replace("_", " "), point) for name in points if (point := getattr(self, name)) is not None]
+        promise = self.certificate.promise if self.certificate else "Nothing is promised of it."
+        return shown(self.name, ("what", "is"), rows, (DESCRIPTIONS[self.kind], promise))
 
     @property
     def name(self) -> str:

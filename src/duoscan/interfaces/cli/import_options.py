@@ -11,7 +11,7 @@ import click
 from duoscan.interfaces.cli.answers import show_remarks
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.tables import echo
-from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
+from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks, blocks_where_usual
 from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.patients import folders_not_joined, with_patients
@@ -140,9 +140,6 @@ def _finding(text: str) -> Finding:
 
 def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:
     """By default blocks for CT only: a patient has many slices, but mostly one radiograph."""
-    if block_size == 0:
-        return manifest
-    if block_size is not None:
-        return assign_blocks(manifest, block_size)
-    blocked = {record.path: record for record in assign_blocks(manifest.where(modality=Modality.CT))}
-    return manifest.replace([blocked.get(record.path, record) for record in manifest])
+    if block_size is None:
+        return blocks_where_usual(manifest)
+    return assign_blocks(manifest, block_size) if block_size else manifest

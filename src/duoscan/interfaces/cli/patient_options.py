@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.errors import InputError
-from duoscan.manifest.patient_rules import PatientRules, read_patient_table
+from duoscan.manifest.patient_rules import PatientRules, pattern_of, read_patient_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,10 +39,5 @@ def patient_rules(table: Path | None, pattern: str | None, patient_by: str) -> P
     Raises:
         InputError: The table cannot be read, or the pattern is no regular expression with one group.
     """
-    try:
-        compiled = re.compile(pattern) if pattern else None
-    except re.error as error:
-        raise InputError(f"--patient-pattern '{pattern}' is not a regular expression ({error})") from error
-    if compiled and compiled.groups != 1:
-        raise InputError(f"--patient-pattern '{pattern}' has {compiled.groups} groups; give exactly one, in ( )")
+    compiled = pattern_of(pattern, "--patient-pattern") if pattern else None
     return PatientRules(read_patient_table(table) if table else {}, compiled, by_folder=patient_by == "folder")
