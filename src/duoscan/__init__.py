@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from duoscan.cases.case import Screening as Screening
     from duoscan.cases.screening import Screener as Screener
     from duoscan.cases.stored import read_screening as read_screening
+    from duoscan.errors import DuoscanError as DuoscanError
     from duoscan.evaluation.evaluate import Evaluation as Evaluation
     from duoscan.inference.bundle import Bundle as Bundle
     from duoscan.inference.bundle import read_bundle as read_bundle
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from duoscan.interfaces.python.policy import certify as certify
     from duoscan.interfaces.python.policy import compare_policies as compare_policies
     from duoscan.interfaces.python.tables import Table as Table
+    from duoscan.manifest.patient_rules import PatientRules as PatientRules
     from duoscan.manifest.records import Manifest as Manifest
     from duoscan.manifest.splits import split_by_patient as split_by_patient
     from duoscan.manifest.table import read_manifest as read_manifest
@@ -52,9 +54,11 @@ _HOMES = {
     "Audited": "duoscan.audit.storage",
     "Bundle": "duoscan.inference.bundle",
     "CaseAnswer": "duoscan.cases.case",
+    "DuoscanError": "duoscan.errors",
     "Evaluation": "duoscan.evaluation.evaluate",
     "Manifest": "duoscan.manifest.records",
     "Measurement": "duoscan.interfaces.python.evidence",
+    "PatientRules": "duoscan.manifest.patient_rules",
     "Policies": "duoscan.interfaces.python.policy",
     "Policy": "duoscan.policies.policy",
     "Prediction": "duoscan.predictions",
@@ -85,9 +89,11 @@ __all__ = [
     "Audited",
     "Bundle",
     "CaseAnswer",
+    "DuoscanError",
     "Evaluation",
     "Manifest",
     "Measurement",
+    "PatientRules",
     "Policies",
     "Policy",
     "Prediction",

@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,7 +146,7 @@ class Bundle:
     """
 
     info: BundleInfo
-    graph: bytes
+    graph: bytes = field(repr=False)
     path: Path
     finder: bytes | None = None
 

@@ -114,7 +114,8 @@ def _cell(value: Any) -> object:
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, numbers.Real):
-        return int(value) if float(value).is_integer() else float(value)
+        number = float(value)
+        return int(number) if number.is_integer() else number
     text = str(value)
     return None if text in {"<NA>", "NaT"} else text
 
