@@ -80,7 +80,7 @@ def as_file(table: AnyTable, columns: Mapping[str, str] | None = None) -> Iterat
     with TemporaryDirectory() as folder:
         path = Path(folder) / _FILE
         if isinstance(table, Sequence):
-            write_predictions(table, path)
+            write_predictions(cast("Sequence[Prediction]", table), path)
         else:
             write_text(path, _csv(table, columns or {}))
         try:
