@@ -95,7 +95,7 @@ def check_other(line: str, where: object) -> None:
     """A program that is not ours alone: its target, or its options, must be there."""
     program, *words = line.split()
     if program == "make":
-        targets = [word for word in words if "=" not in word and not word.startswith(("#", "-"))]
+        targets = [word for word in words if word != "…" and "=" not in word]
         plan = subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, text=True, check=False)
         assert plan.returncode == 0, f"{where}: {line}\n{plan.stderr}"
     elif program == "python" and words[0].endswith(".py"):

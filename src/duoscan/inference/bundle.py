@@ -148,7 +148,7 @@ class Bundle:
     info: BundleInfo
     graph: bytes = field(repr=False)
     path: Path
-    finder: bytes | None = None
+    finder: bytes | None = field(default=None, repr=False)
 
     def _repr_html_(self) -> str:
         info = self.info
