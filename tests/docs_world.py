@@ -45,6 +45,7 @@ SMALLER: dict[str, list[str]] = {
     "train": ["--set", "optimise.epochs=1", "--set", "input.size=32", "--set", "model.backbone=plain:tiny"],
     "shortcuts": ["--set", "input.size=32"],
     "split-fault": ["--set", "optimise.epochs=1", "--set", "input.size=32"],
+    "yardstick": ["--frozen", "--no-controls", "--set", "input.size=32"],
     "evaluate": ["--resamples", "100"],
     "triage": ["--resamples", "100"],
     "phantom": ["--patients", "30", "--slices", "3", "--ct-size", "64", "--xray-size", "96"],
@@ -52,7 +53,7 @@ SMALLER: dict[str, list[str]] = {
 }
 """Options that make a command cheap; they come last, so they count."""
 
-_MADE_BY = {"train": "--run", "shortcuts": "--run", "split-fault": "--run"}
+_MADE_BY = {"train": "--run", "yardstick": "--run", "shortcuts": "--run", "split-fault": "--run"}
 _SIZE: dict[str, Any] = {"seed": 3, "slices": 4, "ct_size": 96, "xray_size": 96}
 
 
@@ -93,6 +94,7 @@ def _write_tables(home: Path) -> None:
         for name in (f"runs/data/{kind}", f"runs/data/{kind}-all", f"data/{kind}"):
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             write_manifest(parts[kind], home / f"{name}.csv")
+    write_manifest(_joined([parts[Modality.CXR], others[Modality.CXR]], home), home / "sources.csv")
     for name in ("manifest", "split", "MANIFEST"):
         write_manifest(parts[Modality.CXR], home / f"{name}.csv")
     bundle = read_bundle(home / "runs" / "mine")
@@ -101,6 +103,18 @@ def _write_tables(home: Path) -> None:
         bundle = read_bundle(home / "runs" / name)
         write_predictions(predict_manifest(bundle, parts[kind]), home / f"{name}-predictions.csv")
     shutil.copy(home / "xray-predictions.csv", home / "theirs.csv")
+
+
+def _joined(manifests: list[Manifest], home: Path) -> Manifest:
+    """One manifest of several, whose patients are others."""
+    rows = [
+        row.model_copy(
+            update={"path": str(part.file(row).relative_to(home)), "patient_id": f"{row.source}-{row.patient_id}"}
+        )
+        for part in manifests
+        for row in part
+    ]
+    return Manifest(home, tuple(rows))
 
 
 def _of_source(manifest: Manifest, source: str) -> Manifest:
@@ -132,6 +146,8 @@ class World:
     def run(self, words: list[str]) -> tuple[int, str]:
         """Run a command of duoscan; its exit code and, where it went wrong, what it said."""
         words = [self._meant(word) for word in words]
+        if words[0] == "yardstick":  # it leaves sources out, and a folder of images is one
+            words = ["sources.csv" if word == "split.csv" else word for word in words]
         self._clear(words)
         if words[0] == "node" and "--config" in words:
             return self._run_node(words)
