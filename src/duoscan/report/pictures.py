@@ -68,6 +68,7 @@ class Pictures:
         augmented: One row an image: as prepared, then views that training may see.
         no_augmented: Why there are none of these.
         grid: Test images with answer and truth.
+        are_shown: Whether images of this subject may be shown.
     """
 
     why: str
@@ -75,6 +76,7 @@ class Pictures:
     augmented: tuple[tuple[Picture, ...], ...] = ()
     no_augmented: str = ""
     grid: tuple[Picture, ...] = ()
+    are_shown: bool = False
 
 
 def make_pictures(subject: Subject, evaluation: Evaluation, seed: int, *, wanted: bool | None) -> Pictures:
@@ -108,6 +110,7 @@ def make_pictures(subject: Subject, evaluation: Evaluation, seed: int, *, wanted
         augmented=augmented,
         no_augmented=problem,
         grid=answer_grid(subject, evaluation, np.random.default_rng([seed, 0])),
+        are_shown=True,
     )
 
 
@@ -196,6 +199,11 @@ def png_uri(grey: NDArray[np.float32]) -> str:
     """Grey (H, W) in [0, 1] as a small PNG in a data URI."""
     picture = Image.fromarray((np.clip(grey, 0, 1) * 255).round().astype(np.uint8))
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
+    return picture_uri(picture)
+
+
+def picture_uri(picture: Image.Image) -> str:
+    """A picture as PNG in a data URI."""
     stream = io.BytesIO()
     picture.save(stream, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

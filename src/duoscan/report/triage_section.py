@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from duoscan.audit.gate import Verdict
+from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import scores_from_json
 from duoscan.evaluation.policies.measured import FIGURES
 from duoscan.evaluation.policies.worth_figures import worth_figures
@@ -108,6 +109,7 @@ def cell(triple: Sequence[float | None] | Mapping[str, Any], digits: int = 3) ->
 
 GLOBALS: dict[str, Any] = {
     "triage_cell": cell,
+    "METRIC_NAMES": METRIC_NAMES,
     "TRIAGE_FIGURES": FIGURES,
     "TRIAGE_PHASES": PHASES,
     "TRIAGE_RANGES": RANGES,

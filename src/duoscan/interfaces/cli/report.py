@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -42,6 +43,10 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     default=None,
     help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
 )
+@click.option(
+    "--maps", type=_EXISTING, help="Activation maps of 'duoscan screen --maps'; left out: answers.npz beside answers.json."
+)
+@click.option("--by", default="", help="Who makes the report, for its head.")
 @ledger_options
 def report_command(
     runs: tuple[Path, ...],
@@ -53,6 +58,8 @@ def report_command(
     out: Path,
     seed: int,
     with_images: bool | None,
+    maps: Path | None,
+    by: str,
     ledger: Path | None,
     new_test_set: bool,
 ) -> None:
@@ -67,7 +74,8 @@ def report_command(
     from duoscan.evidence.subject import read_subjects
     from duoscan.report.page import Request, ask_of, page_of
 
-    request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
+    today = datetime.now(UTC).date().isoformat()
+    request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage, maps, today, by)
     with stages() as (on_stage, on_image):
         ask = replace(
             ask_of(request),

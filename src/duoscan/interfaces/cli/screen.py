@@ -174,7 +174,8 @@ def screen_command(
     )
     found, labels, tested = _found(paths, patient_rules(patients, patient_pattern, patient_by), manifest, split)
     looks = _looks(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else {}
-    pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
+    thresholds = {Modality.CXR: screener.policy.xray_threshold, Modality.CT: screener.policy.ct_threshold}
+    pictures, maps = HeatmapWriter(heatmaps, thresholds), ActivationKeeper()
 
     def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
         pictures.add(file, contract)
@@ -239,7 +240,7 @@ def predict_command(
     found, _, _ = _found(paths, patient_rules(patients, patient_pattern, patient_by), None, None)
     images, _ = settle_patients([one for image in found for one in identify(image, kind)])
     rows = []
-    writer = HeatmapWriter(heatmaps)
+    writer = HeatmapWriter(heatmaps, {kind: predictor.threshold})
     is_stopped = False
     with stages(quiet=quiet) as (on_stage, on_tick):
         on_stage("Answering images", len(images))
