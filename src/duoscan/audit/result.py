@@ -38,7 +38,7 @@ def worst(levels: Iterable[Level]) -> Level:
 
 
 def against(judged: Iterable[tuple[Level, str]]) -> tuple[str, ...]:
-    """Of what was judged, what speaks against the number; all of it where nothing does, since good news stands apart."""
+    """Of what was judged, what speaks against the number; all of it where nothing does. Good news stands apart."""
     judged = list(judged)
     return tuple(text for level, text in judged if level is not Level.PASS) or tuple(text for _, text in judged)
 

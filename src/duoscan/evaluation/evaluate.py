@@ -25,7 +25,15 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
-from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units, units_word
+from duoscan.evaluation.sample import (
+    Sample,
+    check_measurable,
+    measurable,
+    named_patients,
+    sample_of,
+    spoken_units,
+    units_word,
+)
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:

@@ -103,7 +103,9 @@ class ScreeningFlow:
     def spoken_marks(self) -> str:
         """How many answers are worth what; of those whose reference is not known, what they are."""
         counts = Counter(one.mark for one in self.patients)
-        return ", ".join(f"{counts[mark]} {mark}" for mark in Mark if counts[mark]) if self.labels else self.spoken_answers
+        return (
+            ", ".join(f"{counts[mark]} {mark}" for mark in Mark if counts[mark]) if self.labels else self.spoken_answers
+        )
 
     def unknown_among(self, graphs: Collection[str]) -> list[str]:
         """The phases whose model is none of those with these hashes, e.g. because it was trained anew since."""

@@ -83,7 +83,7 @@ def _stated(file: Path) -> tuple[float | None, str]:
     except ImageError:
         return None, ""
     age, sex = str(header.get("PatientAge", "")), str(header.get("PatientSex", ""))
-    is_age = len(age) == 4 and age[:3].isdecimal() and age[3] in _DAYS  # noqa: PLR2004 - the form of AS
+    is_age = len(age) == 4 and age[:3].isdecimal() and age[3] in _DAYS  # the form of AS
     years = int(age[:3]) * _DAYS[age[3]] / _DAYS["Y"] if is_age else None
     return years, sex if sex in {"F", "M", "O"} else ""
 
@@ -101,7 +101,8 @@ def head_of(
     """
     cohort = tuple(dict.fromkeys(cohort_of(subject) for subject, _, _ in measured))
     if faults:
-        text = f"No number here may be quoted alone: {' and '.join(faults)} failed the gate or was not audited."
+        what = "was" if len(faults) == 1 else "were"
+        text = f"No number here may be quoted alone: {' and '.join(faults)} {what} not audited, or failed."
         return Head(cohort, text, is_headline=False)
     outcome = flow.outcome if flow else None
     if flow and outcome and outcome.sensitivity and outcome.specificity:
@@ -112,8 +113,9 @@ def head_of(
             is_headline=True,
         )
     lines = [
-        f"{subject.name} finds {spoken(found.metrics['sensitivity'])} of the {found.overall.units_word if is_patient else 'images'} "
-        f"with covid and clears {spoken(found.metrics['specificity'])} of the others"
+        f"{subject.name} finds {spoken(found.metrics['sensitivity'])} of the "
+        f"{found.overall.units_word if is_patient else 'images'} with covid and clears "
+        f"{spoken(found.metrics['specificity'])} of the others"
         for subject, found, is_patient in measured
     ]
     return Head(cohort, f"{'; '.join(lines)}.", is_headline=True)

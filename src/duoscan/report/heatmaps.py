@@ -9,8 +9,9 @@ from duoscan.errors import ImageError
 from duoscan.formats.reader import read_image
 from duoscan.imaging.heatmap import overlay, peak_strength
 from duoscan.imaging.heatmap_legend import evidence_in_words, with_legend
+from duoscan.report.data_uri import picture_uri
 from duoscan.report.flow import Mark
-from duoscan.report.pictures import Picture, picture_uri
+from duoscan.report.pictures import Picture
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:

@@ -6,8 +6,6 @@ phantom, which shows nobody.
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from duoscan.errors import ImageError
 from duoscan.evaluation.sample import measurable
 from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import prepare_grey
+from duoscan.report.data_uri import picture_uri
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -200,10 +199,3 @@ def png_uri(grey: NDArray[np.float32]) -> str:
     picture = Image.fromarray((np.clip(grey, 0, 1) * 255).round().astype(np.uint8))
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
     return picture_uri(picture)
-
-
-def picture_uri(picture: Image.Image) -> str:
-    """A picture as PNG in a data URI."""
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

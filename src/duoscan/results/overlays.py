@@ -27,12 +27,16 @@ class HeatmapWriter:
     Args:
         folder: Where to write, or ``None``.
         thresholds: Operating point of each modality, on which the colours hang.
+
+    Attributes:
+        written: The overlays by the name of their image.
     """
 
     def __init__(self, folder: Path | None, thresholds: Mapping[Modality, float]) -> None:
         self._folder = folder
         self._thresholds = thresholds
         self._numbers = count(1)
+        self.written: dict[str, Path] = {}
         if folder:
             make_folder(folder)
 
@@ -48,4 +52,6 @@ class HeatmapWriter:
         picture = with_legend(picture, probability, threshold)
         stream = io.BytesIO()
         picture.save(stream, format="PNG")
-        write_bytes(self._folder / f"{next(self._numbers):04d}-{name}.png", stream.getvalue())
+        path = self._folder / f"{next(self._numbers):04d}-{name}.png"
+        write_bytes(path, stream.getvalue())
+        self.written[file.row.path] = path

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -10,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo
@@ -44,7 +43,9 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
 )
 @click.option(
-    "--maps", type=_EXISTING, help="Activation maps of 'duoscan screen --maps'; left out: answers.npz beside answers.json."
+    "--maps",
+    type=_EXISTING,
+    help="Activation maps of 'duoscan screen --maps'; left out: answers.npz beside answers.json.",
 )
 @click.option("--by", default="", help="Who makes the report, for its head.")
 @ledger_options
@@ -90,14 +91,3 @@ def report_command(
         if subject.count is not None:
             echo(f"{subject.name}: {subject.count.spoken}.")
     echo(f"Written to {out}")
-
-
-def check_can_write_pages(what: str) -> None:
-    """Refuse early where what draws and fills pages is not installed.
-
-    Raises:
-        MissingExtraError: It is not.
-    """
-    for package in ("jinja2", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("evaluate", what)

@@ -31,9 +31,9 @@ from duoscan.evidence.subject import Ask
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
-from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
