@@ -83,7 +83,8 @@ def _stated(file: Path) -> tuple[float | None, str]:
     except ImageError:
         return None, ""
     age, sex = str(header.get("PatientAge", "")), str(header.get("PatientSex", ""))
-    is_age = len(age) == 4 and age[:3].isdecimal() and age[3] in _DAYS  # the form of AS
+    # The form of AS; 000Y is what de-identification leaves, since the youngest are stated in days.
+    is_age = len(age) == 4 and age[:3].isdecimal() and age[3] in _DAYS and age != "000Y"
     years = int(age[:3]) * _DAYS[age[3]] / _DAYS["Y"] if is_age else None
     return years, sex if sex in {"F", "M", "O"} else ""
 
