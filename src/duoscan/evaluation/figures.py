@@ -73,7 +73,7 @@ def draw_figures(evaluation: Evaluation, predictions: Sequence[Prediction], band
     """
     check_can_draw()
     sample = sample_of(predictions, evaluation.threshold)
-    size = f"n = {evaluation.overall.images} images, {evaluation.overall.patients} patients"
+    size = f"n = {evaluation.overall.images} images of {evaluation.overall.people}"
     labels = [POSITIVE, f"not {POSITIVE}"]
     counts = evaluation.overall.confusion.rows()
     at = "as the table decides" if evaluation.threshold is None else f"at P(covid) ≥ {evaluation.threshold:.3g}"

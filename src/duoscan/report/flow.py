@@ -15,6 +15,7 @@ from duoscan.errors import InputError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
 from duoscan.evaluation.policies.two_phase import TwoPhaseOutcome, two_phase_outcome
+from duoscan.evaluation.sample import units_word
 from duoscan.files import file_sha256
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind
 from duoscan.report.urgency import urgency
@@ -93,6 +94,11 @@ class ScreeningFlow:
                 key=lambda one: (tuple(Mark).index(one.mark), urgency(one.case)),
             )
         )
+
+    @property
+    def units(self) -> str:
+        """What the cases are: patients, or blocks that a manifest has in their place."""
+        return units_word(case.patient_id for case in self.screening)
 
     @property
     def spoken_answers(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from duoscan.evaluation.sample import units_word
 from duoscan.policies.rule import Answer
 from duoscan.report.environment import environment
 from duoscan.report.urgency import urgency
@@ -61,6 +62,7 @@ def build_screening_page(screening: Screening, command: str, heatmaps: Mapping[s
     return page.get_template("screening.html").render(
         screening=screening,
         groups=[group for group in groups if group.cases],
+        units=units_word(case.patient_id for case in screening),
         triage=None,
         heatmaps=heatmaps,
         command=command,
