@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
+from duoscan.files import file_sha256
+from duoscan.formats.frame_names import split_frame
 from duoscan.formats.reader import read_image
 from duoscan.imaging.heatmap import overlay, peak_strength
 from duoscan.imaging.heatmap_legend import evidence_in_words, with_legend
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from duoscan.cases.case import Screening, StudyAnswer
     from duoscan.cases.stored import Maps
     from duoscan.evidence.subject import Subject
+    from duoscan.predictions import Prediction
     from duoscan.report.flow import Answered, ScreeningFlow
 
 _OF_EACH = 2
@@ -50,14 +53,13 @@ def draw_heatmaps(flow: ScreeningFlow, maps: Maps, subjects: Sequence[Subject]) 
         maps: Activation maps by the name of their image.
         subjects: Whose images may be shown.
     """
-    files = {
-        (subject.modality, record.path): subject.records.file(record)
-        for subject in subjects
-        if subject.records is not None
-        for record in subject.records
-    }
+    files: dict[tuple[Modality | None, str | None], list[Path]] = {}
+    for subject in subjects:
+        for record in subject.records or ():
+            if subject.records is not None:
+                files.setdefault((record.modality, record.patient_id), []).append(subject.records.file(record))
     drawn = [
-        _drawn(flow.screening, patient, study, maps, files.get((study.modality, study.carrying[0])))
+        _drawn(flow.screening, patient, study, maps, files.get((study.modality, patient.case.patient_id), ()))
         for patient in _some(flow.patients)
         for study in patient.case.studies
         if study.carrying and study.probability is not None and subjects
@@ -74,11 +76,22 @@ def _some(patients: Sequence[Answered]) -> Iterator[Answered]:
             yield one
 
 
+def _file_of(row: Prediction, files: Sequence[Path]) -> Path | None:
+    """The patient's file that was answered; its name is relative to another folder than the run's, so content tells."""
+    ending = f"/{row.path}"
+    for file in files:
+        held = split_frame(file)[0]
+        if f"/{file.resolve().as_posix()}".endswith(ending) and held.is_file():
+            return file if row.sha256 in {"", file_sha256(held)} else None
+    return None
+
+
 def _drawn(
-    screening: Screening, patient: Answered, study: StudyAnswer, maps: Maps, file: Path | None
+    screening: Screening, patient: Answered, study: StudyAnswer, maps: Maps, files: Sequence[Path]
 ) -> Picture | None:
     name = study.carrying[0]
     row = next(image for image in study.images if image.path == name)
+    file = _file_of(row, files)
     if file is None or name not in maps or row.probability is None:
         return None
     threshold, contract = screening.threshold(study.modality), screening.model(study.modality).contract

@@ -138,9 +138,10 @@ def xray_against_ct(xray: Measured, ct: Measured, seed: int) -> Versus:
         sampling += f"; the {left_out} who have one only are left out." if left_out else "."
     else:
         size = min(len(_patients(rows)) for rows in sides)
+        units = units_word(set().union(*map(_patients, sides)))
         sides = [draw_patients(rows, size, seed) for rows in sides]
         sampling = (
-            f"As many {units_word(_patients(sides[0]) | _patients(sides[1]))} on either side, {size}: the larger set was cut down by drawing some at random "
+            f"As many {units} on either side, {size}: the larger set was cut down by drawing some at random "
             f"(seed {seed}) within covid and not covid."
         )
     is_joined = _know_thresholds((xray, ct))
