@@ -15,6 +15,7 @@ from pydicom.data import get_testdata_file
 from cases_by_state import case_of
 from chromium import CHROMIUM, FLAGS
 from duoscan.cases.stored import read_screening, write_maps
+from duoscan.imaging.heatmap import SeenMap
 from duoscan.manifest.records import ImageRecord
 from duoscan.policies.rule import PhaseState
 from duoscan.report.flow import Mark, marked, read_flow
@@ -127,7 +128,7 @@ def test_heatmaps_are_drawn_from_answers_and_maps_that_lie_beside(
 def test_a_map_that_is_gone_is_told(
     runs: dict[Modality, Path], answers: Path, tmp_path: Path, page_of: Callable[..., str]
 ) -> None:
-    write_maps({"other.png": np.zeros((2, 2), np.float32)}, tmp_path / "x.npz")
+    write_maps({"other.png": SeenMap(np.zeros((2, 2), np.float32))}, tmp_path / "x.npz")
     page = page_of(runs[Modality.CXR], screening=answers, maps=tmp_path / "x.npz")
     assert "Where the models looked" not in page  # the answers of the fixture name no image at all
     assert not read_screening(answers).cases[0].studies[0].carrying
