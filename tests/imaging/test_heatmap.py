@@ -114,3 +114,9 @@ def test_the_legend_stands_below_and_leaves_the_picture_alone(size: tuple[int, i
     assert (np.asarray(made)[: size[1] * times] == (0, 128, 0)).all()
     strip = np.asarray(made)[size[1] * times :]
     assert len(np.unique(strip.reshape(-1, 3), axis=0)) > 50, "a colour bar"
+
+
+def test_a_narrow_strip_of_an_image_is_not_enlarged_without_end() -> None:
+    made = with_legend(Image.new("RGB", (2, 5000), (0, 128, 0)), 0.812, 0.442)
+    assert made.size == (300, 5000 + 6 * 12)
+    assert (np.asarray(made)[:5000, 149:151] == (0, 128, 0)).all()

@@ -114,7 +114,7 @@ def test_the_command_writes_the_page_of_hostile_files(brightness_bundles: dict[M
     tree = parsed(page.read_text(encoding="utf-8"))
     pictures = named(tree, "img")
     assert len(pictures) == len(names)
-    assert all(one.attrib["src"].startswith("data:image/png;base64,") and one.attrib["alt"] for one in pictures)
+    assert all(one.attrib["src"].startswith("data:image/jpeg;base64,") and one.attrib["alt"] for one in pictures)
     assert not named(tree, "script")
     assert all(name in text_of(tree) for name in names)
     for element, attribute in itertools.product(tree.iter(), ("onerror", "onload")):

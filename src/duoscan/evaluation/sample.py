@@ -61,8 +61,9 @@ def units_word(units: Iterable[str]) -> str:
 
 def spoken_units(units: Iterable[str]) -> str:
     """How many of what was counted as patients: ``95 patients``, or ``50 blocks and 3 images in place of patients``."""
-    patients, *others = (counts := _counted(units)).values()
-    stand_ins = " and ".join(f"{count} {name}" for name, count in zip(list(counts)[1:], others, strict=True) if count)
+    counts = _counted(units)
+    patients = counts.pop("patients")
+    stand_ins = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
     if not stand_ins:
         return f"{patients} patients"
     return f"{patients} patients, and {stand_ins} in their place" if patients else f"{stand_ins} in place of patients"

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 from duoscan.imaging.heatmap import colours, peak_strength
 
 _LEAST_WIDTH_PX = 300  # the words need it; a smaller picture is enlarged, so that both can be read
+_MOST_HEIGHT_PX = 4096  # to which it is enlarged at most; a narrow strip of an image stays as it is
 _PAPER, _INK, _FAINT = (18, 18, 18), (240, 240, 240), (150, 150, 150)
 
 
@@ -36,15 +37,16 @@ def with_legend(picture: Image.Image, probability: float, threshold: float) -> I
     Returns:
         RGB, at least 300 pixels wide.
     """
-    times = -(-_LEAST_WIDTH_PX // picture.width)
+    times = min(-(-_LEAST_WIDTH_PX // picture.width), _MOST_HEIGHT_PX // picture.height)
     if times > 1:
         picture = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
-    unit = max(12, picture.width // 28)
-    canvas = Image.new("RGB", (picture.width, picture.height + 6 * unit), _PAPER)
-    canvas.paste(picture)
+    width = max(picture.width, _LEAST_WIDTH_PX)
+    unit = max(12, width // 28)
+    canvas = Image.new("RGB", (width, picture.height + 6 * unit), _PAPER)
+    canvas.paste(picture, ((width - picture.width) // 2, 0))
     strip = ImageDraw.Draw(canvas)
     font = ImageFont.load_default(unit)
-    top, left, right = picture.height, unit, picture.width - unit
+    top, left, right = picture.height, unit, width - unit
     decision = "positive" if probability >= threshold else "negative"
     strip.text((left, top + unit // 2), f"P(covid) {probability:.3f}: {decision}", fill=_INK, font=font)
     strip.text((left, top + 2 * unit), evidence_in_words(probability, threshold), fill=_INK, font=font)

@@ -103,7 +103,7 @@ def _drawn(
     phase = "X-ray" if study.modality is Modality.CXR else "CT"
     said = f"patient answered {patient.case.answer}, reference {patient.label or 'not known'}"
     return Picture(
-        uri=picture_uri(with_legend(picture, row.probability, threshold)),
+        uri=picture_uri(with_legend(picture, row.probability, threshold), "JPEG"),
         alt=f"{phase} heatmap of patient {patient.case.patient_id}: {evidence_in_words(row.probability, threshold)}",
         lines=(f"{patient.case.patient_id}, {phase}: {said}",),
         is_right={Mark.RIGHT: True, Mark.MISSED: False, Mark.FALSE: False}.get(patient.mark),

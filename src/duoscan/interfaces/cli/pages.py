@@ -51,5 +51,5 @@ def write_page(screening: Screening, path: Path, overlays: Mapping[str, Path]) -
         if name in overlays:
             with Image.open(overlays[name]) as picture:
                 picture.thumbnail((_SHOWN_PX, _SHOWN_PX))
-                shown[name] = picture_uri(picture)
+                shown[name] = picture_uri(picture, "JPEG")
     write_text(path, build_screening_page(screening, command_line(), shown))
