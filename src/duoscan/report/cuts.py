@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _IMAGES = "one image by itself: duoscan predict, and every figure per image here"
 _STUDIES = "a study, its images joined: duoscan screen, and every figure per patient here"
-_SENT = "what the screening obeyed: at or above it an X-ray goes to CT, and a CT is positive"
+_SENT = "what the screening obeyed: where an X-ray leads, and from where on a CT is positive"
 _RULE_IN = "what the screening obeyed: at or above it an X-ray is positive without a CT"
 
 

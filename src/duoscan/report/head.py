@@ -70,7 +70,7 @@ def ages_and_sexes(files: Iterable[Path]) -> str:
         parts.append(f"ages {min(ages):.0f} to {max(ages):.0f}, median {median(ages):.0f} (known of {len(ages)})")
     if any(sexes.values()):
         said = {"F": "women", "M": "men", "O": "other"}
-        parts.append(", ".join(f"{sexes[sex]} {word}" for sex, word in said.items() if sexes[sex]))
+        parts.append(", ".join(f"{word} {sexes[sex]}" for sex, word in said.items() if sexes[sex]))
     return "; ".join(parts) or "ages and sexes are not stated"
 
 

@@ -57,7 +57,9 @@ def draw_heatmaps(flow: ScreeningFlow, maps: Maps, subjects: Sequence[Subject]) 
     for subject in subjects:
         for record in subject.records or ():
             if subject.records is not None:
-                files.setdefault((record.modality, record.patient_id), []).append(subject.records.file(record))
+                files.setdefault((record.modality, record.patient_id or record.group), []).append(
+                    subject.records.file(record)
+                )
     drawn = [
         _drawn(flow.screening, patient, study, maps, files.get((study.modality, patient.case.patient_id), ()))
         for patient in _some(flow.patients)
