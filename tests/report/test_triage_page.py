@@ -136,7 +136,7 @@ def test_blocks_and_images_are_called_what_they_are() -> None:
     blocks, images = renamed(cohort(1), "source/covid/block-{}"), renamed(cohort(2), "image:{}.png")
     found = document(blocks, images, setting(margin=0.2, miss_rate_asked=True))
     assert (found["calibration"]["units"], found["test"]["units"]) == ("blocks", "images")
-    text = text_of(parsed(build_triage_page(found)))
+    text = text_of(parsed(re.sub(r"<script.*?</script>", "", build_triage_page(found), flags=re.DOTALL)))
     assert "200 blocks, 80 sick (val rows)" in text
     assert "200 test images, 80 sick" in text
     assert "Against CT for all on the calibration blocks, who chose the policy" in text
