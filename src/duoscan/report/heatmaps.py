@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from duoscan.errors import ImageError
@@ -79,13 +80,10 @@ def _some(patients: Sequence[Answered]) -> Iterator[Answered]:
 
 
 def _file_of(row: Prediction, files: Sequence[Path]) -> Path | None:
-    """The patient's file that was answered; its name is relative to another folder than the run's, so content tells."""
-    ending = f"/{row.path}"
-    for file in files:
-        held = split_frame(file)[0]
-        if f"/{file.resolve().as_posix()}".endswith(ending) and held.is_file():
-            return file if row.sha256 in {"", file_sha256(held)} else None
-    return None
+    """The patient's file that was answered: names are relative to one folder or another, so content tells."""
+    named = (file for file in files if file.name == PurePosixPath(row.path).name)
+    held = ((file, split_frame(file)[0]) for file in named)
+    return next((file for file, whole in held if whole.is_file() and file_sha256(whole) == row.sha256), None)
 
 
 def _drawn(

@@ -8,8 +8,8 @@
 ``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``, and ``ct_chosen_here``, whether the
                     CT threshold was chosen on the calibration patients
 ``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
-``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words, and ``units``: what was counted,
-                    ``patients``, or ``blocks`` or ``images`` where nobody is named
+``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words, and ``units``: what was
+                    counted, ``patients``, or ``blocks`` or ``images`` where nobody is named
 ``test``            ``patients``, ``units``, ``sick``, ``paired``
 ``policies``        list; each with ``kind``, ``name``, ``description``, ``policy`` (thresholds and certificate),
                     ``refusal`` (why it is not certified, or empty), ``missed_at_most`` (of the sick, by both phases
