@@ -149,7 +149,9 @@ def reliability_figure(sample: Sample, title: str) -> Figure:
 def histogram_figure(rows: Sequence[Prediction], threshold: float | None, title: str) -> Figure:
     """Probabilities by reference label, and the operating point."""
     figure, axes = _figure(title, "P(covid)", "Images")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
     edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1).tolist()
     for finding, (colour, style) in CLASS_STYLES.items():
         values = [row.probability for row in rows if row.label == finding and row.probability is not None]

@@ -141,7 +141,7 @@ def xray_against_ct(xray: Measured, ct: Measured, seed: int) -> Versus:
         units = units_word(set().union(*map(_patients, sides)))
         sides = [draw_patients(rows, size, seed) for rows in sides]
         sampling = (
-            f"As many {units} on either side, {size}: the larger set was cut down by drawing some at random "
+            f"As many {units} on either side, {size}: the larger set was cut down by drawing {units} at random "
             f"(seed {seed}) within covid and not covid."
         )
     is_joined = _know_thresholds((xray, ct))
