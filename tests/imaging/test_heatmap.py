@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from duoscan.errors import UnsupportedImageError
 from duoscan.formats.image import Pixels
 from duoscan.imaging.contract import PreprocessingContract
-from duoscan.imaging.heatmap import SeenMap, colours, overlay
+from duoscan.imaging.heatmap import SeenMap, colours, overlay, peak_strength
+from duoscan.imaging.heatmap_legend import evidence_in_words, with_legend
 from duoscan.terms import Modality
 
 
@@ -85,3 +87,36 @@ def test_values_that_are_not_finite_do_not_spoil_the_rest() -> None:
 def test_another_modality_is_refused() -> None:
     with pytest.raises(UnsupportedImageError):
         overlay(Pixels(image(40, 40, 0.2), modality=Modality.CT), SeenMap(image(4, 4, 1)), contract())
+
+
+def test_one_colour_means_one_probability() -> None:
+    # By hand: half at the threshold, 0 below half of it, straight up to 1 above.
+    found = [peak_strength(p, 0.4) for p in (0, 0.19, 0.2, 0.3, 0.4, 0.7, 1)]
+    assert found == pytest.approx([0, 0, 0.25, 0.375, 0.5, 0.75, 1])
+    assert [peak_strength(1, 1), peak_strength(0, 0), peak_strength(0.4, 1)] == pytest.approx([1, 0.5, 0])
+
+
+def test_a_negative_does_not_glow() -> None:
+    glowing = image(4, 4, 0)
+    glowing[0, 0] = 9
+    drawn = np.asarray(overlay(Pixels(image(40, 40, 0.2)), SeenMap(glowing), contract(), peak_strength(0.007, 0.4)))
+    np.testing.assert_array_equal(drawn, np.full((40, 40, 3), 51))
+    assert evidence_in_words(0.007, 0.4) == "no evidence for COVID-19"
+    assert evidence_in_words(0.3, 0.4) == "not enough evidence for COVID-19"
+    assert evidence_in_words(0.4, 0.4) == "evidence for COVID-19"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 30), (301, 3000), (3000, 200)])
+def test_the_legend_stands_below_and_leaves_the_picture_alone(size: tuple[int, int]) -> None:
+    made = with_legend(Image.new("RGB", size, (0, 128, 0)), 0.812, 0.442)
+    times = made.width // size[0]
+    assert made.width >= 300
+    assert (np.asarray(made)[: size[1] * times] == (0, 128, 0)).all()
+    strip = np.asarray(made)[size[1] * times :]
+    assert len(np.unique(strip.reshape(-1, 3), axis=0)) > 50, "a colour bar"
+
+
+def test_a_narrow_strip_of_an_image_is_not_enlarged_without_end() -> None:
+    made = with_legend(Image.new("RGB", (2, 5000), (0, 128, 0)), 0.812, 0.442)
+    assert made.size == (300, 5000 + 6 * 12)
+    assert (np.asarray(made)[:5000, 149:151] == (0, 128, 0)).all()

@@ -58,7 +58,8 @@ def test_predict_writes_one_row_per_image(
     overlays = sorted((tmp_path / "h").iterdir())
     assert [path.name for path in overlays] == ["0001-1-1.png", "0002-bert-bert.png"]
     with Image.open(overlays[0]) as picture:
-        assert picture.size == (64, 64)
+        # Enlarged five times, so that the words below it have room: a strip of six lines of 12 pixels.
+        assert picture.size == (320, 320 + 6 * 12)
     shown = capsys.readouterr()
     assert "not a medical device" in shown.out
     assert "Each image is positive at or above 0.500, the operating point" in shown.out

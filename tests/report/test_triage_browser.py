@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from chromium import CHROMIUM, FLAGS
 from duoscan.evaluation.policies.answered import answered
 from duoscan.evaluation.policies.measured import FIGURES, measure_policy, paired_patients
 from duoscan.evaluation.policies.operating import candidate_policies
@@ -23,17 +23,6 @@ from duoscan.report.triage_page import build_triage_page
 from triage_cases import COSTS, cohort, document, setting
 
 playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SAME = {"rel": 1e-9, "abs": 1e-10}
 pytestmark = [
     pytest.mark.browser,

@@ -16,6 +16,7 @@ import pytest
 from duoscan.audit.result import Level
 from duoscan.policies.assumptions import Assumptions
 from duoscan.policies.certify import Promise
+from duoscan.policies.scores import PatientScores
 from duoscan.report.triage_page import build_triage_page
 from triage_cases import COSTS, DEPARTMENT, apart, cohort, document, setting
 
@@ -125,3 +126,20 @@ def test_different_patients_are_bounds_and_nothing_moves() -> None:
     assert "what the margins allow at least and at most" in everything
     assert "is not measured" in everything
     assert "Net benefit at least" in everything
+
+
+def test_blocks_and_images_are_called_what_they_are() -> None:
+    def renamed(group: PatientScores, name: str) -> PatientScores:
+        names = tuple(name.format(place) for place in range(len(group)))
+        return PatientScores(names, group.sick, group.xray, group.ct)
+
+    blocks, images = renamed(cohort(1), "source/covid/block-{}"), renamed(cohort(2), "image:{}.png")
+    found = document(blocks, images, setting(margin=0.2, miss_rate_asked=True))
+    assert (found["calibration"]["units"], found["test"]["units"]) == ("blocks", "images")
+    text = text_of(parsed(re.sub(r"<script.*?</script>", "", build_triage_page(found), flags=re.DOTALL)))
+    assert "200 blocks, 80 sick (val rows)" in text
+    assert "200 test images, 80 sick" in text
+    assert "Against CT for all on the calibration blocks, who chose the policy" in text
+    assert "test patients" not in text
+    assert "Not everybody is named: 200 blocks in place of patients calibrate; 200 images in place of patients" in text
+    assert "a level of 0.05 may be up to 0.072" in text

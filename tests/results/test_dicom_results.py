@@ -104,6 +104,7 @@ def test_heatmaps_lie_over_their_sources(results: Path, dicom: Path) -> None:
         spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
         np.testing.assert_allclose([float(v) for v in capture.PixelSpacing], [float(v) for v in spacing], rtol=1e-5)
         assert capture.pixel_array.shape == (source.Rows, source.Columns, 3)
+        assert re.search(r"P\(covid\) [01]\.\d{3} at threshold [01]\.\d{3}: ", capture.DerivationDescription)
 
 
 def test_the_same_study_again_gives_the_same_uids(

@@ -10,7 +10,7 @@ from transformers import MobileNetV2Config, MobileNetV2Model
 
 from duoscan.errors import MissingExtraError, RecipeError
 from duoscan.training.backbones import Backbone, HubBackbone, build_backbone
-from duoscan.training.classifier import Classifier, ExportGraph, build_classifier
+from duoscan.training.classifier import Classifier, ExportGraph, build_classifier, start_backbone
 from duoscan.training.export import export_graph
 from duoscan.training.heads import Head
 from duoscan.training.recipe import HiddenLayer, Recipe, read_recipe
@@ -172,3 +172,21 @@ def test_seed_recipes_build_as_published(name: str, backbone_features: int) -> N
 def test_backbone_is_a_plain_record() -> None:
     assert Backbone(nn.Identity(), 3, 1, "").features == 3
     assert isinstance(read_recipe("compact-ct"), Recipe)
+
+
+def test_a_backbone_takes_up_the_weights_of_a_run(tmp_path: Path) -> None:
+    learned = network([])
+    torch.save({"best_state": learned.state_dict()}, tmp_path / "checkpoint.pt")
+    built = build_backbone("plain:tiny", pretrained=False, size=32)
+    start_backbone(built, tmp_path)
+    images = torch.rand(2, 1, 32, 32)
+    torch.testing.assert_close(built.module.eval()(images), learned.features(images))
+
+
+def test_a_run_of_another_backbone_is_refused(tmp_path: Path) -> None:
+    torch.save({"best_state": network([]).state_dict()}, tmp_path / "checkpoint.pt")
+    other = build_backbone("plain:small", pretrained=False, size=32)
+    with pytest.raises(RecipeError, match="cannot be taken up"):
+        start_backbone(other, tmp_path)
+    with pytest.raises(RecipeError, match="name a run folder with the same backbone"):
+        start_backbone(other, tmp_path / "nothing")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.audit.perturbation import FEWEST_PATIENTS, MOST_IMAGES, drawn
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
+from duoscan.audit.result import AuditResult, AuditTable, Level, against, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import ratio
@@ -114,7 +114,7 @@ def audit_attention(
         why = f"fewer than {FEWEST_PATIENTS} patients have test images with known lungs and evidence for covid"
         return not_run(NAME, TITLE, why)
     level = worst(level for level, _ in judged)
-    reasons = [text for _, text in judged]
+    reasons = [*against(judged)]
     if left_out:
         reasons.append(f"{left_out} images cannot be read or show no evidence for covid, and were left out")
     facts = {

@@ -145,6 +145,11 @@ class Verdict:
         return tuple(reason for level in (Level.FAIL, Level.WARN, Level.NOT_KNOWN) for reason in self._reasons(level))
 
     @property
+    def good_news(self) -> tuple[str, ...]:
+        """What was required and is met, so that no reader takes it for a reason against the number."""
+        return tuple(self._reasons(Level.PASS))
+
+    @property
     def not_run(self) -> tuple[str, ...]:
         """Titles of the requirements that nothing is known of."""
         return tuple(check.title for check in self.checks if check.level is Level.NOT_RUN)

@@ -29,7 +29,7 @@ from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.changed import Moved
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, Estimate, bootstrap
-from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
+from duoscan.evaluation.retained import BY_PERCENTILES, FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
 from duoscan.formats.image import Pixels
 from duoscan.formats.reader import read_image
 from duoscan.imaging.lung_view import lung_mask, seen_before
@@ -374,7 +374,7 @@ def _tables(
         ),
         AuditTable(
             f"Skill without and with the lungs alone, by {lungs}",
-            ("change", "images", "AUROC as they are", "AUROC changed", "retained skill"),
+            ("change", "images", "AUROC as they are", "AUROC changed", f"retained skill, {BY_PERCENTILES}"),
             skill,
         ),
         AuditTable("Flips by the corner of the mark", heads, places),

@@ -37,6 +37,12 @@ def worst(levels: Iterable[Level]) -> Level:
     return max(levels, key=ORDER.index, default=Level.PASS)
 
 
+def against(judged: Iterable[tuple[Level, str]]) -> tuple[str, ...]:
+    """Of what was judged, what speaks against the number; all of it where nothing does. Good news stands apart."""
+    judged = list(judged)
+    return tuple(text for level, text in judged if level is not Level.PASS) or tuple(text for _, text in judged)
+
+
 @dataclass(frozen=True)
 class AuditTable:
     """Figures for a person, ready to print.

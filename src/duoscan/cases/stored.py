@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     Maps = Mapping[str, SeenMap]
 
+MAPS_SUFFIX = ".npz"
+"""Of the file of activation maps; of the same name beside the answers, reports find it."""
+
 FORMAT = "duoscan-screening"
 VERSION = 2
 MAX_MAP_BYTES = 2**30

@@ -14,7 +14,7 @@ from duoscan.evaluation.delong import delong_test
 from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
 from duoscan.evaluation.metrics import BinaryMetrics
 from duoscan.evaluation.paired_tests import holm, mcnemar_exact, multiple_comparison_note
-from duoscan.evaluation.sample import measurable, sample_of
+from duoscan.evaluation.sample import measurable, sample_of, units_word
 from duoscan.predictions import ROW_NAME, Prediction
 
 if TYPE_CHECKING:
@@ -222,10 +222,11 @@ def _units(side: Side) -> list[str]:
 
 
 def _caveat(first: Side, second: Side, shared: int, one: int, other: int) -> str:
-    sizes = f"{first.name}: {one} patients; {second.name}: {other} patients"
+    words = [units_word(row.unit for row in measurable(side.predictions)) for side in (first, second)]
+    sizes = f"{first.name}: {one} {words[0]}; {second.name}: {other} {words[1]}"
     if shared:
         return (
-            f"Partly paired: {shared} patients are in both ({sizes}). The rest of the difference may come from "
+            f"Partly paired: {shared} {words[0]} are in both ({sizes}). The rest of the difference may come from "
             "who was imaged, not from what imaged them."
         )
     return (

@@ -26,7 +26,15 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
-from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units
+from duoscan.evaluation.sample import (
+    Sample,
+    check_measurable,
+    measurable,
+    named_patients,
+    sample_of,
+    spoken_units,
+    units_word,
+)
 from duoscan.notebook import shown
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
@@ -96,6 +104,11 @@ class BinaryResult:
     def people(self) -> str:
         """How many patients the images show, in words, and what stands for patients where they are not named."""
         return spoken_units(self.sample.units)
+
+    @property
+    def units_word(self) -> str:
+        """What was counted as patients, in one word."""
+        return units_word(self.sample.units)
 
     def to_json(self) -> dict[str, Any]:
         """As in files; what is undefined is ``null``."""

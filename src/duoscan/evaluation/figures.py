@@ -73,7 +73,7 @@ def draw_figures(evaluation: Evaluation, predictions: Sequence[Prediction], band
     """
     check_can_draw()
     sample = sample_of(predictions, evaluation.threshold)
-    size = f"n = {evaluation.overall.images} images, {evaluation.overall.patients} patients"
+    size = f"n = {evaluation.overall.images} images of {evaluation.overall.people}"
     labels = [POSITIVE, f"not {POSITIVE}"]
     counts = evaluation.overall.confusion.rows()
     at = "as the table decides" if evaluation.threshold is None else f"at P(covid) ≥ {evaluation.threshold:.3g}"
@@ -149,6 +149,9 @@ def reliability_figure(sample: Sample, title: str) -> Figure:
 def histogram_figure(rows: Sequence[Prediction], threshold: float | None, title: str) -> Figure:
     """Probabilities by reference label, and the operating point."""
     figure, axes = _figure(title, "P(covid)", "Images")
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
     edges = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1).tolist()
     for finding, (colour, style) in CLASS_STYLES.items():
         values = [row.probability for row in rows if row.label == finding and row.probability is not None]

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 # With half of the skill left where no lung is, most of a figure may owe to something else; with a fifth, some of it.
 FAIL_RETAINED, WARN_RETAINED = 0.5, 0.2
+BY_PERCENTILES = "by percentile bootstrap"
+"""What its intervals are, for wherever they are printed."""
+
 # Below this AUROC there is no skill to retain.
 LEAST_SKILL = 0.55
 

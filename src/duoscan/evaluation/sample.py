@@ -53,16 +53,27 @@ def named_patients(units: Iterable[str]) -> set[str]:
     return {unit for unit in units if not unit.startswith(IMAGE) and not is_block(unit)}
 
 
+def units_word(units: Iterable[str]) -> str:
+    """What was counted as patients: ``patients``, or ``blocks`` or ``images`` where nobody is named, or several."""
+    counts = _counted(units)
+    return " and ".join(name for name, count in counts.items() if count) or "patients"
+
+
 def spoken_units(units: Iterable[str]) -> str:
     """How many of what was counted as patients: ``95 patients``, or ``50 blocks and 3 images in place of patients``."""
-    distinct = set(units)
-    patients = len(named_patients(distinct))
-    images = sum(unit.startswith(IMAGE) for unit in distinct)
-    counts = {"patients": patients, "blocks": len(distinct) - patients - images, "images": images}
-    stand_ins = " and ".join(f"{count} {name}" for name, count in list(counts.items())[1:] if count)
+    counts = _counted(units)
+    patients = counts.pop("patients")
+    stand_ins = " and ".join(f"{count} {name}" for name, count in counts.items() if count)
     if not stand_ins:
         return f"{patients} patients"
     return f"{patients} patients, and {stand_ins} in their place" if patients else f"{stand_ins} in place of patients"
+
+
+def _counted(units: Iterable[str]) -> dict[str, int]:
+    distinct = set(units)
+    patients = len(named_patients(distinct))
+    images = sum(unit.startswith(IMAGE) for unit in distinct)
+    return {"patients": patients, "blocks": len(distinct) - patients - images, "images": images}
 
 
 def measurable(predictions: Sequence[Prediction]) -> list[Prediction]:

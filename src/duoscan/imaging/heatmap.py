@@ -50,16 +50,34 @@ def colours(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def overlay(pixels: Pixels, activation: SeenMap, contract: PreprocessingContract) -> Image.Image:
+def peak_strength(probability: float, threshold: float) -> float:
+    """Strength at which the strongest place of a map is drawn, the same for every case of one threshold.
+
+    It is 0 at P(covid) 0, one half at the threshold and 1 at 1, and straight in between, so that one colour means one
+    P(covid) in all overlays; below a quarter, half the threshold, it is 0: there is no evidence to be drawn.
+
+    Args:
+        probability: P(covid) of the image, in [0, 1].
+        threshold: Operating point, in [0, 1].
+    """
+    if probability < threshold / 2:
+        return 0.0
+    if probability < threshold:
+        return probability / threshold / 2
+    return 0.5 + 0.5 * (probability - threshold) / (1 - threshold) if threshold < 1 else 1.0
+
+
+def overlay(pixels: Pixels, activation: SeenMap, contract: PreprocessingContract, peak: float = 1.0) -> Image.Image:
     """Draw an activation map over the image it belongs to.
 
-    What was cropped before the model saw the image stays grey. Strength is relative to the map's own maximum, so
-    two overlays cannot be compared by colour; negative values count as none.
+    What was cropped before the model saw the image stays grey. Negative values count as none.
 
     Args:
         pixels: The decoded image the activation was made from.
         activation: In any unit.
         contract: The contract the image was prepared with.
+        peak: Strength of the map's maximum, in [0, 1]. Overlays can be compared by colour only where it comes from
+            :func:`peak_strength`; at 1 each is relative to its own maximum.
 
     Returns:
         RGB picture of the size of the image, HU shown through the contract's window.
@@ -68,7 +86,7 @@ def overlay(pixels: Pixels, activation: SeenMap, contract: PreprocessingContract
         UnsupportedImageError: The image is of another modality than the contract.
     """
     grey = window(pixels, contract)
-    strength = on_image(activation._replace(values=relative(activation.values)), pixels, contract)
+    strength = on_image(activation._replace(values=peak * relative(activation.values)), pixels, contract)
     alpha = (_STRONGEST_ALPHA * strength)[..., None]
     mixed = (1 - alpha) * (grey * 255)[..., None] + alpha * colours(strength)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))

@@ -67,6 +67,7 @@ def class_counts_figure(counts: Counts) -> Figure:
             axes.bar_label(bars, [str(value) if value else "" for value in values], padding=3, fontsize=9)
         axes.set_title(f"{split or 'not split'}", fontsize=11)
         axes.margins(x=0.16)
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_xlabel("images")
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(axis="y", length=0)

@@ -49,6 +49,7 @@ def explorer_data(document: dict[str, Any]) -> dict[str, Any] | None:
     return {
         "prevalence": document["prevalence"],
         "prevalence_origin": document["prevalence_origin"],
+        "units": {group: document[group]["units"] for group in ("calibration", "test")},
         **promise,
         "no_joint": CT_CHOSEN_HERE,
         "ct_harm": worth["ct_harm"],

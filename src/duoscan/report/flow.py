@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +15,10 @@ from duoscan.errors import InputError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import Share
 from duoscan.evaluation.policies.two_phase import TwoPhaseOutcome, two_phase_outcome
+from duoscan.evaluation.sample import units_word
 from duoscan.files import file_sha256
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind
+from duoscan.report.urgency import urgency
 from duoscan.terms import POSITIVE, Finding, Split
 
 if TYPE_CHECKING:
@@ -25,6 +29,31 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord
 
 _DRAWN = (PolicyKind.CONFIRM_POSITIVES, PolicyKind.RULE_OUT)  # system 1's drawing shows these moves; others get a table
+
+
+class Mark(StrEnum):
+    """How an answer stands to the reference, what a reader must see first at first."""
+
+    MISSED = "missed"
+    FALSE = "false alarm"
+    UNANSWERED = "no answer"
+    UNKNOWN = "not known"
+    RIGHT = "right"
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A patient as the table shows one.
+
+    Attributes:
+        case: What screening says.
+        label: The reference, where it is known.
+        mark: How the two stand to each other.
+    """
+
+    case: CaseAnswer
+    label: Finding | None
+    mark: Mark
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,34 @@ class ScreeningFlow:
     def is_drawn(self) -> bool:
         """Whether system 1's drawing shows the policy's moves."""
         return self.screening.policy.kind in _DRAWN
+
+    @cached_property
+    def patients(self) -> tuple[Answered, ...]:
+        """One a patient: the missed first, then false alarms, then those without an answer; the rest by urgency."""
+        return tuple(
+            sorted(
+                (marked(case, self.labels.get(case.patient_id)) for case in self.screening),
+                key=lambda one: (tuple(Mark).index(one.mark), urgency(one.case)),
+            )
+        )
+
+    @property
+    def units(self) -> str:
+        """What the cases are: patients, or blocks that a manifest has in their place."""
+        return units_word(case.patient_id for case in self.screening)
+
+    @property
+    def spoken_answers(self) -> str:
+        """How many patients have which answer."""
+        return ", ".join(f"{count} {answer}" for answer, count in self.answers.items())
+
+    @property
+    def spoken_marks(self) -> str:
+        """How many answers are worth what; of those whose reference is not known, what they are."""
+        counts = Counter(one.mark for one in self.patients)
+        return (
+            ", ".join(f"{counts[mark]} {mark}" for mark in Mark if counts[mark]) if self.labels else self.spoken_answers
+        )
 
     def unknown_among(self, graphs: Collection[str]) -> list[str]:
         """The phases whose model is none of those with these hashes, e.g. because it was trained anew since."""
@@ -90,6 +147,18 @@ def read_flow(path: Path, records: Mapping[str, Sequence[ImageRecord]], seed: in
         labels=labels,
         outcome=two_phase_outcome(cases, labels) if labels else None,
     )
+
+
+def marked(case: CaseAnswer, label: Finding | None) -> Answered:
+    """A patient with what the answer is worth."""
+    if label is None:
+        return Answered(case, label, Mark.UNKNOWN)
+    if case.answer not in {Answer.POSITIVE, Answer.NEGATIVE}:
+        return Answered(case, label, Mark.UNANSWERED)
+    is_covid, is_called = label is POSITIVE, case.answer is Answer.POSITIVE
+    if is_covid != is_called:
+        return Answered(case, label, Mark.MISSED if is_covid else Mark.FALSE)
+    return Answered(case, label, Mark.RIGHT)
 
 
 def count_arrows(cases: Sequence[CaseAnswer]) -> dict[str, int]:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from duoscan.audit.evidence import read_audits
+from duoscan.cases.stored import MAPS_SUFFIX, read_maps
 from duoscan.evaluation.curves import roc_band
 from duoscan.evaluation.evaluate import METHOD
 from duoscan.evaluation.figures import draw_figures
-from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import read_triage
 from duoscan.evaluation.sample import sample_of
 from duoscan.evidence.subject import Ask, Subject, read_subjects, records_by_patient
@@ -27,7 +25,11 @@ from duoscan.report.charts import (
     learning_figure,
 )
 from duoscan.report.confusion import class_shares
-from duoscan.report.flow import read_flow
+from duoscan.report.cuts import thresholds
+from duoscan.report.environment import environment
+from duoscan.report.flow import Mark, read_flow
+from duoscan.report.head import head_of
+from duoscan.report.heatmaps import Heatmaps, draw_heatmaps
 from duoscan.report.patients import evaluate_patients, how
 from duoscan.report.pictures import Pictures, make_pictures
 from duoscan.report.triage_section import GLOBALS as TRIAGE_GLOBALS
@@ -36,9 +38,6 @@ from duoscan.report.versus import compare_all
 from duoscan.report.wording import (
     NINE_METRICS,
     OTHER_METRICS,
-    contract_steps,
-    interval,
-    number,
     operating_point,
     question,
     spoken,
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from duoscan.audit.storage import Audited
     from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.intervals import Estimate
+    from duoscan.report.flow import ScreeningFlow
 
 MOST_ROWS = 40
 """Of a table of an audit; all are in ``audit.json``."""
@@ -76,6 +76,9 @@ class Request:
         command: What was typed.
         audits: Folders of ``duoscan audit``; without any, the newest evidence that each run holds.
         triage: Folder of ``duoscan triage``.
+        maps: Activation maps of ``duoscan screen --maps``; those beside ``screening`` where ``None``.
+        date: When the report is made, for its head.
+        by: Who makes it, likewise.
     """
 
     targets: tuple[Path, ...]
@@ -86,6 +89,9 @@ class Request:
     command: str = "duoscan report"
     audits: tuple[Path, ...] = ()
     triage: Path | None = None
+    maps: Path | None = None
+    date: str = ""
+    by: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +119,16 @@ class Chapter:
     figures: dict[str, Markup]
     pictures: Pictures
     judgement: Judgement
+
+    @property
+    def is_per_patient(self) -> bool:
+        """Whether there are figures of patients: joined, or of one image each."""
+        return self.by_patient is not None or self.evaluation.overall.patients == self.evaluation.overall.images
+
+    @property
+    def first(self) -> Evaluation:
+        """What is shown first: of patients where that is known, else of images."""
+        return self.by_patient or self.evaluation
 
 
 def build_report(request: Request) -> str:
@@ -158,10 +174,17 @@ def page_of(request: Request, subjects: Sequence[Subject]) -> tuple[str, list[Su
     measured = [(counted(subject), one) for subject, one in zip(subjects, evaluations, strict=True)]
     chapters = [_chapter(one, f"model-{place}", request, audits) for place, one in enumerate(measured, start=1)]
     page = (
-        environment()
+        environment(**KNOWN)
         .get_template("page.html")
         .render(
             chapters=chapters,
+            head=head_of(
+                [(one.subject, one.first, one.is_per_patient) for one in chapters],
+                flow,
+                [one.subject.name for one in chapters if not one.judgement.verdict.may_headline],
+            ),
+            cuts=thresholds(subjects, flow),
+            heatmaps=flow_heatmaps(request, flow, chapters),
             versuses=compare_all(measured, request.seed),
             flow=flow,
             triage=None if policies is None else _triage(policies, chapters),
@@ -173,6 +196,15 @@ def page_of(request: Request, subjects: Sequence[Subject]) -> tuple[str, list[Su
         )
     )
     return page, [subject for subject, _ in measured]
+
+
+def flow_heatmaps(request: Request, flow: ScreeningFlow | None, chapters: Sequence[Chapter]) -> Heatmaps | None:
+    """Heatmaps of some patients, where the answers have their maps beside them and images may be shown."""
+    beside = request.maps or (request.screening.with_suffix(MAPS_SUFFIX) if request.screening else None)
+    if flow is None or beside is None or (request.maps is None and not beside.is_file()):
+        return None
+    shown = [one for one in chapters if one.pictures.are_shown]
+    return draw_heatmaps(flow, read_maps(beside), [one.subject for one in shown])
 
 
 def _chapter(measured: Measured, anchor: str, request: Request, audits: Sequence[Audited]) -> Chapter:
@@ -230,29 +262,19 @@ def _labels(evaluation: Evaluation) -> dict[str, str]:
     }
 
 
-def environment() -> Environment:
-    """The templates of all pages, with what they know beside a page's own values."""
-    templates = Environment(
-        loader=PackageLoader("duoscan.report"),
-        autoescape=True,
-        undefined=StrictUndefined,  # a name that a template misspells is an error, not a gap
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters |= {"number": number, "interval": interval, "contract_steps": contract_steps}
-    templates.globals |= {
-        "METRIC_NAMES": METRIC_NAMES,
-        "MOST_ROWS": MOST_ROWS,
-        "METHOD": METHOD,
-        "NINE_METRICS": NINE_METRICS,
-        "OTHER_METRICS": OTHER_METRICS,
-        "ANSWERS": tuple(Answer),
-        "POSITIVE": POSITIVE,
-        "how": how,
-        "DESCRIPTIONS": DESCRIPTIONS,
-        "question": question,
-        "operating_point": operating_point,
-        "tested_part": tested_part,
-        **TRIAGE_GLOBALS,
-    }
-    return templates
+KNOWN: dict[str, Any] = {
+    "MOST_ROWS": MOST_ROWS,
+    "METHOD": METHOD,
+    "NINE_METRICS": NINE_METRICS,
+    "OTHER_METRICS": OTHER_METRICS,
+    "ANSWERS": tuple(Answer),
+    "POSITIVE": POSITIVE,
+    "how": how,
+    "Mark": Mark,
+    "DESCRIPTIONS": DESCRIPTIONS,
+    "question": question,
+    "operating_point": operating_point,
+    "tested_part": tested_part,
+    **TRIAGE_GLOBALS,
+}
+"""What the templates of reports know beside a page's own values."""

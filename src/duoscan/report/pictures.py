@@ -6,8 +6,6 @@ phantom, which shows nobody.
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -19,6 +17,7 @@ from duoscan.errors import ImageError
 from duoscan.evaluation.sample import measurable
 from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import prepare_grey
+from duoscan.report.data_uri import picture_uri
 from duoscan.terms import POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
@@ -68,6 +67,7 @@ class Pictures:
         augmented: One row an image: as prepared, then views that training may see.
         no_augmented: Why there are none of these.
         grid: Test images with answer and truth.
+        are_shown: Whether images of this subject may be shown.
     """
 
     why: str
@@ -75,6 +75,7 @@ class Pictures:
     augmented: tuple[tuple[Picture, ...], ...] = ()
     no_augmented: str = ""
     grid: tuple[Picture, ...] = ()
+    are_shown: bool = False
 
 
 def make_pictures(subject: Subject, evaluation: Evaluation, seed: int, *, wanted: bool | None) -> Pictures:
@@ -108,6 +109,7 @@ def make_pictures(subject: Subject, evaluation: Evaluation, seed: int, *, wanted
         augmented=augmented,
         no_augmented=problem,
         grid=answer_grid(subject, evaluation, np.random.default_rng([seed, 0])),
+        are_shown=True,
     )
 
 
@@ -196,6 +198,4 @@ def png_uri(grey: NDArray[np.float32]) -> str:
     """Grey (H, W) in [0, 1] as a small PNG in a data URI."""
     picture = Image.fromarray((np.clip(grey, 0, 1) * 255).round().astype(np.uint8))
     picture.thumbnail((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR)
-    stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+    return picture_uri(picture)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from duoscan.report.page import environment
-from duoscan.report.triage_section import triage_section
+from duoscan.report.environment import environment
+from duoscan.report.triage_section import GLOBALS, triage_section
 from duoscan.version import __version__
 
 
@@ -17,5 +17,5 @@ def build_triage_page(document: dict[str, Any]) -> str:
     Args:
         document: Of ``triage.json``.
     """
-    page = environment().get_template("triage_page.html")
+    page = environment(**GLOBALS).get_template("triage_page.html")
     return page.render(triage=triage_section(document), version=__version__)

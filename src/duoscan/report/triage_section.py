@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from markupsafe import Markup
 
 from duoscan.audit.gate import Verdict
+from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.document import scores_from_json
 from duoscan.evaluation.policies.measured import FIGURES
+from duoscan.evaluation.policies.noninferiority import TANGO_IS_APPROXIMATE
 from duoscan.evaluation.policies.worth_figures import worth_figures
 from duoscan.policies.policy import Policy, apply_policy_to_all
 from duoscan.report.charts import inline_svg
@@ -108,6 +110,8 @@ def cell(triple: Sequence[float | None] | Mapping[str, Any], digits: int = 3) ->
 
 GLOBALS: dict[str, Any] = {
     "triage_cell": cell,
+    "METRIC_NAMES": METRIC_NAMES,
+    "TANGO_IS_APPROXIMATE": TANGO_IS_APPROXIMATE,
     "TRIAGE_FIGURES": FIGURES,
     "TRIAGE_PHASES": PHASES,
     "TRIAGE_RANGES": RANGES,

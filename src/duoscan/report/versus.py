@@ -11,7 +11,7 @@ import numpy as np
 from duoscan.evaluation.comparison import JUDGED, Comparison, Side, compare, compatible
 from duoscan.evaluation.evaluate import FEW_PATIENTS
 from duoscan.evaluation.metrics import METRIC_NAMES
-from duoscan.evaluation.sample import measurable
+from duoscan.evaluation.sample import measurable, units_word
 from duoscan.inference.aggregate import per_patient
 from duoscan.report.patients import again, how
 from duoscan.report.wording import number, spoken
@@ -134,13 +134,14 @@ def xray_against_ct(xray: Measured, ct: Measured, seed: int) -> Versus:
     if len(shared) >= FEW_PATIENTS and all(_has_both_classes(_of(rows, shared)) for rows in sides):
         left_out = len(_patients(sides[0]) | _patients(sides[1])) - len(shared)
         sides = [_of(rows, shared) for rows in sides]
-        sampling = f"The {len(shared)} patients who have both images, compared pairwise"
+        sampling = f"The {len(shared)} {units_word(shared)} who have both images, compared pairwise"
         sampling += f"; the {left_out} who have one only are left out." if left_out else "."
     else:
         size = min(len(_patients(rows)) for rows in sides)
+        units = units_word(set().union(*map(_patients, sides)))
         sides = [draw_patients(rows, size, seed) for rows in sides]
         sampling = (
-            f"As many patients on either side, {size}: the larger set was cut down by drawing patients at random "
+            f"As many {units} on either side, {size}: the larger set was cut down by drawing {units} at random "
             f"(seed {seed}) within covid and not covid."
         )
     is_joined = _know_thresholds((xray, ct))

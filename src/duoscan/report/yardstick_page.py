@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from duoscan.evaluation.yardstick.answers import CONTROL_NAMES, CONTROLS
 from duoscan.evaluation.yardstick.figures import MOST_RETAINED
-from duoscan.report.page import environment
+from duoscan.report.environment import environment
 from duoscan.version import __version__
 
 if TYPE_CHECKING:

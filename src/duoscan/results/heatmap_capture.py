@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydicom.dataset import Dataset
 
-from duoscan.imaging.heatmap import overlay
+from duoscan.imaging.heatmap import overlay, peak_strength
+from duoscan.imaging.heatmap_legend import evidence_in_words
 from duoscan.results.maker import MANUFACTURER, result_uid
 from duoscan.terms import NOTICE
 
@@ -23,18 +24,24 @@ _ORIENTATION = {"CT": ("L", "P")}
 _FRONTAL = ("L", "F")
 
 
-def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
+def heatmap_capture(image: ShownImage, *, threshold: float, digest: str, number: int) -> SCImage:
     """The overlay of one image as an RGB secondary capture of the same rows, columns and pixel spacing.
+
+    One colour means one P(covid) in all captures of a threshold. As the capture lies over its source it has no room
+    for a colour bar; the numbers stand in its DerivationDescription.
 
     Args:
         image: The source and its activation.
+        threshold: Operating point of the phase.
         digest: Of the model.
         number: InstanceNumber in the series of captures.
     """
     from highdicom.sc import SCImage
 
     source = image.header
-    picture = np.asarray(overlay(image.pixels, image.activation, image.contract))
+    probability = image.instance.row.probability or 0.0
+    peak = peak_strength(probability, threshold)
+    picture = np.asarray(overlay(image.pixels, image.activation, image.contract, peak))
     spacing = [float(value) for value in source.get("PixelSpacing") or source.get("ImagerPixelSpacing") or ()]
     orientation = source.get("PatientOrientation") or _ORIENTATION.get(str(source.get("Modality")), _FRONTAL)
     made = SCImage.from_ref_dataset(
@@ -53,7 +60,10 @@ def heatmap_capture(image: ShownImage, *, digest: str, number: int) -> SCImage:
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
     made.SeriesDescription = "duoscan heatmaps"
-    made.DerivationDescription = "Activation map of the model laid over the source image. " + NOTICE
+    made.DerivationDescription = (
+        f"Activation map of the model laid over the source image, P(covid) {probability:.3f} at threshold "
+        f"{threshold:.3f}: {evidence_in_words(probability, threshold)}. {NOTICE}"
+    )
     made.SourceImageSequence = [_reference(image)]
     made.BurnedInAnnotation = "NO"
     made.BodyPartExamined = "CHEST"  # a part that is not one of a pair needs no laterality (PS3.3 C.7.3.1)

@@ -183,9 +183,9 @@ def _reports(study: _Study) -> Iterator[Dataset]:
 def _heatmaps(study: _Study) -> Iterator[Dataset]:
     from duoscan.results.heatmap_capture import heatmap_capture
 
-    images = [(image, shown.model.graph_sha256) for shown in study.shown for image in shown.images]
-    for number, (image, digest) in enumerate(images, start=1):
-        yield heatmap_capture(image, digest=digest, number=number)
+    images = [(image, shown) for shown in study.shown for image in shown.images]
+    for number, (image, shown) in enumerate(images, start=1):
+        yield heatmap_capture(image, threshold=shown.threshold, digest=shown.model.graph_sha256, number=number)
 
 
 def _segmentations(study: _Study) -> Iterator[Dataset]:

@@ -109,10 +109,29 @@ def _start_from(network: Classifier, checkpoint: Path) -> None:
             state |= {name: value for name, value in network.state_dict().items() if name.startswith("head.")}
         network.load_state_dict(state)
     except (OSError, KeyError, RuntimeError, UnpicklingError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise RecipeError(
-            f"model.start: {checkpoint} cannot be taken up ({first_line}); name a run folder with the same backbone"
-        ) from error
+        raise _not_taken_up(checkpoint, error) from error
+
+
+def start_backbone(backbone: Backbone, run: Path) -> None:
+    """Load the backbone's best weights of a run, and not its head.
+
+    Raises:
+        RecipeError: The run holds no checkpoint of the same backbone.
+    """
+    checkpoint, prefix = run / CHECKPOINT, "backbone."
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)["best_state"]
+        own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        backbone.module.load_state_dict(own)
+    except (OSError, KeyError, RuntimeError, UnpicklingError) as error:
+        raise _not_taken_up(checkpoint, error) from error
+
+
+def _not_taken_up(checkpoint: Path, error: Exception) -> RecipeError:
+    first_line = str(error).strip().splitlines()[0]
+    return RecipeError(
+        f"model.start: {checkpoint} cannot be taken up ({first_line}); name a run folder with the same backbone"
+    )
 
 
 def frozen_modules(network: Classifier, names: Sequence[str]) -> list[nn.Module]:

@@ -28,7 +28,7 @@ from duoscan.audit.confounding.prediction import (
     smallest_seen,
 )
 from duoscan.audit.confounding.tables import characteristic_table, group_table, source_table
-from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
+from duoscan.audit.result import AuditResult, AuditTable, Level, against, not_run, worst
 from duoscan.errors import ImageError, MissingExtraError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.terms import POSITIVE, Modality
@@ -162,7 +162,7 @@ def _judge(modality: Modality, images: list[Observed], read: list[Observed | Ima
     left_out = [f"{name}: {unreadable} images cannot be read and are left out"] if unreadable else []
     return _Finding(
         worst([source.level, predicted.level]),
-        [*source.reasons, *predicted.reasons, *left_out],
+        [*against((one.level, text) for one in (source, predicted) for text in one.reasons), *left_out],
         facts | source.facts | predicted.facts,
         [*source.tables, *predicted.tables],
     )
@@ -209,17 +209,18 @@ def _predictions(name: str, images: list[Observed], target: Target) -> _Finding:
     groups = predict_together(_groups(characteristics), target)
     role_of = {one.title: one.role for one in characteristics}
     judged = [found for found in singles if role_of[found.title] is not Role.CONTENT]
-    levels, reasons = [Level.PASS], []
+    said: list[tuple[Level, str]] = []
     seen = smallest_seen(*target.patients(), ALPHA / max(1, len(groups)))
     for found in groups:
         members = [one for one in judged if _GROUP_TITLES[role_of[one.title]] == found.title]
         if not members:  # everything together is shown; its parts decide
             continue
         own, alarms = _level_of(found), [one for one in members if _level_of(one) is not Level.PASS]
-        levels += [own, *map(_level_of, alarms)]
         # One strong characteristic can drown among weak ones, so each is judged by itself as well.
-        spoken = [_spoken(one, _level_of(one), [], seen) for one in alarms] if own is Level.PASS else []
-        reasons += [f"{name}: {text}" for text in spoken or [_spoken(found, own, members, seen)]]
+        spoken = [(_level_of(one), _spoken(one, _level_of(one), [], seen)) for one in alarms]
+        if own is not Level.PASS or not alarms:
+            spoken = [(worst([own, *map(_level_of, alarms)]), _spoken(found, own, members, seen))]
+        said += [(level, f"{name}: {text}") for level, text in spoken]
     inside = _within_sources(images, groups, target)
     facts = {
         "groups": [found.to_json() for found in groups],
@@ -234,7 +235,7 @@ def _predictions(name: str, images: list[Observed], target: Target) -> _Finding:
         group_table(name, groups, inside),
         characteristic_table(name, [(found, by_title[found.title]) for found in singles], target.positive),
     ]
-    return _Finding(worst(levels), reasons, facts, tables)
+    return _Finding(worst(level for level, _ in said), [*against(said)], facts, tables)
 
 
 def _groups(characteristics: list[Characteristic]) -> dict[str, list[Any]]:

@@ -8,8 +8,9 @@
 ``promise``         what was asked for: ``alpha``, ``delta``, ``method``, ``scope``, and ``ct_chosen_here``, whether the
                     CT threshold was chosen on the calibration patients
 ``models``          ``xray`` and ``ct``: name, SHA-256 of the graph (empty for a table), operating threshold
-``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words
-``test``            ``patients``, ``sick``, ``paired``
+``calibration``     ``patients``, ``sick``, ``paired``, ``fingerprint``, ``origin`` in words, and ``units``: what was
+                    counted, ``patients``, or ``blocks`` or ``images`` where nobody is named
+``test``            ``patients``, ``units``, ``sick``, ``paired``
 ``policies``        list; each with ``kind``, ``name``, ``description``, ``policy`` (thresholds and certificate),
                     ``refusal`` (why it is not certified, or empty), ``missed_at_most`` (of the sick, by both phases
                     together: upper 95 % limit on the test patients), ``follows_miss_rate`` (whether its X-ray threshold
@@ -50,12 +51,13 @@ from duoscan.evaluation.policies.measured import PolicyFigures
 from duoscan.evaluation.policies.modalities import benefits_and_drawbacks, compare_modalities
 from duoscan.evaluation.policies.operating import CERTIFIED_KINDS, is_paired
 from duoscan.evaluation.policies.worth import bounded_worth_json, measured_policies, waiting_json, worth_json
+from duoscan.evaluation.sample import spoken_units, units_word
 from duoscan.files import parse_json, read_bytes
 from duoscan.policies.rule import PolicyKind
 from duoscan.policies.scores import PatientScores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from duoscan.evaluation.policies.abstention import Abstention
@@ -167,7 +169,11 @@ def triage_document(
         "abstention": {"error": extras.set_error, **{name: each.document for name, each in abstaining.items()}},
         "comparison": _comparison(offers, setting, test, extras.dose),
         "scores": {"calibration": scores_json(calibration), "test": scores_json(test)},
-        "notes": [*ground.notes, *(() if is_paired(test) else (UNPAIRED_NOTE,))],
+        "notes": [
+            *ground.notes,
+            *_unnamed_note({"calibrate": calibration, "measure": test}),
+            *(() if is_paired(test) else (UNPAIRED_NOTE,)),
+        ],
         "command": ground.command,
     }  # fmt: skip
 
@@ -195,6 +201,8 @@ def read_triage(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: no {FORMAT} of version {VERSION}; run 'duoscan triage' again")
     if document.pop("sha256", None) != _hash(document):
         raise InputError(f"{path}: changed since 'duoscan triage' wrote it; run it again")
+    for group in ("calibration", "test"):
+        document[group].setdefault("units", "patients")  # not in the first ones
     return document
 
 
@@ -227,8 +235,25 @@ def scores_from_json(stated: Mapping[str, Sequence[float | int | None]]) -> Pati
 
 
 def _group(patients: PatientScores) -> dict[str, Any]:
-    """How many patients there are."""
-    return {"patients": len(patients), "sick": int(patients.sick.sum()), "paired": int(patients.is_paired.sum())}
+    """How many patients there are, and what they are: patients, or blocks or images that stand for them."""
+    return {
+        "patients": len(patients),
+        "units": units_word(patients.names),
+        "sick": int(patients.sick.sum()),
+        "paired": int(patients.is_paired.sum()),
+    }
+
+
+def _unnamed_note(groups: Mapping[str, PatientScores]) -> Iterator[str]:
+    """That not patients were counted but what stands for them, where nobody is named."""
+    said = [
+        f"{spoken_units(group.names)} {what}" for what, group in groups.items() if units_word(group.names) != "patients"
+    ]
+    if said:
+        yield (
+            f"Not everybody is named: {'; '.join(said)}. Where a promise or a reason counts patients, these are "
+            "counted; they may be parts of a patient or several in one, so give patient ids."
+        )
 
 
 def _worth(

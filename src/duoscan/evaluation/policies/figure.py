@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 _SHOWN = ("sensitivity", "specificity", "to_ct")
 
 
-def policy_figure(policies: Sequence[PolicyFigures], chosen: PolicyFigures | None = None) -> Figure:
+def policy_figure(
+    policies: Sequence[PolicyFigures], chosen: PolicyFigures | None = None, units: str = "patients"
+) -> Figure:
     """One row a policy: sensitivity, specificity and share sent to CT, with intervals and the band of CT for all.
 
     Args:
         policies: Measured on the same patients.
         chosen: The one to mark.
+        units: What they are, where blocks or images stand for patients.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -34,7 +37,7 @@ def policy_figure(policies: Sequence[PolicyFigures], chosen: PolicyFigures | Non
 
     figure = Figure(figsize=(10, 1.4 + 0.4 * len(policies)), layout="constrained")
     first = policies[0]
-    figure.suptitle(f"{first.patients} paired patients, {first.sick} sick; at prevalence {first.prevalence:.3g}")
+    figure.suptitle(f"{first.patients} paired {units}, {first.sick} sick; at prevalence {first.prevalence:.3g}")
     everyone = next((each for each in policies if each.policy.kind is PolicyKind.CT_FOR_ALL), None)
     for axes, name in zip(figure.subplots(1, len(_SHOWN), sharey=True), _SHOWN, strict=True):
         band = everyone.figures[name] if everyone and name != "to_ct" else None

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 _MOST = 100_000  # patients nobody has
 
+TANGO_IS_APPROXIMATE = (
+    "The limits are approximate: a level of 0.05 may be up to 0.072, 0.025 up to 0.034, 0.01 up to 0.014, and that "
+    "much only where two policies disagree on nearly everyone."
+)
+"""For wherever the limits are printed."""
+
 
 @dataclass(frozen=True)
 class PairedDifference:

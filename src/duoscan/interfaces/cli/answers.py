@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from duoscan.cases.case import Screening
 from duoscan.cases.outputs import answers_csv, studies_csv
 from duoscan.cases.stored import write_screening
+from duoscan.evaluation.sample import units_word
 from duoscan.files import write_text
 from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import STOPPED, echo, table_console, visible
@@ -100,7 +101,8 @@ def show_answers(screening: Screening) -> None:
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())
-    console.print(f"{len(screening)} patients: {counts}")
+    units = units_word(case.patient_id for case in screening)
+    console.print(f"{len(screening)} {units}: {counts}")
     for obeyed in dict.fromkeys(case.obeyed for case in screening):
         console.print(f"policy: {obeyed}")
     console.print(NOTICE)

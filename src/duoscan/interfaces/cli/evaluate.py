@@ -219,7 +219,8 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
     tables.append(_prevalence_table(overall.predictive_values))
     if evaluation.multiclass is not None:
         several = evaluation.multiclass
-        names = {name: name.replace("_", " ") for name in several.metrics}
+        means = " (by percentile bootstrap)"
+        names = {name: name.replace("_", " ") + means * name.startswith("macro_") for name in several.metrics}
         tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
     if len(evaluation.by_source) > 1:
         tables.append(_source_table(evaluation))

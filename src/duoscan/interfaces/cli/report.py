@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import click
 
-from duoscan.errors import MissingExtraError
 from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo
@@ -42,6 +42,12 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     default=None,
     help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
 )
+@click.option(
+    "--maps",
+    type=_EXISTING,
+    help="Activation maps of 'duoscan screen --maps'; left out: answers.npz beside answers.json.",
+)
+@click.option("--by", default="", help="Who makes the report, for its head.")
 @ledger_options
 def report_command(
     runs: tuple[Path, ...],
@@ -53,6 +59,8 @@ def report_command(
     out: Path,
     seed: int,
     with_images: bool | None,
+    maps: Path | None,
+    by: str,
     ledger: Path | None,
     new_test_set: bool,
 ) -> None:
@@ -67,7 +75,8 @@ def report_command(
     from duoscan.evidence.subject import read_subjects
     from duoscan.report.page import Request, ask_of, page_of
 
-    request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage)
+    today = datetime.now(UTC).date().isoformat()
+    request = Request(runs, manifest, screening, seed, with_images, command_line(), audits, triage, maps, today, by)
     with stages() as (on_stage, on_image):
         ask = replace(
             ask_of(request),
@@ -82,14 +91,3 @@ def report_command(
         if subject.count is not None:
             echo(f"{subject.name}: {subject.count.spoken}.")
     echo(f"Written to {out}")
-
-
-def check_can_write_pages(what: str) -> None:
-    """Refuse early where what draws and fills pages is not installed.
-
-    Raises:
-        MissingExtraError: It is not.
-    """
-    for package in ("jinja2", "matplotlib"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("evaluate", what)

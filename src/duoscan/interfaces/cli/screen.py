@@ -33,6 +33,7 @@ from duoscan.interfaces.cli.answers import (
 )
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
+from duoscan.interfaces.cli.pages import check_can_write_pages, write_page
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.progress import stages
@@ -98,6 +99,9 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
 @click.option("--studies-csv", "studies_out", type=OUT_FILE, help="Write one row for each study as CSV.")
 @click.option("--json", "json_out", type=OUT_FILE, help="Write everything, image by image, as JSON.")
+@click.option(
+    "--html", "html_out", type=OUT_FILE, help="Write a page, the most urgent first; with --heatmaps, these too."
+)
 @click.option("--maps", "maps_out", type=OUT_FILE, help="Write the activation maps of all answered images (.npz).")
 @click.option(
     "--dicom-out",
@@ -135,6 +139,7 @@ def screen_command(
     policy: str | None,
     studies_out: Path | None,
     json_out: Path | None,
+    html_out: Path | None,
     maps_out: Path | None,
     dicom_out: Path | None,
     dicom_objects: str,
@@ -155,12 +160,7 @@ def screen_command(
     answer, or a row of --patients or --need-ct matches nobody, see the reasons; 2 the command itself was wrong, or
     --send failed once all else was written; 130 stopped by Ctrl-C, and only finished patients have an answer.
     """
-    if dicom_out is not None:
-        if manifest is not None:
-            raise InputError("--dicom-out goes with files and folders, not with --manifest: name the DICOM folder")
-        check_can_write()
-    elif send:
-        raise InputError("--send needs --dicom-out: name the folder to write the results to first")
+    _check_wishes(manifest, dicom_out, html_out, send)
     objects = parse_objects(dicom_objects)
     archive = open_archive(send, read_access(send, auth_file, ca_file, certificate, certificate_key)) if send else None
     screener = Screener(
@@ -174,7 +174,8 @@ def screen_command(
     )
     found, labels, tested = _found(paths, patient_rules(patients, patient_pattern, patient_by), manifest, split)
     looks = _looks(tested, screener, book_beside(manifest, ledger, replaces=new_test_set)) if manifest else {}
-    pictures, maps = HeatmapWriter(heatmaps), ActivationKeeper()
+    thresholds = {Modality.CXR: screener.policy.xray_threshold, Modality.CT: screener.policy.ct_threshold}
+    pictures, maps = HeatmapWriter(heatmaps, thresholds), ActivationKeeper()
 
     def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
         pictures.add(file, contract)
@@ -191,6 +192,8 @@ def screen_command(
     write_answers(screening, csv_out, studies_out, json_out)
     if maps_out:
         write_maps(maps.maps, maps_out)
+    if html_out:
+        write_page(screening, html_out, pictures.written)
     written, problems = [], Problems()
     if dicom_out is not None:
         places = {one.name: one.path for one in found}
@@ -204,6 +207,18 @@ def screen_command(
     if archive is not None and written:
         store_files(archive, written, send or "", quiet=quiet)  # last, so that a failure takes no answer away
     sys.exit(exit_code(screening, problems))
+
+
+def _check_wishes(manifest: Path | None, dicom_out: Path | None, html_out: Path | None, send: str | None) -> None:
+    """Refuse before anything is read what cannot be written."""
+    if dicom_out is not None:
+        if manifest is not None:
+            raise InputError("--dicom-out goes with files and folders, not with --manifest: name the DICOM folder")
+        check_can_write()
+    elif send:
+        raise InputError("--send needs --dicom-out: name the folder to write the results to first")
+    if html_out is not None:
+        check_can_write_pages("duoscan screen --html", "jinja2")
 
 
 @click.command("predict")
@@ -239,7 +254,7 @@ def predict_command(
     found, _, _ = _found(paths, patient_rules(patients, patient_pattern, patient_by), None, None)
     images, _ = settle_patients([one for image in found for one in identify(image, kind)])
     rows = []
-    writer = HeatmapWriter(heatmaps)
+    writer = HeatmapWriter(heatmaps, {kind: predictor.threshold})
     is_stopped = False
     with stages(quiet=quiet) as (on_stage, on_tick):
         on_stage("Answering images", len(images))

@@ -61,10 +61,10 @@ def shortcuts_command(
     """
     table = chosen(read_manifest(manifest, check_patients=False), "--sources", sources, "source")
     resolved = resolve_recipe(recipe, table, modality, [*overrides, *backbone_changes(backbone)])
-    if not full and is_plain(resolved.model.backbone):
+    if not full and is_plain(resolved.model.backbone) and not resolved.model.start:
         raise InputError(
             f"'{resolved.model.backbone}' has no trained weights, and a frozen backbone needs them; name another with "
-            "--backbone, or add --full"
+            "--backbone, take a run's own with --set model.start=RUN, or add --full"
         )
     table = table.where(modality=resolved.modality)
     tested = table.where(split=Split.TEST)
@@ -89,7 +89,10 @@ def _quick(table: Manifest, recipe: Recipe, folder: Path, seed: int) -> AuditRes
     from duoscan.training.shortcuts.features import probe_features
 
     with click.progressbar(length=len(table), label="Reading images", file=sys.stderr) as bar:
-        features = probe_features(table, recipe.contract(), recipe.model.backbone, folder, lambda: bar.update(1))
+        start = Path(recipe.model.start) if recipe.model.start else None
+        features = probe_features(
+            table, recipe.contract(), recipe.model.backbone, folder, lambda: bar.update(1), start=start
+        )
     return audit_shortcuts(quick_scores(features, seed), features, seed=seed)
 
 

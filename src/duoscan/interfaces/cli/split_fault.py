@@ -48,6 +48,7 @@ def split_fault_command(
     table = read_manifest(manifest)
     resolved = resolve_recipe(recipe, table, modality, [*overrides, *backbone_changes(backbone)])
     look = look_of_recipe(table, resolved, book_beside(manifest, ledger, replaces=new_test_set))
+    from duoscan.evaluation.sample import units_word
     from duoscan.training.split_fault import show_split_fault
 
     with training_progress() as watcher:
@@ -59,7 +60,8 @@ def split_fault_command(
         shown.add_row(name, *map(_text, (fault.by_patient.metrics[name], fault.by_image.metrics[name], added)))
     console = table_console()
     console.print(shown)
-    console.print(f"{fault.shared_units} patients stand on both sides of the faulty split; written to {folder}")
+    units = units_word(record.unit for record in table)
+    console.print(f"{fault.shared_units} {units} stand on both sides of the faulty split; written to {folder}")
 
 
 def _text(estimate: Estimate) -> str:

@@ -31,9 +31,9 @@ from duoscan.evidence.subject import Ask
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
+from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
-from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
@@ -191,7 +191,7 @@ def triage_command(
     xray_phase, ct_phase = (judged(*each, audited, setting) for each in zip(phases, points, strict=True))
     document["verdicts"] = {"xray": xray_phase[1], "ct": ct_phase[1]}
     _write(out, document, choice, phases, abstaining)
-    _draw(out, offers, choice)
+    _draw(out, offers, choice, document["test"]["units"])
     show_triage(offers, choice, document)
     for modality, (phase, _) in zip(Modality, (xray_phase, ct_phase), strict=True):
         if phase.count is not None:
@@ -257,10 +257,10 @@ def _referred_csv(abstaining: Mapping[str, Abstention], sources: Mapping[str, st
     return csv_text(("patient_id", "phase", "set", "probability", "source"), rows)
 
 
-def _draw(out: Path, offers: Sequence[Offer], choice: Choice) -> None:
+def _draw(out: Path, offers: Sequence[Offer], choice: Choice, units: str) -> None:
     """``policies.svg`` and ``.png``, where patients are paired."""
     measured = [offer.test for offer in offers if isinstance(offer.test, PolicyFigures)]
     if measured:
         chosen = choice.offer.test if isinstance(choice.offer.test, PolicyFigures) else None
-        for name, content in render({"policies": policy_figure(measured, chosen)}).items():
+        for name, content in render({"policies": policy_figure(measured, chosen, units)}).items():
             write_bytes(out / name, content)

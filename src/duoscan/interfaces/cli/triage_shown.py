@@ -8,6 +8,7 @@ from duoscan.audit.gate import Verdict
 from duoscan.evaluation.intervals import spoken_interval
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.policies.measured import FIGURES, PolicyFigures
+from duoscan.evaluation.policies.noninferiority import TANGO_IS_APPROXIMATE
 from duoscan.evaluation.policies.worth import PREVALENCES
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
@@ -28,7 +29,7 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
     """Print everything that is to be read before a policy is obeyed; what the gate says stands above the numbers."""
     show_verdicts({_PHASES[phase]: Verdict.from_json(one) for phase, one in document["verdicts"].items()})
     _show_policies(offers, choice, document)
-    _show_rivals(document["chosen"])
+    _show_rivals(document["chosen"], document["calibration"]["units"])
     echo(f"Chosen: {choice.offer.policy.name}; {choice.why}")
     if choice.offer.policy.certificate:
         echo(f"Promise: {choice.offer.policy.certificate.promise}")
@@ -36,7 +37,7 @@ def show_triage(offers: Sequence[Offer], choice: Choice, document: dict[str, Any
         if entry["policy"]["certificate"] and entry["missed_at_most"] is not None:
             echo(
                 f"{entry['name']}: X-ray and CT together miss at most {entry['missed_at_most']:.3f} of the sick "
-                f"(upper 95 % limit, {document['test']['sick']} sick test patients)"
+                f"(upper 95 % limit, {document['test']['sick']} sick test {document['test']['units']})"
             )
     for refusal in dict.fromkeys(offer.refusal for offer in offers if offer.refusal):
         echo(f"Not certified: {refusal}")
@@ -59,11 +60,11 @@ def _show_policies(offers: Sequence[Offer], choice: Choice, document: dict[str, 
         for offer in offers
     ]
     own = "" if document["prevalence_origin"] == "given" else "their own "
-    title = f"On {group['patients']} test patients, {group['sick']} sick, at {own}prevalence {at:.3f}"
+    title = f"On {group['patients']} test {group['units']}, {group['sick']} sick, at {own}prevalence {at:.3f}"
     _print(title, ("policy", *FIGURES.values()), rows)
 
 
-def _show_rivals(chosen: dict[str, Any]) -> None:
+def _show_rivals(chosen: dict[str, Any], units: str) -> None:
     """What each policy loses or wins against CT for all, where the choice was made between them."""
     rows = [
         (
@@ -77,8 +78,9 @@ def _show_rivals(chosen: dict[str, Any]) -> None:
         for rival in chosen["rivals"]
     ]
     if rows:
-        title = f"Against CT for all on the calibration patients, lower limits at a level of {chosen['level']:.3g}"
+        title = f"Against CT for all on the calibration {units}, lower limits at a level of {chosen['level']:.3g}"
         _print(title, ("policy", "Sensitivity", "Specificity", f"Loses less than {chosen['margin']:g}"), rows)
+        echo(TANGO_IS_APPROXIMATE)
 
 
 def _show_worth(worth: dict[str, Any], names: Sequence[str]) -> None:

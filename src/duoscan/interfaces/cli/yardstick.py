@@ -13,8 +13,8 @@ from duoscan.audit.ledger import read_uses
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes, write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line
+from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
-from duoscan.interfaces.cli.report import check_can_write_pages
 from duoscan.interfaces.cli.train import backbone_changes, resolve_recipe, training_progress
 from duoscan.interfaces.cli.yardstick_shown import PAGE_NAME, show
 from duoscan.manifest.joining import joined

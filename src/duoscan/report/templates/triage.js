@@ -259,7 +259,7 @@
     const said = find("#triage-cheapest"), best = hasCosts() ? cheapest(all) : undefined;
     said.hidden = !hasCosts();
     said.dataset.value = String(all.indexOf(best));
-    const wish = `sensitivity of at least ${data.target_sensitivity} on the calibration patients`;
+    const wish = `sensitivity of at least ${data.target_sensitivity} on the calibration ${data.units.calibration}`;
     if (!best) {
       said.textContent = `No policy has a ${wish}.`;
       return;
@@ -268,7 +268,7 @@
     fill(spent, cost(best.answered, state.prevalence, best.policy), 3);
     fill(sensitivity, best.answered.sick.positives, 3);
     said.replaceChildren(`The cheapest policy with a ${wish}: ${best.policy.kind}, at `, spent,
-      " a patient; on the test patients its sensitivity is ", sensitivity, ".");
+      ` a patient; on the test ${data.units.test} its sensitivity is `, sensitivity, ".");
   }
 
   function drawFlow({ policy, at, answered }) {

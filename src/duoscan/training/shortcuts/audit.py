@@ -11,7 +11,7 @@ import numpy as np
 from duoscan.audit.result import AuditResult, AuditTable, Level, worst
 from duoscan.errors import ManifestError
 from duoscan.evaluation.intervals import Estimate, bootstrap, paired_difference
-from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
+from duoscan.evaluation.retained import BY_PERCENTILES, FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
 from duoscan.terms import Split
 from duoscan.training.shortcuts.features import (
     BORDERS,
@@ -188,7 +188,7 @@ def _probe_table(measured: Mapping[str, Mapping[str, Estimate]], control: Estima
     ]
     rows.append(("whole image, random labels learned and asked", control.spoken(), "–"))
     title = f"Skill by what is shown: {len(scores.records)} images, {scores.how}"
-    return AuditTable(title, ("shown", "AUROC", "retained skill"), tuple(rows))
+    return AuditTable(title, ("shown", "AUROC", f"retained skill, {BY_PERCENTILES}"), tuple(rows))
 
 
 def _comparisons(features: ProbeFeatures, seed: int) -> dict[str, tuple[AuditTable, dict[str, object]]]:

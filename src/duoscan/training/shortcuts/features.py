@@ -12,13 +12,15 @@ import torch
 from numpy.typing import NDArray
 
 from duoscan.errors import ImageError, ManifestError
-from duoscan.files import write_bytes
+from duoscan.files import file_sha256, write_bytes
 from duoscan.formats.image import Pixels
 from duoscan.formats.reader import read_image
 from duoscan.imaging.lungs import lungs_only, read_lung_mask, without_lungs
 from duoscan.imaging.preprocess import normalise, prepare_grey, window
 from duoscan.imaging.probes import borders_only, thumbnail
+from duoscan.run_files import BUNDLE_NAME
 from duoscan.training.backbones import build_backbone
+from duoscan.training.classifier import start_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +59,8 @@ def probe_features(
     backbone: str,
     cache: Path,
     on_image: Callable[[], None] = lambda: None,
+    *,
+    start: Path | None = None,
 ) -> ProbeFeatures:
     """Features of every image, whole and probed; read from ``cache`` where they were computed before.
 
@@ -68,17 +72,21 @@ def probe_features(
         backbone: Name as in recipes, with trained weights.
         cache: Folder for computed features.
         on_image: Called after each image.
+        start: A run whose weights the backbone has, in place of its own.
 
     Raises:
         ManifestError: Images cannot be read; every one is named.
         RecipeError: The backbone cannot be had.
     """
-    key = "\n".join([manifest.fingerprint(), contract.digest(), backbone, _SAMPLE_VERSION])
+    weights = [] if start is None else [file_sha256(start / BUNDLE_NAME)]
+    key = "\n".join([manifest.fingerprint(), contract.digest(), backbone, _SAMPLE_VERSION, *weights])
     path = cache / f"features-{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
     if path.exists():
         with np.load(path) as held:
             return ProbeFeatures(manifest.records, {name: held[name] for name in held.files})
-    built = build_backbone(backbone, pretrained=True, size=contract.height)
+    built = build_backbone(backbone, pretrained=start is None, size=contract.height)
+    if start is not None:
+        start_backbone(built, start)
     has_masks = all(record.lung_mask for record in manifest)
     gathered: dict[str, list[FloatArray]] = {}
     problems: list[str] = []
@@ -92,8 +100,8 @@ def probe_features(
             on_image()
 
     with ThreadPoolExecutor(2) as pool:
-        for start in range(0, len(manifest), _BATCH):
-            made = list(pool.map(probed, manifest.records[start : start + _BATCH]))
+        for first in range(0, len(manifest), _BATCH):
+            made = list(pool.map(probed, manifest.records[first : first + _BATCH]))
             problems += [one for one in made if isinstance(one, str)]
             if not problems:
                 batch = [one for one in made if isinstance(one, dict)]
