@@ -14,6 +14,7 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
+from duoscan.evaluation.delong import CHANCE
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap
 from duoscan.evaluation.metrics import (
     BinaryMetrics,
@@ -25,6 +26,7 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
+from duoscan.evaluation.repeats import repeat_notes
 from duoscan.evaluation.sample import Sample, check_measurable, measurable, named_patients, sample_of, spoken_units
 from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
@@ -382,7 +384,7 @@ def _unit_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction
     if counts.without_patient:
         yield (
             f"{counts.without_patient} of {overall.images} images name no patient and stand for themselves; "
-            "if some show the same patient, the intervals are too narrow."
+            "if some show the same patient, the intervals are too narrow (column patient_id)."
         )
     blocks = sum(row.patient_id is not None and not named_patients([row.unit]) for row in rows)
     if blocks:
@@ -405,15 +407,14 @@ def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Predictio
         count = sum(counts.not_read.values())
         yield f"{count} images were not read, for the rule had no need of them: neither in metrics nor in coverage."
     if counts.unlabelled:
-        yield f"{counts.unlabelled} rows have no label and are left out."
+        yield f"{counts.unlabelled} rows have no label and are left out (column label)."
     if len(counts.splits) > 1:
         yield f"Rows of several splits are pooled: {', '.join(counts.splits)}."
     if Split.TRAIN in counts.splits:
         yield "Rows of the training split are in these numbers; they say nothing of new patients."
     if len(counts.modalities) > 1:
         yield f"Several modalities are pooled at one operating point: {', '.join(counts.modalities)}."
-    if repeated := len(rows) - len({row.path for row in rows}):
-        yield f"{repeated} rows repeat a path that the table already holds."
+    yield from repeat_notes(rows)
 
 
 def _result_notes(
@@ -422,7 +423,13 @@ def _result_notes(
     """What a reader must know of the numbers, one sentence each."""
     if overall.patients < FEW_PATIENTS:
         yield f"Only {overall.people}: intervals of so few are too narrow or say little."
-    if math.isnan(overall.metrics["auroc"].value):
+    auroc = overall.metrics["auroc"]
+    if auroc.high is not None and auroc.high < CHANCE:
+        yield (
+            f"The AUROC is {auroc.spoken()}, below chance: is the probability that of another class than covid, or are "
+            "the labels the other way round?"
+        )
+    if math.isnan(auroc.value):
         yield "Only one class is there, so nothing that compares classes is defined."
     single = [source for source, result in by_source.items() if math.isnan(result.metrics["auroc"].value)]
     if single and len(by_source) > 1:

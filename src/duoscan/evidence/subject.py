@@ -14,11 +14,12 @@ from duoscan.errors import InputError, PredictionsError
 from duoscan.evaluation.prior_shift import Fitted
 from duoscan.evidence.faults import faults_of, trained_sources
 from duoscan.evidence.making import Making, bare_making, read_making
+from duoscan.foreign import Reading
 from duoscan.formats.frame_names import split_frame
 from duoscan.inference.bundle import SUFFIX, read_bundle
 from duoscan.inference.predictor import predict_manifest
 from duoscan.manifest.table import read_manifest
-from duoscan.predictions import read_predictions
+from duoscan.predictions import read_predictions, read_predictions_table
 from duoscan.run_files import BUNDLE_NAME, MANIFEST, MARKER, TEST_PREDICTIONS
 from duoscan.terms import Split
 
@@ -41,6 +42,33 @@ _FOLD = re.compile(r"fold-(\d+)")
 
 
 @dataclass(frozen=True)
+class Stated:
+    """What nobody can see in a table and a person says: it is believed, and told as stated.
+
+    Attributes:
+        threshold_is_from_test: Whether the operating point was chosen on the measured rows; ``None`` where unknown.
+        trained_sources: Sources of the images the model was made with; ``None`` where unknown.
+    """
+
+    threshold_is_from_test: bool | None = None
+    trained_sources: frozenset[str] | None = None
+
+    @property
+    def spoken(self) -> tuple[str, ...]:
+        """What was stated, one phrase each."""
+        where = {True: "on the measured rows", False: "on other rows"}
+        chosen = self.threshold_is_from_test
+        return (
+            *(() if chosen is None else (f"the threshold was chosen {where[chosen]}",)),
+            *(
+                ()
+                if self.trained_sources is None
+                else (f"the model was trained on {', '.join(sorted(self.trained_sources)) or 'nothing named'}",)
+            ),
+        )
+
+
+@dataclass(frozen=True)
 class Ask:
     """What a command asks of its targets.
 
@@ -52,6 +80,8 @@ class Ask:
         part: Rows to measure: a split, or ``all``; ``None`` takes ``test`` where there are several.
         modality: Rows to take; rows of a table that name none are taken to be of it.
         threshold: Operating point; ``None`` takes the model's, or what the table itself decides.
+        reading: What a person says of a table's columns, scale and labels.
+        stated: What a person says of how a number came about.
         seed: Goes into the command that a subject names.
         book_at: Where looks at the test rows of a manifest or a table are counted; ``None`` counts none.
         on_stage: Called before a model answers, with what it answers and how many images.
@@ -65,6 +95,8 @@ class Ask:
     part: str | None = None
     modality: Modality | None = None
     threshold: float | None = None
+    reading: Reading = field(default_factory=Reading)
+    stated: Stated = field(default_factory=Stated)
     seed: int = 0
     book_at: BookAt | None = None
     on_stage: Callable[[str, int], None] = lambda _name, _images: None
@@ -97,6 +129,8 @@ class Subject:
         study_threshold: Operating point for patients; ``None`` where none is known but that of images.
         look: The use of the test set that measuring these rows is; ``None`` where it is none.
         count: How often the rows were looked at, this time included; ``None`` before they are measured.
+        stated: What a person says of how the number came about.
+        remarks: What was recognised in a table and may be wrong, one sentence each.
     """
 
     name: str
@@ -120,6 +154,8 @@ class Subject:
     study_threshold: float | None = None
     look: Look | None = None
     count: Count | None = None
+    stated: Stated = field(default_factory=Stated)
+    remarks: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Prediction, ...]:
@@ -202,11 +238,17 @@ def is_model(target: Path) -> bool:
     return target.is_dir() or target.suffix == SUFFIX
 
 
+def holds_images(target: Path) -> bool:
+    """Whether it is a run that keeps the manifest of its images, or its answers, so that it can be measured alone."""
+    return target.is_dir() and any((target / name).exists() for name in (MANIFEST, TEST_PREDICTIONS))
+
+
 def _read_table(table: Path, ask: Ask) -> Subject:
-    stated = [replace(row, modality=row.modality or ask.modality) for row in read_predictions(table)]
-    rows = [row for row in stated if ask.modality in {None, row.modality}]
-    if stated and not rows and ask.modality:
-        raise PredictionsError(f"{table}: none of {len(stated)} rows is of {ask.modality.spoken}; give another table")
+    found = read_predictions_table(table, ask.reading)
+    named = _with_part([replace(row, modality=row.modality or ask.modality) for row in found.rows], ask.part)
+    rows = [row for row in named if ask.modality in {None, row.modality}]
+    if named and not rows and ask.modality:
+        raise PredictionsError(f"{table}: none of {len(named)} rows is of {ask.modality.spoken}; give another table")
     split = _chosen_part({row.split for row in rows}, ask.part, table)
     taken = [row for row in rows if split in {None, row.split}]
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
@@ -221,15 +263,29 @@ def _read_table(table: Path, ask: Ask) -> Subject:
         command=_command(table, None, split, ask.seed),
         fingerprint=fingerprint,
         beside=tuple(row for row in rows if split not in {None, row.split}),
-        trained_sources=trained_sources(ask.trained or rows),
+        trained_sources=_first_known(ask.stated.trained_sources, trained_sources(ask.trained or rows)),
         fitted=Fitted.on(rows, f"the labelled validation rows of {table.name}"),
         faults=faults_of(taken, rows, ask.trained),
+        stated=ask.stated,
+        remarks=found.remarks,
     )
     kinds = " and ".join(sorted({row.modality or "unknown" for row in taken}))
     if ask.book_at is None or not subject.is_test:
         return subject
     look = ask.book_at(table).look_at_rows(taken, fingerprint, f"table {kinds}", locks=split is Split.TEST)
     return replace(subject, look=look)
+
+
+def _with_part(rows: list[Prediction], part: str | None) -> list[Prediction]:
+    """Rows of a table that names no part at all are of the part that is asked for."""
+    if part in {None, ALL_SPLITS} or any(row.split for row in rows):
+        return rows
+    return [replace(row, split=Split(part)) for row in rows]
+
+
+def _first_known(stated: frozenset[str] | None, found: frozenset[str] | None) -> frozenset[str] | None:
+    """What is stated and what the data tell; both where both are there."""
+    return found if stated is None else stated | (found or frozenset())
 
 
 def _read_model(target: Path, ask: Ask) -> Subject:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,12 @@ from duoscan.audit.evidence import read_audits
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import shift_prior
-from duoscan.evidence.subject import ALL_SPLITS, Ask, is_model, read_subject
+from duoscan.evidence.subject import ALL_SPLITS, Ask, holds_images, is_model, read_subject
 from duoscan.evidence.verdicts import counted, evaluated, joined, judge_subject
-from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
+from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 from duoscan.manifest.table import read_manifest
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from duoscan.audit.ledger import Book
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.predictive_values import PredictiveValues
@@ -64,6 +65,7 @@ _MISSING = "–"
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="With --prevalence: share of covid where P(covid) was fitted; if left, that of the validation rows.",
 )
+@table_options
 @click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
@@ -80,13 +82,18 @@ def evaluate_command(
     new_test_set: bool,
     prevalence: float | None,
     prior: float | None,
+    words: TableWords,
     per_patient: bool,
     force: bool,
 ) -> None:
     """Metrics with 95 % intervals beside the majority baseline.
 
     TARGET is a predictions table of any model (CSV or Parquet with the columns label and probability; patient_id
-    where it is known), or a run folder or a bundle, which then answers the images of MANIFEST.
+    where it is known; docs/predictions.md), or a run folder or a bundle, which answers the images of MANIFEST. A run
+    that holds a manifest of its own needs no other.
+
+    Usual names of columns and labels are recognised and told. In a table without a column split, --split states the
+    part that its rows are.
 
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
 
@@ -107,9 +114,18 @@ def evaluate_command(
 
         check_out_dir(out, force=force)
         check_can_draw()
-    book = book_beside(manifest or target, ledger, replaces=new_test_set)
+    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     audits = read_audits((), [target])
-    images = _read(target, manifest, book, split=split, modality=modality, threshold=threshold)
+    ask = Ask(
+        part=split,
+        modality=Modality(modality) if modality else None,
+        threshold=threshold,
+        reading=words.reading,
+        stated=words.stated,
+        seed=seed,
+        book_at=book_at,
+    )
+    images = _read(target, manifest, ask)
     subject = joined(images) if per_patient else images
     evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
@@ -121,6 +137,7 @@ def evaluate_command(
         judgement = judge_subject(replace(images, count=subject.count), on_images, audits)
     if judgement is not None and judgement.command:
         show_verdicts({"these images": judgement.verdict})
+    show_read([images])
     _show(evaluation, split=images.part)
     if subject.count is not None:
         echo(f"{subject.count.spoken}.")
@@ -131,7 +148,7 @@ def evaluate_command(
             evaluation,
             subject.predictions,
             out,
-            command=book.command,
+            command=command_line(),
             split=images.part,
             fingerprint=subject.fingerprint,
             test_uses=None if subject.count is None else subject.count.to_json(),
@@ -146,7 +163,8 @@ def evaluate_command(
 
 def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | None) -> None:
     answers = "--run" if is_model(target) else "--predictions"
-    words = shlex.join(["duoscan", "audit", str(manifest or "MANIFEST"), answers, str(target)])
+    images = [] if manifest is None else [str(manifest)]
+    words = shlex.join(["duoscan", "audit", *images, answers, str(target)])
     why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
     echo(f"No audit backs these figures{why}; run: {words}")
 
@@ -165,40 +183,24 @@ def _moved(evaluation: Evaluation, subject: Subject, prevalence: float, prior: f
     return replace(evaluation, prior_shift=shift)
 
 
-def _read(
-    target: Path,
-    manifest: Path | None,
-    book: Book,
-    *,
-    split: str | None,
-    modality: str | None,
-    threshold: float | None,
-) -> Subject:
+def _read(target: Path, manifest: Path | None, ask: Ask) -> Subject:
     """What was typed, as a subject.
 
     Raises:
         UsageError: The options do not go with the kind of target.
     """
     if is_model(target):
-        if manifest is None:
+        if manifest is None and not holds_images(target):
             raise click.UsageError(f"{target} is a model; name the MANIFEST of the images it shall answer")
-        if modality is not None:
+        if ask.modality is not None:
             msg = "--modality goes with a predictions table; a model answers the images of its own modality"
             raise click.UsageError(msg)
     elif manifest is not None:
         msg = f"{target} is a predictions table and needs no MANIFEST; leave it out or name a run or a bundle"
         raise click.UsageError(msg)
+    images = None if manifest is None else read_manifest(manifest)
     with stages() as (on_stage, on_image):
-        ask = Ask(
-            images=None if manifest is None else read_manifest(manifest),
-            path=manifest or target,
-            part=split,
-            modality=Modality(modality) if modality else None,
-            threshold=threshold,
-            book_at=lambda _: book,
-            on_stage=on_stage,
-            on_image=on_image,
-        )
+        ask = replace(ask, images=images, path=manifest or target, on_stage=on_stage, on_image=on_image)
         return read_subject(target, ask)
 
 

@@ -12,6 +12,7 @@ from duoscan.errors import InputError
 from duoscan.inference.pipeline import worker_threads
 from duoscan.interfaces.cli.answers import show_remarks
 from duoscan.interfaces.cli.chosen import chosen, kept_option
+from duoscan.interfaces.cli.pairs import finding_of, pairs_of
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.progress import stages
@@ -28,7 +29,7 @@ from duoscan.manifest.sources import SOURCES
 from duoscan.manifest.splits import MORE_UNITS, empty_parts, grouped_folds, split_by_patient
 from duoscan.manifest.summary import Summary, summarise
 from duoscan.manifest.table import read_manifest, write_manifest
-from duoscan.terms import Finding, Modality, Split
+from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +97,8 @@ def import_command(
         modality=Modality(modality) if modality else None,
         source=source,
         labels=labels,
-        label_map={name: _finding(label) for name, label in _pairs(maps, "--map")},
-        columns=dict(_pairs(columns, "--column")),
+        label_map={name: finding_of(label) for name, label in pairs_of(maps, "--map")},
+        columns=dict(pairs_of(columns, "--column")),
         root=root,
     )
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
@@ -184,20 +185,6 @@ def _check_free(places: Sequence[Path], *, force: bool) -> None:
     taken = [str(place) for place in places if place.exists()]
     if taken and not force:
         raise InputError(f"{', '.join(taken)}: exists already; choose another --out or add --force")
-
-
-def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    for (left, _, right), text in zip(pairs, texts, strict=True):
-        if not left or not right:
-            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE", param_hint=option)
-    return [(left.strip(), right.strip()) for left, _, right in pairs]
-
-
-def _finding(text: str) -> Finding:
-    if text.lower() not in set(Finding):
-        raise click.BadParameter(f"'{text}' is not a label; use {', '.join(Finding)}", param_hint="--map")
-    return Finding(text.lower())
 
 
 def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:

@@ -14,6 +14,7 @@ from duoscan.files import write_text
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -43,6 +44,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
     help="Show images. Left out: only where every image is a phantom, since images of patients must not leave.",
 )
 @ledger_options
+@table_options
 def report_command(
     runs: tuple[Path, ...],
     *,
@@ -55,6 +57,7 @@ def report_command(
     with_images: bool | None,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
 ) -> None:
     """One HTML file on one or several runs: all evidence, readable, printable, without network.
 
@@ -71,11 +74,14 @@ def report_command(
     with stages() as (on_stage, on_image):
         ask = replace(
             ask_of(request),
+            reading=words.reading,
+            stated=words.stated,
             book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
             on_stage=on_stage,
             on_image=on_image,
         )
         subjects = read_subjects(runs, ask)
+    show_read(subjects)
     page, subjects = page_of(request, subjects)
     write_text(out, page)
     for subject in subjects:

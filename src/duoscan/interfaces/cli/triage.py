@@ -34,6 +34,7 @@ from duoscan.interfaces.cli.ledger_options import book_beside, command_line, led
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.report import check_can_write_pages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
@@ -108,6 +109,7 @@ _MADE_HERE = (
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
 @ledger_options
+@table_options
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def triage_command(
     xray: Path,
@@ -134,6 +136,7 @@ def triage_command(
     seed: int,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
     force: bool,
 ) -> None:
     """Compare all policies, certify a threshold, choose a policy and store it.
@@ -156,11 +159,12 @@ def triage_command(
     _check_out(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
-        ask = Ask(book_at=book_at, on_stage=on_stage, on_image=on_image)
+        ask = Ask(reading=words.reading, stated=words.stated, book_at=book_at, on_stage=on_stage, on_image=on_image)
         phases = (
             read_phase(xray, replace(ask, modality=Modality.CXR), manifest, calibration),
             read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
         )
+    show_read(phases)
     calibrating, test = phase_patients(phases, share_names=calibration is None)
     caveat = "" if calibration or not any(phase.bundle for phase in phases) else _MADE_HERE
     setting = Setting(
