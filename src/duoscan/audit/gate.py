@@ -222,7 +222,8 @@ def _untouched(measured: Measured) -> Judged:
     if measured.split != Split.TEST:
         found = measured.split or "no part"
         return Level.WARN, (
-            f"the measured rows are of '{found}', so they may have been chosen on; state a test part (column split)",
+            f"the measured rows are of '{found}', so they may have been chosen on; state a test part (column split, or "
+            "--rows-are)",
         )
     return _threshold(measured)
 
@@ -305,7 +306,8 @@ def _external(measured: Measured) -> Judged:
             f"no source that took no part in training has {FEWEST_PATIENTS} patients of either class"
             f"{f' ({found})' if found else ''}, so next to nothing is known of other hospitals",
         )
-    return Level.PASS, (f"measured on sources that took no part in training: {', '.join(enough)}",)
+    stated = ", as somebody stated" if measured.stated else ""
+    return Level.PASS, (f"measured on sources that took no part in training{stated}: {', '.join(enough)}",)
 
 
 def _uses(measured: Measured) -> Judged:

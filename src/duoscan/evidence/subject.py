@@ -48,24 +48,26 @@ class Stated:
     Attributes:
         threshold_is_from_test: Whether the operating point was chosen on the measured rows; ``None`` where unknown.
         trained_sources: Sources of the images the model was made with; ``None`` where unknown.
+        part: Which part the rows of a table are that names none; ``None`` where unknown.
     """
 
     threshold_is_from_test: bool | None = None
     trained_sources: frozenset[str] | None = None
+    part: Split | None = None
 
     @property
     def spoken(self) -> tuple[str, ...]:
         """What was stated, one phrase each."""
-        where = {True: "on the measured rows", False: "on other rows"}
-        chosen = self.threshold_is_from_test
-        return (
-            *(() if chosen is None else (f"the threshold was chosen {where[chosen]}",)),
-            *(
-                ()
-                if self.trained_sources is None
-                else (f"the model was trained on {', '.join(sorted(self.trained_sources)) or 'nothing named'}",)
-            ),
-        )
+        said = []
+        if self.part is not None:
+            said.append(f"the rows are of the part '{self.part}'")
+        if self.threshold_is_from_test is not None:
+            said.append(
+                f"the threshold was chosen on {'the measured' if self.threshold_is_from_test else 'other'} rows"
+            )
+        if self.trained_sources is not None:
+            said.append(f"the model was trained on {', '.join(sorted(self.trained_sources))}")
+        return tuple(said)
 
 
 @dataclass(frozen=True)
@@ -245,7 +247,7 @@ def holds_images(target: Path) -> bool:
 
 def _read_table(table: Path, ask: Ask) -> Subject:
     found = read_predictions_table(table, ask.reading)
-    named = _with_part([replace(row, modality=row.modality or ask.modality) for row in found.rows], ask.part)
+    named = _with_part([replace(row, modality=row.modality or ask.modality) for row in found.rows], ask.stated.part)
     rows = [row for row in named if ask.modality in {None, row.modality}]
     if named and not rows and ask.modality:
         raise PredictionsError(f"{table}: none of {len(named)} rows is of {ask.modality.spoken}; give another table")
@@ -276,11 +278,9 @@ def _read_table(table: Path, ask: Ask) -> Subject:
     return replace(subject, look=look)
 
 
-def _with_part(rows: list[Prediction], part: str | None) -> list[Prediction]:
-    """Rows of a table that names no part at all are of the part that is asked for."""
-    if part in {None, ALL_SPLITS} or any(row.split for row in rows):
-        return rows
-    return [replace(row, split=Split(part)) for row in rows]
+def _with_part(rows: list[Prediction], part: Split | None) -> list[Prediction]:
+    """Rows of a table that names no part at all are of the one that is stated."""
+    return rows if any(row.split for row in rows) else [replace(row, split=part) for row in rows]
 
 
 def _first_known(stated: frozenset[str] | None, found: frozenset[str] | None) -> frozenset[str] | None:

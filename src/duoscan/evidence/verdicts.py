@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Measured = tuple["Subject", "Evaluation"]
 """A subject with its count, and the evaluation of its rows."""
 
-_OF_THE_MODEL = frozenset({"calibration", "shortcuts", "perturbation", "attention"})
+_OF_THE_MODEL = frozenset({"calibration", "shortcuts", "perturbation", "attention", "label-errors"})
 _NOT_CHOSEN_HERE = ("bundle", "default")
 """How origins of thresholds begin that were fixed before the test rows were seen."""
 

@@ -92,8 +92,8 @@ def evaluate_command(
     where it is known; docs/predictions.md), or a run folder or a bundle, which answers the images of MANIFEST. A run
     that holds a manifest of its own needs no other.
 
-    Usual names of columns and labels are recognised and told. In a table without a column split, --split states the
-    part that its rows are.
+    Usual names of columns and labels are recognised and told; what a table does not say can be stated, and is then
+    called stated.
 
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
 

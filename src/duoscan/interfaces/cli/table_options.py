@@ -12,6 +12,7 @@ from duoscan.evidence.subject import Stated
 from duoscan.foreign import Reading, Scale
 from duoscan.interfaces.cli.pairs import finding_of, pairs_of
 from duoscan.interfaces.cli.tables import echo
+from duoscan.terms import Split
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -45,6 +46,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         maps: tuple[str, ...],
         threshold_chosen_on: str | None,
         trained_on: tuple[str, ...],
+        rows_are: str | None,
         **others: Any,
     ) -> Any:
         reading = Reading(
@@ -52,10 +54,19 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
             scale=Scale(scale) if scale else None,
             labels={name: finding_of(label) for name, label in pairs_of(maps, "--map")},
         )
-        stated = Stated(_ON_TEST.get(threshold_chosen_on or ""), frozenset(trained_on) if trained_on else None)
+        stated = Stated(
+            _ON_TEST.get(threshold_chosen_on or ""),
+            frozenset(trained_on) if trained_on else None,
+            Split(rows_are) if rows_are else None,
+        )
         return command(*args, words=TableWords(reading, stated), **others)
 
     for option in (
+        click.option(
+            "--rows-are",
+            type=click.Choice([split.value for split in Split]),
+            help="State which part the rows of a table are that has no column split.",
+        ),
         click.option(
             "--trained-on",
             multiple=True,
