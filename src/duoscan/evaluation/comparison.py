@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.evaluate import Evaluation
+    from duoscan.evaluation.sample import Sample
 
 
 JUDGED = ("sensitivity", "specificity", "auroc")
@@ -163,11 +164,14 @@ def compare(first: Side, second: Side) -> Comparison:
     one, other = set(units[0]), set(units[1])
     shared = len(one & other)
     a, b = first.evaluation, second.evaluation
-    differences = _differences(first, second, units, TAIL, is_paired=bool(shared))
-    joint = _differences(first, second, units, TAIL / len(JUDGED), is_paired=bool(shared))
+    mine, theirs = (
+        replace(sample_of(side.predictions, side.evaluation.threshold), units=tuple(own))
+        for side, own in zip((first, second), units, strict=True)
+    )
+    alone, joint = (differences(mine, theirs, tail, a.resamples, a.seed) for tail in (TAIL, TAIL / len(JUDGED)))
     rows = tuple(
         ComparisonRow(
-            name, a.metrics[name], b.metrics[name], differences[name], a.baseline[name], b.baseline[name],
+            name, a.metrics[name], b.metrics[name], alone[name], a.baseline[name], b.baseline[name],
             joint[name] if name in JUDGED else None,
         )
         for name in a.metrics
@@ -177,15 +181,22 @@ def compare(first: Side, second: Side) -> Comparison:
     return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat, tests=tests)
 
 
-def _differences(
-    first: Side, second: Side, units: Sequence[Sequence[str]], tail: float, *, is_paired: bool
-) -> dict[str, Estimate]:
-    samples = [sample_of(side.predictions, side.evaluation.threshold) for side in (first, second)]
-    resamples, seed = first.evaluation.resamples, first.evaluation.seed
-    if is_paired:
-        one, other = ((BinaryMetrics(sample), own) for sample, own in zip(samples, units, strict=True))
-        return paired_difference(one, other, resamples=resamples, seed=seed, tail=tail)
-    apart, other_apart = (measure_binary(sample, resamples=resamples, seed=seed, tail=tail) for sample in samples)
+def differences(one: Sample, other: Sample, tail: float, resamples: int, seed: int) -> dict[str, Estimate]:
+    """Each metric of one sample less that of another.
+
+    Patients whom both hold are drawn together; where there are none, the two intervals are joined.
+
+    Args:
+        one: Rows with the keys of their patients.
+        other: Others, or the same rows answered by another model.
+        tail: Chance that is left on either side.
+        resamples: Of patients.
+        seed: Makes them repeatable.
+    """
+    if set(one.units) & set(other.units):
+        first, second = ((BinaryMetrics(sample), sample.units) for sample in (one, other))
+        return paired_difference(first, second, resamples=resamples, seed=seed, tail=tail)
+    apart, other_apart = (measure_binary(sample, resamples=resamples, seed=seed, tail=tail) for sample in (one, other))
     return {name: unpaired_difference(apart[name], other_apart[name]) for name in apart}
 
 

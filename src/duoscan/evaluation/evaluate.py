@@ -32,6 +32,7 @@ from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
     from duoscan.evaluation.prior_shift import PriorShift
+    from duoscan.evaluation.subgroups import Subgroups
     from duoscan.predictions import Prediction
 
 FORMAT = "duoscan-evaluation"
@@ -189,6 +190,7 @@ class Evaluation:
         seed: Seed of the resamples.
         notes: What a reader must know beside the numbers.
         prior_shift: What holds at a stated prevalence; ``None`` where none was stated.
+        subgroups: The same in parts of the patients; ``None`` where nobody asked.
     """
 
     threshold: float | None
@@ -202,6 +204,7 @@ class Evaluation:
     seed: int
     notes: tuple[str, ...]
     prior_shift: PriorShift | None = None
+    subgroups: Subgroups | None = None
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -228,6 +231,7 @@ class Evaluation:
             **self.overall.to_json(),
             "predictive_values": [one.to_json() for one in self.overall.predictive_values],
             "prior_shift": None if self.prior_shift is None else self.prior_shift.to_json(),
+            "subgroups": None if self.subgroups is None else self.subgroups.to_json(),
             "coverage": self.coverage.to_json(),
             "counts": self.counts.to_json(),
             "sources": {source: result.to_json() for source, result in self.by_source.items()},

@@ -18,6 +18,7 @@ from duoscan.foreign import Reading
 from duoscan.formats.frame_names import split_frame
 from duoscan.inference.bundle import SUFFIX, read_bundle
 from duoscan.inference.predictor import predict_manifest
+from duoscan.manifest.records import ImageRecord
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import read_predictions, read_predictions_table
 from duoscan.run_files import BUNDLE_NAME, MANIFEST, MARKER, TEST_PREDICTIONS
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from duoscan.audit.ledger import Book, Count, Look
     from duoscan.inference.bundle import Bundle
-    from duoscan.manifest.records import ImageRecord, Manifest
+    from duoscan.manifest.records import Manifest
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
 
@@ -330,15 +331,15 @@ def _read_model(target: Path, ask: Ask) -> Subject:
         faults=faults_of(tuple(tested), own, None if ask.images is None else own),
     )
     if ask.images is None and (target / TEST_PREDICTIONS).exists():
-        return _with_stored(subject, target / TEST_PREDICTIONS, tested, ask.seed)
+        return _with_stored(subject, target / TEST_PREDICTIONS, tested, ask)
     return _with_answers(subject, bundle, tested, path, ask)
 
 
-def _with_stored(subject: Subject, table: Path, tested: Manifest, seed: int) -> Subject:
+def _with_stored(subject: Subject, table: Path, tested: Manifest, ask: Ask) -> Subject:
     """Answers that the run holds already; the command that wrote them counted them."""
-    rows = read_predictions(table)
-    command = _command(table, None, None, seed)
-    return replace(subject, predictions=tuple(rows), files=_files_of(rows, tested), command=command)
+    rows = with_groups(read_predictions(table), tested, ask.reading.groups)
+    command = _command(table, None, None, ask.seed)
+    return replace(subject, predictions=rows, files=_files_of(rows, tested), command=command)
 
 
 def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path, ask: Ask) -> Subject:
@@ -362,7 +363,7 @@ def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path
     is_given = ask.threshold is not None
     return replace(
         subject,
-        predictions=tuple(rows),
+        predictions=with_groups(rows, tested, ask.reading.groups),
         files=tuple(tested.file(record) for record in tested),
         beside=tuple(beside),
         threshold=ask.threshold if is_given else bundle.info.threshold,
@@ -370,6 +371,26 @@ def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path
         study_threshold=ask.threshold if is_given else bundle.info.study_threshold,
         look=look,
     )
+
+
+def with_groups(rows: Sequence[Prediction], images: Manifest, groups: Sequence[str]) -> tuple[Prediction, ...]:
+    """The rows with what a manifest says of their images, to group them by.
+
+    Args:
+        rows: Answers on some of the images.
+        images: The manifest's rows.
+        groups: Columns of the manifest.
+
+    Raises:
+        InputError: It has no such column.
+    """
+    if missing := sorted(set(groups) - set(ImageRecord.model_fields)):
+        raise InputError(
+            f"--by {missing[0]}: no column of a manifest; use one of {', '.join(ImageRecord.model_fields)}, or name a "
+            "predictions table that has it"
+        )
+    known = {one.path: {name: str(getattr(one, name) or "") for name in groups} for one in images} if groups else {}
+    return tuple(replace(row, groups=known.get(row.path, {})) if groups else row for row in rows)
 
 
 def _read_folds(run: Path, ask: Ask) -> Subject:
@@ -387,16 +408,17 @@ def _read_folds(run: Path, ask: Ask) -> Subject:
     rows = read_predictions(run / TEST_PREDICTIONS)
     pooled = [(part.file(record), record) for part in tested for record in part]
     making = read_making(run, folds)
+    images = manifests[0].replace([record for _, record in pooled])
     return Subject(
         name=run.resolve().name,
         modality=making.info.modality,
-        predictions=tuple(rows),
+        predictions=with_groups(rows, images, ask.reading.groups),
         files=_same_order(rows, [file for file, _ in pooled]),
         split=Split.TEST,
         threshold=None,
         threshold_origin="",
         command=_command(run / TEST_PREDICTIONS, None, None, ask.seed),
-        fingerprint=manifests[0].replace([record for _, record in pooled]).fingerprint(),
+        fingerprint=images.fingerprint(),
         making=making,
         records=manifests[0],
         trained_sources=trained_sources(manifests[0]),

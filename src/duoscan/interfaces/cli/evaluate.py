@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.audit.evidence import read_audits
+from duoscan.evaluation.comparison import JUDGED
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import shift_prior
+from duoscan.evaluation.subgroups import measure_subgroups
 from duoscan.evidence.subject import ALL_SPLITS, Ask, holds_images, is_model, read_subject
 from duoscan.evidence.verdicts import counted, evaluated, joined, judge_subject
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.evaluation.prior_shift import PriorShift
+    from duoscan.evaluation.subgroups import Subgroups
     from duoscan.evidence.subject import Subject
     from duoscan.evidence.verdicts import Judgement
 
@@ -66,6 +69,7 @@ _MISSING = "–"
     help="With --prevalence: share of covid where P(covid) was fitted; if left, that of the validation rows.",
 )
 @table_options
+@click.option("--by", multiple=True, metavar="COLUMN", help="Also by a column: age, sex, view, site …")
 @click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
@@ -83,6 +87,7 @@ def evaluate_command(
     prevalence: float | None,
     prior: float | None,
     words: TableWords,
+    by: tuple[str, ...],
     per_patient: bool,
     force: bool,
 ) -> None:
@@ -120,7 +125,7 @@ def evaluate_command(
         part=split,
         modality=Modality(modality) if modality else None,
         threshold=threshold,
-        reading=words.reading,
+        reading=replace(words.reading, groups=by),
         stated=words.stated,
         seed=seed,
         book_at=book_at,
@@ -130,6 +135,7 @@ def evaluate_command(
     evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
         evaluation = _moved(evaluation, subject, prevalence, prior)
+    evaluation = _by_columns(evaluation, subject, by)
     subject = counted(subject)
     judgement = None
     if audits:
@@ -183,6 +189,20 @@ def _moved(evaluation: Evaluation, subject: Subject, prevalence: float, prior: f
     return replace(evaluation, prior_shift=shift)
 
 
+def _by_columns(evaluation: Evaluation, subject: Subject, columns: Sequence[str]) -> Evaluation:
+    """With the same in the parts of the patients that columns make; as it was where none is named."""
+    if not columns:
+        return evaluation
+    found = measure_subgroups(
+        subject.predictions,
+        columns,
+        threshold=evaluation.threshold,
+        resamples=evaluation.resamples,
+        seed=evaluation.seed,
+    )
+    return replace(evaluation, subgroups=found)
+
+
 def _read(target: Path, manifest: Path | None, ask: Ask) -> Subject:
     """What was typed, as a subject.
 
@@ -225,13 +245,15 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
     if len(evaluation.by_source) > 1:
         tables.append(_source_table(evaluation))
+    if evaluation.subgroups is not None:
+        tables.append(_subgroup_table(evaluation.subgroups))
     echo("\n".join(lines))
     console = table_console()
     for table in tables:
         console.print(table)
     if evaluation.prior_shift is not None:
         _show_shift(evaluation.prior_shift)
-    for note in evaluation.notes:
+    for note in (*evaluation.notes, *(evaluation.subgroups.notes if evaluation.subgroups else ())):
         echo(f"Note: {note}")
 
 
@@ -287,6 +309,17 @@ def _source_table(evaluation: Evaluation) -> Table:
     for source, result in evaluation.by_source.items():
         cells = [result.metrics[name].spoken() for name in shown]
         table.add_row(source, str(result.images), *cells, _number(result.baseline["accuracy"]))
+    return table
+
+
+def _subgroup_table(subgroups: Subgroups) -> Table:
+    from rich.table import Table
+
+    table = Table("group", "images", "covid", *JUDGED, "less all others", title="By group", title_justify="left")
+    for group in subgroups.groups:
+        apart = "\n".join(f"{name} {one.spoken()}" for name, one in group.differences.items())
+        cells = [group.metrics[name].spoken() for name in JUDGED]
+        table.add_row(f"{group.column} = {group.value}", str(group.images), str(group.classes[0]), *cells, apart)
     return table
 
 
