@@ -274,9 +274,7 @@ class Probabilities:
         except ValueError:
             value = math.nan
         if math.isnan(value):
-            raise CellError(
-                name, text, "not a number", "write a number, or leave the cell empty where there is no answer"
-            )
+            raise CellError(name, text, "not a number", "leave the cell empty where there is no answer")
         if self.scale is Scale.LOGIT and name == "probability":
             return 1.0 / (1.0 + math.exp(-value)) if value > -700 else 0.0
         most = 100.0 if is_percent else 1.0

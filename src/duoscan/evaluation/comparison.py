@@ -202,12 +202,11 @@ def differences(one: Sample, other: Sample, tail: float, resamples: int, seed: i
 
 def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
     """DeLong's test of the AUROC and, of one row a patient, McNemar's of sensitivity and specificity."""
-    places = [{row.path: place for place, row in enumerate(measurable(side.predictions))} for side in (first, second)]
+    places = [_places(measurable(side.predictions)) for side in (first, second)]
     one, other = (sample_of(side.predictions, side.evaluation.threshold) for side in (first, second))
-    has_names = not any(ROW_NAME.fullmatch(path) for path in places[0])
-    if not has_names or places[0].keys() != places[1].keys() or not len(places[0]) == len(one) == len(other):
+    if not places[0] or places[0].keys() != places[1].keys() or not len(places[0]) == len(one) == len(other):
         return ()
-    order = np.array([places[1][path] for path in places[0]])
+    order = np.array([places[1][name] for name in places[0]])
     reference, units = one.reference, one.units
     if (reference != other.reference[order]).any() or units != tuple(other.units[place] for place in order):
         return ()
@@ -222,6 +221,15 @@ def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
         PairedTest(metric, "DeLong" if metric == "auroc" else "McNemar, exact", value, adjusted[metric])
         for metric, value in found.items()
     )
+
+
+def _places(rows: Sequence[Prediction]) -> dict[str, int]:
+    """Place by what a row is known by: its path; where rows name none, its patient, if each has one row."""
+    has_paths = not any(ROW_NAME.fullmatch(row.path) for row in rows)
+    names = [row.path if has_paths else row.patient_id for row in rows]
+    if None in names or len(set(names)) < len(names):
+        return {}
+    return {str(name): place for place, name in enumerate(names)}
 
 
 def _units(side: Side) -> list[str]:

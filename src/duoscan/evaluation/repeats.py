@@ -49,7 +49,7 @@ def _by_image(rows: Sequence[Prediction]) -> dict[tuple[str | None, ...], list[P
     found: dict[tuple[str | None, ...], list[Prediction]] = {}
     for row in rows:
         if not ROW_NAME.fullmatch(row.path):
-            found.setdefault((row.modality, row.source, row.path), []).append(row)
+            found.setdefault((row.source, row.path), []).append(row)
     return found
 
 

@@ -117,29 +117,31 @@ def measure_subgroups(
         PredictionsError: No row can be measured, or a column has so many values that it names images, not groups.
     """
     rows = measurable(predictions)
-    parts = [(column, value, own) for column in columns for value, own in grouped(rows, column).items()]
-    compared = sum(len(own) < len(rows) for _, _, own in parts) * len(JUDGED)
+    made = {column: grouped(rows, column) for column in columns}
+    parts = [(column, value, own) for column, groups in made.items() for value, own in groups.items()]
+    # Of two groups each is all others of the other, which is one comparison.
+    compared = sum({1: 0, 2: 1}.get(len(own), len(own)) for own in made.values()) * len(JUDGED)
     tail = TAIL / max(1, compared)
-    groups = []
+    found = []
     for column, value, own in parts:
         inside = set(map(id, own))
         rest = [row for row in rows if id(row) not in inside]
         samples = [sample_of(part, threshold) for part in ((own, rest) if rest else (own,))]
-        found = measure_binary(samples[0], resamples=resamples, seed=seed)
+        alone = measure_binary(samples[0], resamples=resamples, seed=seed)
         apart = differences(samples[0], samples[1], tail, resamples, seed) if rest else {}
         covid = int(samples[0].reference.sum())
-        groups.append(
+        found.append(
             Subgroup(
                 column,
                 value,
                 len(own),
                 spoken_units(samples[0].units),
                 (covid, len(own) - covid),
-                {name: found[name] for name in JUDGED},
+                {name: alone[name] for name in JUDGED},
                 {name: apart[name] for name in JUDGED if name in apart},
             )
         )
-    return Subgroups(tuple(groups), tuple(_notes(groups, compared)))
+    return Subgroups(tuple(found), tuple(_notes(found, compared)))
 
 
 def grouped(rows: Sequence[Prediction], column: str) -> dict[str, list[Prediction]]:

@@ -199,7 +199,11 @@ class Subject:
 
 def read_subjects(targets: Sequence[Path], ask: Ask | None = None) -> list[Subject]:
     """Read every target, each under a name of its own; see :func:`read_subject`."""
-    subjects = [read_subject(target, ask) for target in targets]
+    return named_apart([read_subject(target, ask) for target in targets], targets)
+
+
+def named_apart(subjects: Sequence[Subject], targets: Sequence[Path]) -> list[Subject]:
+    """The subjects under names that differ: where two are alike, as they were typed."""
     names = [subject.name for subject in subjects]
     return [
         replace(subject, name=str(target)) if names.count(subject.name) > 1 else subject
@@ -275,7 +279,9 @@ def _read_table(table: Path, ask: Ask) -> Subject:
     kinds = " and ".join(sorted({row.modality or "unknown" for row in taken}))
     if ask.book_at is None or not subject.is_test:
         return subject
-    look = ask.book_at(table).look_at_rows(taken, fingerprint, f"table {kinds}", locks=split is Split.TEST)
+    column = ask.reading.columns.get("probability", "")  # a table may hold several models
+    model = hashlib.sha256(f"{fingerprint}#{column}".encode()).hexdigest() if column else fingerprint
+    look = ask.book_at(table).look_at_rows(taken, model, f"table {kinds}", locks=split is Split.TEST)
     return replace(subject, look=look)
 
 

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate_command",
         "Metrics with intervals and figures.",
     ),
+    "compare": ("duoscan.interfaces.cli.compare", "compare_command", "Several models side by side."),
     "audit": (
         "duoscan.interfaces.cli.audit",
         "audit_command",

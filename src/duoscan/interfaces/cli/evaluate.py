@@ -315,9 +315,9 @@ def _source_table(evaluation: Evaluation) -> Table:
 def _subgroup_table(subgroups: Subgroups) -> Table:
     from rich.table import Table
 
-    table = Table("group", "images", "covid", *JUDGED, "less all others", title="By group", title_justify="left")
+    table = Table("group", "images", "covid", *JUDGED, "than all others", title="By group", title_justify="left")
     for group in subgroups.groups:
-        apart = "\n".join(f"{name} {one.spoken()}" for name, one in group.differences.items())
+        apart = ", ".join(group.apart) or _MISSING
         cells = [group.metrics[name].spoken() for name in JUDGED]
         table.add_row(f"{group.column} = {group.value}", str(group.images), str(group.classes[0]), *cells, apart)
     return table
