@@ -1,6 +1,7 @@
 """The predictions table: what inference writes and what evaluation, triage, audit and report read.
 
-Because this table is the border, every evidence tool works on predictions of any model. One row is one image:
+Because this table is the border, every evidence tool works on predictions of any model; usual names of other people's
+columns are recognised (:mod:`duoscan.foreign`). One row is one image:
 
 ==============  ==============================================================================================
 ``path``        where the image is; a row without one is called ``row 12``, after its place in the table
