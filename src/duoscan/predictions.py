@@ -54,6 +54,7 @@ _NUMBERS = frozenset({"probability", "calibrated", "attention"})
 _TAIL = ("decision", "reason")
 _REASON = ("reason_code", "reason_image")  # written only where a row has one
 _CLASS_PREFIX = "p_"
+PART_COLUMNS = (*_HEAD, *_EXTRA, *_TAIL, *_REASON)
 _KNOWN = (*_HEAD, *(_CLASS_PREFIX + finding for finding in Finding), *_EXTRA, *_TAIL, *_REASON)
 _SEPARATOR = re.compile(r"sep=(.)\r?\n")  # by which Excel tells itself the delimiter
 IMAGE = "image:"  # begins the key of an image that names no patient
@@ -99,6 +100,11 @@ class Prediction:
     def unit(self) -> str:
         """Key of the patient; an image without one, or with an id that names nobody, stands for itself."""
         return f"{IMAGE}{self.path}" if names_nobody(self.patient_id or "") else str(self.patient_id)
+
+
+def prediction_cells(row: Prediction) -> list[str | float | None]:
+    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; class probabilities are left out."""
+    return _cells(row, (), _EXTRA)
 
 
 def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:

@@ -345,7 +345,14 @@ def _with_stored(subject: Subject, table: Path, tested: Manifest, ask: Ask) -> S
     """Answers that the run holds already; the command that wrote them counted them."""
     rows = with_groups(read_predictions(table), tested, ask.reading.groups)
     command = _command(table, None, None, ask.seed)
-    return replace(subject, predictions=rows, files=_files_of(rows, tested), command=command)
+    return replace(
+        subject,
+        predictions=rows,
+        files=_files_of(rows, tested),
+        command=command,
+        threshold=ask.threshold,
+        threshold_origin="" if ask.threshold is None else "given",
+    )
 
 
 def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path, ask: Ask) -> Subject:
@@ -421,8 +428,8 @@ def _read_folds(run: Path, ask: Ask) -> Subject:
         predictions=with_groups(rows, images, ask.reading.groups),
         files=_same_order(rows, [file for file, _ in pooled]),
         split=Split.TEST,
-        threshold=None,
-        threshold_origin="",
+        threshold=ask.threshold,
+        threshold_origin="" if ask.threshold is None else "given",
         command=_command(run / TEST_PREDICTIONS, None, None, ask.seed),
         fingerprint=images.fingerprint(),
         making=making,

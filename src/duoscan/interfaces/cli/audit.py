@@ -19,7 +19,7 @@ from duoscan.audit.storage import Audited, Shortcuts, read_shortcuts, write_audi
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
 from duoscan.evidence.records import records_of
-from duoscan.evidence.subject import Ask, Subject, read_subject
+from duoscan.evidence.subject import Subject, read_subject
 from duoscan.evidence.verdicts import facts_of, measure
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
@@ -201,14 +201,12 @@ def _answers(request: _Request, watcher: Watcher) -> tuple[Subject | None, Measu
     target = request.run or request.predictions
     if target is None:
         return None, None
-    ask = Ask(
+    ask = request.words.ask(
         images=request.table if request.run else None,
         path=request.path,
         beside=None if request.table is None else request.table.where(split=Split.VAL),
         trained=request.table,
         modality=_kind_of_table(request) if request.predictions else None,
-        reading=request.words.reading,
-        stated=request.words.stated,
         seed=request.seed,
         book_at=lambda _: request.book,
         on_stage=watcher.on_stage,

@@ -50,7 +50,7 @@ def card_command(
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
     from duoscan.audit.evidence import read_audits
-    from duoscan.evidence.subject import Ask, read_subject
+    from duoscan.evidence.subject import read_subject
     from duoscan.evidence.verdicts import measure
     from duoscan.report.cards.write import draft, write_drafts
 
@@ -58,9 +58,7 @@ def card_command(
     audited = read_audits(audits, [run])
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
-        ask = Ask(
-            reading=words.reading,
-            stated=words.stated,
+        ask = words.ask(
             seed=seed,
             book_at=book_at,
             on_stage=on_stage,

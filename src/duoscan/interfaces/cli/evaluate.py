@@ -27,6 +27,7 @@ from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import write_predictions
+from duoscan.run_files import TEST_PREDICTIONS
 from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
@@ -119,16 +120,14 @@ def evaluate_command(
 
         check_out_dir(out, force=force)
         check_can_draw()
-    book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     audits = read_audits((), [target])
-    ask = Ask(
+    ask = words.ask(
         part=split,
         modality=Modality(modality) if modality else None,
         threshold=threshold,
         reading=replace(words.reading, groups=by),
-        stated=words.stated,
         seed=seed,
-        book_at=book_at,
+        book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
     )
     images = _read(target, manifest, ask)
     subject = joined(images) if per_patient else images
@@ -141,30 +140,36 @@ def evaluate_command(
     if audits:
         on_images = evaluated(images, resamples=resamples, seed=seed) if per_patient else evaluation
         judgement = judge_subject(replace(images, count=subject.count), on_images, audits)
+    show_read([images])
     if judgement is not None and judgement.command:
         show_verdicts({"these images": judgement.verdict})
-    show_read([images])
     _show(evaluation, split=images.part)
     if subject.count is not None:
         echo(f"{subject.count.spoken}.")
     if out is not None:
-        from duoscan.evaluation.outputs import write_evaluation
-
-        write_evaluation(
-            evaluation,
-            subject.predictions,
-            out,
-            command=command_line(),
-            split=images.part,
-            fingerprint=subject.fingerprint,
-            test_uses=None if subject.count is None else subject.count.to_json(),
-            force=force,
-        )
-        if manifest is not None:  # the answers exist nowhere else
-            write_predictions(subject.predictions, out / "predictions.csv")
-        echo(f"Written to {out}")
+        is_stored = manifest is None and (target.is_file() or (target / TEST_PREDICTIONS).exists())
+        _write(evaluation, subject, out, part=images.part, is_new=not is_stored, force=force)
     if judgement is None or not judgement.command:
         _say_unaudited(target, manifest, judgement)
+
+
+def _write(evaluation: Evaluation, subject: Subject, out: Path, *, part: str, is_new: bool, force: bool) -> None:
+    """The evidence as a folder, with the answers where they exist nowhere else."""
+    from duoscan.evaluation.outputs import write_evaluation
+
+    write_evaluation(
+        evaluation,
+        subject.predictions,
+        out,
+        command=command_line(),
+        split=part,
+        fingerprint=subject.fingerprint,
+        test_uses=None if subject.count is None else subject.count.to_json(),
+        force=force,
+    )
+    if is_new:
+        write_predictions(subject.predictions, out / "predictions.csv")
+    echo(f"Written to {out}")
 
 
 def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | None) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.evidence.subject import Stated
+from duoscan.evidence.subject import Ask, Stated
 from duoscan.foreign import Reading, Scale
 from duoscan.interfaces.cli.pairs import finding_of, pairs_of
 from duoscan.interfaces.cli.tables import echo
@@ -20,6 +20,33 @@ if TYPE_CHECKING:
     from duoscan.evidence.subject import Subject
 
 _ON_TEST = {"validation": False, "elsewhere": False, "test": True}
+_OPTIONS = (
+    click.option(
+        "--rows-are",
+        type=click.Choice([split.value for split in Split]),
+        help="State which part the rows of a table are that has no column split.",
+    ),
+    click.option(
+        "--trained-on",
+        multiple=True,
+        metavar="SOURCE",
+        help="State a source (hospital, data set) that a table's model was trained on; once each.",
+    ),
+    click.option(
+        "--threshold-chosen-on",
+        type=click.Choice(list(_ON_TEST)),
+        help="State where a table's operating point was chosen: on its validation part, on other data, or on test.",
+    ),
+    click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a table's label means."),
+    click.option(
+        "--scale",
+        type=click.Choice([scale.value for scale in Scale]),
+        help="What a table's probabilities are; from 0 to 1 if left out.",
+    ),
+    click.option(
+        "--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a predictions table calls a column."
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +60,10 @@ class TableWords:
 
     reading: Reading
     stated: Stated
+
+    def ask(self, **others: Any) -> Ask:
+        """What a command asks, with what was typed of the table."""
+        return Ask(**{"reading": self.reading, "stated": self.stated, **others})
 
 
 def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,33 +92,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         )
         return command(*args, words=TableWords(reading, stated), **others)
 
-    for option in (
-        click.option(
-            "--rows-are",
-            type=click.Choice([split.value for split in Split]),
-            help="State which part the rows of a table are that has no column split.",
-        ),
-        click.option(
-            "--trained-on",
-            multiple=True,
-            metavar="SOURCE",
-            help="State a source (hospital, data set) that a table's model was trained on; once each.",
-        ),
-        click.option(
-            "--threshold-chosen-on",
-            type=click.Choice(list(_ON_TEST)),
-            help="State where a table's operating point was chosen: on its validation part, on other data, or on test.",
-        ),
-        click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a table's label means."),
-        click.option(
-            "--scale",
-            type=click.Choice([scale.value for scale in Scale]),
-            help="What a table's probabilities are; from 0 to 1 if left out.",
-        ),
-        click.option(
-            "--column", "columns", multiple=True, metavar="OURS=THEIRS", help="What a predictions table calls a column."
-        ),
-    ):
+    for option in _OPTIONS:
         with_words = option(with_words)
     return with_words
 

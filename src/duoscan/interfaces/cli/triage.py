@@ -27,7 +27,6 @@ from duoscan.evidence.phases import (
     read_phase,
     sources_of,
 )
-from duoscan.evidence.subject import Ask
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
@@ -51,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duoscan.evaluation.policies.abstention import Abstention
-    from duoscan.evidence.subject import Subject
+    from duoscan.evidence.subject import Ask, Subject
 
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -158,13 +157,7 @@ def triage_command(
     kind, given = _wanted(policy)
     _check_out(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    with stages() as (on_stage, on_image):
-        ask = Ask(reading=words.reading, stated=words.stated, book_at=book_at, on_stage=on_stage, on_image=on_image)
-        phases = (
-            read_phase(xray, replace(ask, modality=Modality.CXR), manifest, calibration),
-            read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
-        )
-    show_read(phases)
+    phases = _read_phases((xray, ct), words.ask(book_at=book_at), manifest, calibration)
     calibrating, test = phase_patients(phases, share_names=calibration is None)
     caveat = "" if calibration or not any(phase.bundle for phase in phases) else _MADE_HERE
     setting = Setting(
@@ -201,6 +194,18 @@ def triage_command(
         if phase.count is not None:
             echo(f"{modality.spoken}: {phase.count.spoken}")
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+
+
+def _read_phases(
+    targets: tuple[Path, Path], ask: Ask, manifest: Path | None, calibration: Path | None
+) -> tuple[Subject, Subject]:
+    with stages() as (on_stage, on_image):
+        xray, ct = (
+            read_phase(target, replace(ask, modality=kind, on_stage=on_stage, on_image=on_image), manifest, calibration)
+            for target, kind in zip(targets, Modality, strict=True)
+        )
+    show_read((xray, ct))
+    return xray, ct
 
 
 def _notes(caveat: str, phases: Sequence[Subject]) -> tuple[str, ...]:
