@@ -14,6 +14,7 @@ from duoscan.errors import InputError, PredictionsError
 from duoscan.evaluation.prior_shift import Fitted
 from duoscan.evidence.faults import faults_of, trained_sources
 from duoscan.evidence.making import Making, bare_making, read_making
+from duoscan.evidence.stated import Stated
 from duoscan.foreign import Reading
 from duoscan.formats.frame_names import split_frame
 from duoscan.inference.bundle import SUFFIX, read_bundle
@@ -40,35 +41,6 @@ ALL_SPLITS = "all"
 NO_SPLIT = "not stated"
 
 _FOLD = re.compile(r"fold-(\d+)")
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What nobody can see in a table and a person says: it is believed, and told as stated.
-
-    Attributes:
-        threshold_is_from_test: Whether the operating point was chosen on the measured rows; ``None`` where unknown.
-        trained_sources: Sources of the images the model was made with; ``None`` where unknown.
-        part: Which part the rows of a table are that names none; ``None`` where unknown.
-    """
-
-    threshold_is_from_test: bool | None = None
-    trained_sources: frozenset[str] | None = None
-    part: Split | None = None
-
-    @property
-    def spoken(self) -> tuple[str, ...]:
-        """What was stated, one phrase each."""
-        said = []
-        if self.part is not None:
-            said.append(f"the rows are of the part '{self.part}'")
-        if self.threshold_is_from_test is not None:
-            said.append(
-                f"the threshold was chosen on {'the measured' if self.threshold_is_from_test else 'other'} rows"
-            )
-        if self.trained_sources is not None:
-            said.append(f"the model was trained on {', '.join(sorted(self.trained_sources))}")
-        return tuple(said)
 
 
 @dataclass(frozen=True)

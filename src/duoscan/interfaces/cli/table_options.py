@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from duoscan.evidence.subject import Ask, Stated
+from duoscan.evidence.stated import Stated
+from duoscan.evidence.subject import Ask
 from duoscan.foreign import Reading, Scale
 from duoscan.interfaces.cli.pairs import finding_of, pairs_of
 from duoscan.interfaces.cli.tables import echo
