@@ -95,8 +95,8 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice([kind.value for kind in Modality]),
     help="What raster files are; told from content if left.",
 )
-@click.option("--xray-bundle", type=_FILE, help="Phase 1 model; the shipped one if left out.")
-@click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
+@click.option("--xray-bundle", type=_FILE, help="Phase 1 model, or hf:owner/name@commit; the shipped one if left out.")
+@click.option("--ct-bundle", type=_FILE, help="Phase 2 model, likewise.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
