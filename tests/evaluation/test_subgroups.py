@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from duoscan.errors import PredictionsError
-from duoscan.evaluation.comparison import JUDGED
+from duoscan.evaluation.differences import JUDGED
 from duoscan.evaluation.subgroups import NOT_STATED, grouped, measure_subgroups
 from duoscan.predictions import Prediction
 from duoscan.terms import Finding

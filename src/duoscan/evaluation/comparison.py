@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from duoscan.evaluation.beta import TAIL
-from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.delong import delong_test
-from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
-from duoscan.evaluation.metrics import BinaryMetrics
+from duoscan.evaluation.differences import JUDGED, better_side, differences
 from duoscan.evaluation.paired_tests import holm, mcnemar_exact, multiple_comparison_note
 from duoscan.evaluation.sample import measurable, sample_of
 from duoscan.predictions import ROW_NAME, Prediction
@@ -21,11 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.evaluate import Evaluation
-    from duoscan.evaluation.sample import Sample
-
-
-JUDGED = ("sensitivity", "specificity", "auroc")
-"""The metrics that something is concluded from; their intervals hold together (Bonferroni)."""
+    from duoscan.evaluation.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -140,13 +134,6 @@ class Comparison:
         }
 
 
-def better_side(difference: Estimate | None) -> int | None:
-    """0 where a difference lies above 0, 1 where it lies below, ``None`` where its interval holds 0 or is not there."""
-    if difference is None or difference.low is None or difference.high is None:
-        return None
-    return 0 if difference.low > 0 else 1 if difference.high < 0 else None
-
-
 def compatible(difference: Estimate) -> str:
     """What no difference shown leaves possible, in words; empty without an interval."""
     if difference.low is None or difference.high is None:
@@ -179,25 +166,6 @@ def compare(first: Side, second: Side) -> Comparison:
     caveat = "" if one == other else _caveat(first, second, shared, len(one), len(other))
     tests = _paired_tests(first, second)
     return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat, tests=tests)
-
-
-def differences(one: Sample, other: Sample, tail: float, resamples: int, seed: int) -> dict[str, Estimate]:
-    """Each metric of one sample less that of another.
-
-    Patients whom both hold are drawn together; where there are none, the two intervals are joined.
-
-    Args:
-        one: Rows with the keys of their patients.
-        other: Others, or the same rows answered by another model.
-        tail: Chance that is left on either side.
-        resamples: Of patients.
-        seed: Makes them repeatable.
-    """
-    if set(one.units) & set(other.units):
-        first, second = ((BinaryMetrics(sample), sample.units) for sample in (one, other))
-        return paired_difference(first, second, resamples=resamples, seed=seed, tail=tail)
-    apart, other_apart = (measure_binary(sample, resamples=resamples, seed=seed, tail=tail) for sample in (one, other))
-    return {name: unpaired_difference(apart[name], other_apart[name]) for name in apart}
 
 
 def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:

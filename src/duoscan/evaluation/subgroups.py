@@ -16,7 +16,7 @@ import numpy as np
 from duoscan.errors import PredictionsError
 from duoscan.evaluation.beta import TAIL
 from duoscan.evaluation.binary import measure_binary
-from duoscan.evaluation.comparison import JUDGED, better_side, differences
+from duoscan.evaluation.differences import JUDGED, better_side, differences
 from duoscan.evaluation.sample import measurable, sample_of, spoken_units
 from duoscan.foreign import is_gap, number_in
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from duoscan.evaluation.comparison import JUDGED
+from duoscan.evaluation.differences import JUDGED
 from duoscan.report.page import environment
 from duoscan.version import __version__
 

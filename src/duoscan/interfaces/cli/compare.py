@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError
-from duoscan.evaluation.comparison import JUDGED, Side
+from duoscan.evaluation.comparison import Side
+from duoscan.evaluation.differences import JUDGED
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.side_by_side import SideBySide, side_by_side

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.audit.evidence import read_audits
-from duoscan.evaluation.comparison import JUDGED
+from duoscan.evaluation.differences import JUDGED
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import shift_prior
