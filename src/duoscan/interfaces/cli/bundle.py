@@ -49,6 +49,7 @@ def pull_command(place: str, *, out: Path) -> None:
     found = fetch(_place(place))
     bundle = read_bundle(found.path)
     check_graph(bundle.graph, found.path)
+    finder_of(bundle)  # loading checks it
     write_bytes(out, read_bytes(found.path, limit=found.path.stat().st_size), private=False)
     echo(f"{out}: {bundle.info.name}, {bundle.info.modality.spoken}, graph {bundle.digest[:12]}, commit {found.commit}")
 
