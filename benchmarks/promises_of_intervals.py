@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import measure_calibration
-from duoscan.evaluation.comparison import better_side
+from duoscan.evaluation.differences import better_side
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import BinaryMetrics, point
 from duoscan.evaluation.policies.modalities import compare_modalities

@@ -149,10 +149,10 @@ def test_every_bad_row_is_named_by_its_spreadsheet_row(tmp_path: Path) -> None:
         "\n"  # row 3: blank rows count
         "b.png,covd,0.5,,,,\n"  # 4
         "c.png,covid,93,,,,\n"  # 5
-        "d.png,covid,nan,,,,\n"  # 6
+        "d.png,covid,high,,,,\n"  # 6
         "e.png,covid,,positive,,,\n"  # 7
         "f.png,covid,0.5,unreadable,,,\n"  # 8
-        "g.png,covid,0.5,,dev,,\n"  # 9
+        "g.png,covid,0.5,,holdout,,\n"  # 9
         "h.png,covid,0.5,,,0.5,\n"  # 10
         "i.png,covid\n"  # 11
         "j.png,covid,0.5,,,,,,x\n"  # 12
@@ -163,12 +163,13 @@ def test_every_bad_row_is_named_by_its_spreadsheet_row(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert "rows that cannot be read: 9" in lines[0]
     assert [line.strip() for line in lines[1:]] == [
-        "row 4: label 'covd' is unknown; use covid, pneumonia, normal, other, 0 or 1",
-        "row 5: probability '93' is not a number from 0 to 1",
-        "row 6: probability 'nan' is not a number from 0 to 1",
+        "row 4: label 'covd' is unknown; use covid, pneumonia, normal, other, 0 or 1, or say what it means, e.g. "
+        "--map 'covd=covid'",
+        "row 5: probability '93' is above 1; if these are per cent, say --scale percent, else correct it",
+        "row 6: probability 'high' is not a number; leave the cell empty where there is no answer",
         "row 7: decision 'positive' without a probability; state it or make the decision 'unreadable'",
         "row 8: decision 'unreadable' with a probability; leave the probability empty or correct the decision",
-        "row 9: split 'dev' is unknown; use train, val, test",
+        "row 9: split 'holdout' is unknown; use train, val, test",
         "row 10: only 1 of 2 class probabilities are there; fill in all or none",
         "row 11: 2 cells under 7 columns; quote cells that hold the delimiter",
         "row 12: 9 cells under 7 columns; quote cells that hold the delimiter",
@@ -179,7 +180,8 @@ def test_every_bad_row_is_named_by_its_spreadsheet_row(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("", "no column 'probability', found nothing"),
-        ("label,score\n1,0.5\n", "no column 'probability', found label, score"),
+        ("label,y_pred\n1,0.5\n", "no column 'probability', found label, y_pred; .* --column probability=y_pred"),
+        ("1,0.5\n0,0.2\n", "the first row holds numbers"),
         ("label,label,probability\n1,1,0.5\n", "label stand twice"),
         ('label,probability\n1,"0.5\n', "not a CSV table"),
     ],

@@ -1,6 +1,7 @@
 """The predictions table: what inference writes and what evaluation, triage, audit and report read.
 
-Because this table is the border, every evidence tool works on predictions of any model. One row is one image:
+Because this table is the border, every evidence tool works on predictions of any model; usual names of other people's
+columns are recognised (:mod:`duoscan.foreign`). One row is one image:
 
 ================  ======================================================================================================
 ``path``          where the image is; a row without one is called ``row 12``, after its place in the table
@@ -30,7 +31,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -38,6 +39,8 @@ from typing import TypeVar
 
 from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
+from duoscan.foreign import Labels, Probabilities, Reading, Scale, group_places, is_gap, summed_up, taken_columns
+from duoscan.names import modality_named, split_named
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, csv_text, parquet_rows, storable
 from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split, names_nobody
@@ -51,8 +54,9 @@ _NUMBERS = frozenset({"probability", "calibrated", "attention"})
 _TAIL = ("decision", "reason")
 _REASON = ("reason_code", "reason_image")  # written only where a row has one
 _CLASS_PREFIX = "p_"
-_NOT_COVID = frozenset({"0", "0.0", "false"})
-_COVID = frozenset({"1", "1.0", "true"})
+PART_COLUMNS = (*_HEAD, *_EXTRA, *_TAIL, *_REASON)
+_KNOWN = (*_HEAD, *(_CLASS_PREFIX + finding for finding in Finding), *_EXTRA, *_TAIL, *_REASON)
+_SEPARATOR = re.compile(r"sep=(.)\r?\n")  # by which Excel tells itself the delimiter
 IMAGE = "image:"  # begins the key of an image that names no patient
 ROW_NAME = re.compile(r"row \d+")  # path of a row that names none
 _NO_ANSWER = "the table states no probability"
@@ -67,6 +71,7 @@ class Prediction:
     why. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
     ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
     ``attention`` and ``aggregation`` say how the image goes into its study; see :mod:`duoscan.inference.aggregation`.
+    ``groups`` are cells of other columns, by name, that somebody wanted kept to group rows by; never written.
     """
 
     path: str
@@ -84,6 +89,7 @@ class Prediction:
     attention: float | None = None
     aggregation: str = ""
     sha256: str = ""
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_answered(self) -> bool:
@@ -94,6 +100,11 @@ class Prediction:
     def unit(self) -> str:
         """Key of the patient; an image without one, or with an id that names nobody, stands for itself."""
         return f"{IMAGE}{self.path}" if names_nobody(self.patient_id or "") else str(self.patient_id)
+
+
+def prediction_cells(row: Prediction) -> list[str | float | None]:
+    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; class probabilities are left out."""
+    return _cells(row, (), _EXTRA)
 
 
 def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
@@ -116,34 +127,63 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     write_bytes(path, _to_parquet(columns, table) if is_parquet else csv_text(columns, table).encode())
 
 
-def read_predictions(path: str | Path) -> list[Prediction]:
+@dataclass(frozen=True)
+class PredictionsTable:
+    """A table as it was read.
+
+    Attributes:
+        rows: In the table's order.
+        remarks: What was recognised in it and may be wrong, one sentence each; empty for tables in our own words.
+    """
+
+    rows: tuple[Prediction, ...]
+    remarks: tuple[str, ...] = ()
+
+
+def read_predictions(path: str | Path, reading: Reading | None = None) -> list[Prediction]:
+    """Read the rows of a predictions table of any model; see :func:`read_predictions_table`."""
+    return list(read_predictions_table(path, reading).rows)
+
+
+def read_predictions_table(path: str | Path, reading: Reading | None = None) -> PredictionsTable:
     """Read a predictions table of any model; CSV (comma, semicolon or tab) or Parquet.
 
     Only the column ``probability`` must be there, and ``label`` before anything can be evaluated. The other
-    columns are taken where they exist, and columns this table does not know are ignored. An empty probability
-    makes the row ``unreadable``: it is kept and counted, never dropped.
+    columns are taken where they exist, under our names or usual ones, and columns this table does not know are ignored.
+    An empty probability makes the row ``unreadable``: it is kept and counted, never dropped.
+
+    Args:
+        path: The table.
+        reading: What a person says of its columns, its scale and its labels.
 
     Raises:
-        PredictionsError: The file or a column is missing, or rows are wrong; every bad row is named.
+        PredictionsError: The file or a column is missing or may be one of several, or rows are wrong; faults are summed
+            up by kind, each with rows it is in.
         MissingExtraError: The file is Parquet and pyarrow is not installed.
     """
-    path = Path(path)
+    path, reading = Path(path), reading or Reading()
     if not path.is_file():
         msg = f"{path}: no such file; give a predictions table (CSV or Parquet)"
         raise PredictionsError(msg)
-    header, rows = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    columns = _check_header(header, path)
+    header, found = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    rows = list(found)
+    try:
+        reader = _RowReader(header, rows, reading)
+    except PredictionsError as error:
+        msg = f"{path}: {error}"
+        raise PredictionsError(msg) from None
     predictions: list[Prediction] = []
-    problems: list[str] = []
+    faults: list[tuple[int, ValueError]] = []
     for number, cells in rows:
         try:
-            predictions.append(_parse_row(number, cells, columns, width=len(header)))
+            predictions.append(reader.read(number, cells))
         except ValueError as error:
-            problems.append(f"  row {number}: {error}")
-    if problems:
-        msg = "\n".join([f"{path}: rows that cannot be read: {len(problems)}; correct them", *problems])
+            faults.append((number, error))
+    if faults:
+        lines = [f"  {line}" for line in summed_up(faults)]
+        msg = "\n".join([f"{path}: rows that cannot be read: {len(faults)}; correct them", *lines])
         raise PredictionsError(msg)
-    return predictions
+    return PredictionsTable(tuple(predictions), reader.remarks(path))
 
 
 def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) -> list[str | float | None]:
@@ -180,15 +220,18 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
 
 def _read_csv(path: Path) -> tuple[list[str], Iterator[Row]]:
     text = read_bytes(path).decode("utf-8-sig", "surrogateescape")
+    separator = _SEPARATOR.match(text)
+    text = text[separator.end() :] if separator else text
     # Spreadsheets set to a language with a decimal comma write semicolons.
-    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    delimiter = separator[1] if separator else max(",;\t", key=text.partition("\n")[0].count)
     try:
         table = list(csv_rows(text, delimiter))
     except (csv.Error, ValueError) as error:
         msg = f"{path}: not a CSV table ({error}); write it again as CSV in UTF-8"
         raise PredictionsError(msg) from error
     # Spreadsheets count the header as row 1 and count blank rows.
-    rows = ((number, cells) for number, cells in enumerate(table[1:], start=2) if any(map(str.strip, cells)))
+    body = enumerate(table[1:], start=3 if separator else 2)
+    rows = ((number, cells) for number, cells in body if any(map(str.strip, cells)))
     return (table[0] if table else []), rows
 
 
@@ -211,76 +254,91 @@ def _text(value: object) -> str:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
-def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
-    names = [name.strip().lower() for name in header]
-    if "probability" not in names:
-        found = ", ".join(filter(None, names)) or "nothing"
-        msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
-        raise PredictionsError(msg)
-    known = {*_HEAD, *_TAIL, *_REASON, *_EXTRA, *(_CLASS_PREFIX + finding for finding in Finding)}
-    twice = sorted({name for name in names if name in known and names.count(name) > 1})
-    if twice:
-        msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
-        raise PredictionsError(msg)
-    return {name: position for position, name in enumerate(names) if name in known}
-
-
-def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, width: int) -> Prediction:
-    """One prediction of one row's cells.
+class _RowReader:
+    """Makes predictions of a table's rows, whose columns were looked at as a whole.
 
     Raises:
-        ValueError: A cell is wrong; the text says which and what it may be.
+        PredictionsError: A column is missing or may be one of several.
     """
-    if len(cells) < width or any(cells[width:]):
-        msg = f"{len(cells)} cells under {width} columns; quote cells that hold the delimiter"
-        raise ValueError(msg)
 
-    def cell(name: str) -> str:
-        return cells[columns[name]].strip() if name in columns else ""
+    def __init__(self, header: Sequence[str], rows: Sequence[Row], reading: Reading) -> None:
+        self._header, self._width = header, len(header)
+        self._reading = reading
+        self._columns = taken_columns(header, _KNOWN, reading)
+        self._groups = group_places(header, reading.groups)
+        self._probabilities = Probabilities(self._column("probability", rows), reading.scale)
+        self._labels = Labels(self._column("label", rows), reading.labels)
+        self._classes = [finding for finding in Finding if _CLASS_PREFIX + finding in self._columns]
 
-    probability = _probability(cell, "probability")
-    decision = _decision(cell("decision"), probability)
-    classes = {finding: _probability(cell, _CLASS_PREFIX + finding) for finding in Finding}
-    stated = {finding: value for finding, value in classes.items() if value is not None}
-    expected = sum(_CLASS_PREFIX + finding in columns for finding in Finding)
-    if stated and len(stated) != expected:
-        msg = f"only {len(stated)} of {expected} class probabilities are there; fill in all or none"
-        raise ValueError(msg)
-    return Prediction(
-        path=cells[columns["path"]] if cell("path") else f"row {number}",
-        patient_id=cell("patient_id") or None,
-        modality=_word(cell("modality"), Modality, "modality"),
-        probability=probability,
-        decision=decision,
-        reason=_reason(cell, cells[columns["reason_image"]] if cell("reason_image") else None, decision),
-        study_id=cell("study_id") or None,
-        source=cell("source") or None,
-        split=_word(cell("split"), Split, "split"),
-        label=_label(cell("label")),
-        probabilities=stated,
-        calibrated=_probability(cell, "calibrated"),
-        attention=_attention(cell("attention")),
-        aggregation=cell("aggregation"),
-        sha256=cell("sha256"),
-    )
+    def _column(self, name: str, rows: Iterable[Row]) -> list[str]:
+        place = self._columns.get(name, self._width)
+        return [cells[place].strip() for _, cells in rows if place < len(cells)]
 
+    def read(self, number: int, cells: Sequence[str]) -> Prediction:
+        """One prediction of one row's cells.
 
-def _probability(cell: Callable[[str], str], name: str) -> float | None:
-    text = cell(name)
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not 0.0 <= value <= 1.0:  # also refuses nan
-        msg = f"{name} '{text}' is not a number from 0 to 1"
-        raise ValueError(msg)
-    return value
+        Raises:
+            ValueError: A cell is wrong; the text says which and what it may be.
+        """
+        if len(cells) < self._width or any(cells[self._width :]):
+            msg = f"{len(cells)} cells under {self._width} columns; quote cells that hold the delimiter"
+            raise ValueError(msg)
+        columns = self._columns
+
+        def cell(name: str) -> str:
+            return cells[columns[name]].strip() if name in columns else ""
+
+        probability = self._probabilities.read(cell("probability"), "probability")
+        decision = _decision(cell("decision"), probability)
+        return Prediction(
+            path=cells[columns["path"]] if cell("path") else f"row {number}",
+            patient_id=cell("patient_id") or None,
+            modality=modality_named(cell("modality")) or _word(cell("modality"), Modality, "modality"),
+            probability=probability,
+            decision=decision,
+            reason=_reason(cell, cells[columns["reason_image"]] if cell("reason_image") else None, decision),
+            study_id=cell("study_id") or None,
+            source=cell("source") or None,
+            split=split_named(cell("split")) or _word(cell("split"), Split, "split"),
+            label=self._labels.read(cell("label")),
+            probabilities=self._class_probabilities(cell),
+            calibrated=self._probabilities.read(cell("calibrated"), "calibrated"),
+            attention=_attention(cell("attention")),
+            aggregation=cell("aggregation"),
+            sha256=cell("sha256"),
+            groups={name: cells[place].strip() for name, place in self._groups.items()},
+        )
+
+    def _class_probabilities(self, cell: Callable[[str], str]) -> dict[Finding, Probability]:
+        classes = {
+            finding: self._probabilities.read(cell(_CLASS_PREFIX + finding), _CLASS_PREFIX + finding)
+            for finding in self._classes
+        }
+        stated = {finding: value for finding, value in classes.items() if value is not None}
+        if stated and len(stated) != len(classes):
+            msg = f"only {len(stated)} of {len(classes)} class probabilities are there; fill in all or none"
+            raise ValueError(msg)
+        return stated
+
+    def remarks(self, path: Path) -> tuple[str, ...]:
+        """What was recognised and may be wrong."""
+        named = {name: self._header[place].strip() for name, place in self._columns.items()}
+        foreign = [f"{name} from '{theirs}'" for name, theirs in named.items() if theirs.lower() != name]
+        taken = {*self._columns.values(), *self._groups.values()}
+        left = [name.strip() for place, name in enumerate(self._header) if place not in taken and name.strip()]
+        said = []
+        if foreign:
+            unread = f"; not read: {', '.join(left)}" if left else ""
+            said.append(f"{path.name}: taken {', '.join(foreign)}{unread}.")
+        if self._probabilities.scale is not Scale.PROBABILITY:
+            said.append(f"{path.name}: the probabilities are read as {self._probabilities.scale}.")
+        if told := self._labels.told():
+            said.append(f"{path.name}: labels are read {told}.")
+        return tuple(said)
 
 
 def _attention(text: str) -> float | None:
-    if not text:
+    if is_gap(text):
         return None
     try:
         value = float(text)
@@ -313,20 +371,11 @@ def _reason(cell: Callable[[str], str], image: str | None, decision: Decision | 
     return None if decision in {None, *ANSWERS} else Reason(ReasonCode.NOT_STATED, _NO_ANSWER)
 
 
-def _label(text: str) -> Finding | None:
-    if text.lower() in _COVID:
-        return Finding.COVID
-    if text.lower() in _NOT_COVID:
-        return Finding.OTHER
-    return _word(text, Finding, "label", also="0 or 1")
-
-
-def _word(text: str, words: type[Word], name: str, *, also: str = "") -> Word | None:
-    if not text:
+def _word(text: str, words: type[Word], name: str) -> Word | None:
+    if is_gap(text):
         return None
     try:
         return words(text.lower())
     except ValueError:
-        allowed = ", ".join([*words, *([also] if also else [])])
-        msg = f"{name} '{text}' is unknown; use {allowed}"
+        msg = f"{name} '{text}' is unknown; use {', '.join(words)}"
         raise ValueError(msg) from None

@@ -149,6 +149,20 @@ def test_a_model_answers_a_manifest(tmp_path: Path, runs: dict[Modality, Path], 
     assert "split: all" in run(target, manifest, "--split", "all").output
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_run_that_keeps_its_manifest_needs_no_other(tmp_path: Path, runs: dict[Modality, Path]) -> None:
+    result = run(runs[Modality.CXR], "--out", tmp_path / "out", "--by", "source")
+    assert result.exit_code == 0, result.output
+    assert "27 images of 27 patients (9 covid, 9 normal, 9 pneumonia); split: test" in result.output
+    assert (tmp_path / "out" / "predictions.csv").exists()
+    assert "By group" in result.output
+    bare = run(runs[Modality.CXR] / "model.duoscan")
+    assert "name the MANIFEST" in bare.output
+    unknown = run(runs[Modality.CXR], "--by", "age")
+    assert isinstance(unknown.exception, InputError)
+    assert "--by age: no column of a manifest; use one of path, modality" in str(unknown.exception)
+
+
 def _beside(table: Manifest) -> list[ImageRecord]:
     """The records as seen from the folder above."""
     return [one.model_copy(update={"path": f"{table.root.name}/{one.path}"}) for one in table]

@@ -161,7 +161,7 @@ def test_json_holds_null_and_never_nan(matrix_rows: Callable[..., list[Predictio
 
 
 def test_nothing_to_evaluate_and_a_wrong_threshold_are_refused(matrix_rows: Callable[..., list[Prediction]]) -> None:
-    with pytest.raises(PredictionsError, match="of 1 rows 0 have a label"):
+    with pytest.raises(PredictionsError, match="none of 1 rows has a label; .* --column label=THEIRS"):
         quick([Prediction("a", None, None, 0.5, "positive")])
     with pytest.raises(PredictionsError, match="nothing to evaluate"):
         quick([])

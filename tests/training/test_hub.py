@@ -23,7 +23,7 @@ SPEC = f"owner/name@{'0' * 40}"
 
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duoscan.training.hub.getproxies", dict)
+    monkeypatch.setattr("duoscan.inference.hub.getproxies", dict)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_nobody_answers(silent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("duoscan.training.hub.WAIT_S", 0.2)
+    monkeypatch.setattr("duoscan.inference.hub.WAIT_S", 0.2)
     assert "no connection to 127.0.0.1" in refused(monkeypatch, silent)
 
 

@@ -55,6 +55,7 @@ class Measured:
         model: SHA-256 of the graph, or of the table.
         data: Fingerprint of the measured rows.
         faults: Other reasons why the number is too good, one sentence each.
+        stated: What a person said of how the number came about and nobody checked, one phrase each.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Measured:
     external_patients: tuple[tuple[int, int], ...] = ()
     unnamed: int = 0
     auroc_corrected: float | None = None
+    stated: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As in ``verdict.json``."""
@@ -91,6 +93,7 @@ class Measured:
             "external_patients": [],
             "unnamed": 0,
             "auroc_corrected": None,
+            "stated": [],
         }  # not in the first ones
         stated = added | dict(stated) if isinstance(stated, dict) else stated
         _check_keys(stated, {one.name for one in fields(cls)}, "measured")
@@ -228,11 +231,21 @@ def _untouched(measured: Measured) -> Judged:
         )
     if measured.split != Split.TEST:
         found = measured.split or "no part"
-        return Level.WARN, (f"the measured rows are of '{found}', so they may have been chosen on; state a test part",)
+        return Level.WARN, (
+            f"the measured rows are of '{found}', so they may have been chosen on; state a test part (column split, or "
+            "--rows-are)",
+        )
+    return _threshold(measured)
+
+
+def _threshold(measured: Measured) -> Judged:
+    """Of rows of the test part, whose operating point is all that may have been chosen on them."""
     if measured.threshold_is_from_test:
         return Level.WARN, ("the threshold may have been chosen on the measured rows; choose it on validation",)
     if measured.threshold_is_from_test is None:
         return Level.WARN, ("where the threshold was chosen is not known; choose it on validation and say so",)
+    if measured.stated:
+        return Level.PASS, (f"measured on the test part; as stated, and not checked: {'; '.join(measured.stated)}",)
     return Level.PASS, ("measured on the test part; epoch and threshold were chosen on validation",)
 
 
@@ -303,7 +316,8 @@ def _external(measured: Measured) -> Judged:
             f"no source that took no part in training has {FEWEST_PATIENTS} patients of either class"
             f"{f' ({found})' if found else ''}, so next to nothing is known of other hospitals",
         )
-    return Level.PASS, (f"measured on sources that took no part in training: {', '.join(enough)}",)
+    stated = ", as somebody stated" if measured.stated else ""
+    return Level.PASS, (f"measured on sources that took no part in training{stated}: {', '.join(enough)}",)
 
 
 def _uses(measured: Measured) -> Judged:

@@ -15,6 +15,9 @@ from duoscan.audit.confounding.audit import audit_confounding
 from duoscan.audit.copies.audit import NAME as COPIES
 from duoscan.audit.copies.audit import TITLE as COPIES_TITLE
 from duoscan.audit.copies.audit import audit_copies
+from duoscan.audit.label_errors import NAME as LABELS
+from duoscan.audit.label_errors import TITLE as LABELS_TITLE
+from duoscan.audit.label_errors import audit_labels
 from duoscan.audit.patients import audit_patients
 from duoscan.audit.perturbation import MOST_IMAGES, audit_perturbation
 from duoscan.audit.quality import audit_quality
@@ -118,7 +121,10 @@ def audit_answers(rows: Sequence[Prediction], *, seed: int = 0) -> list[AuditRes
     def calibration() -> AuditResult:
         return audit_calibration(val, test, seed=seed)
 
-    return [_or_not_run(calibration, CALIBRATION, CALIBRATION_TITLE)]
+    return [
+        _or_not_run(calibration, CALIBRATION, CALIBRATION_TITLE),
+        _or_not_run(lambda: audit_labels(rows), LABELS, LABELS_TITLE),
+    ]
 
 
 def _or_not_run(audit: Callable[[], AuditResult], name: str, title: str) -> AuditResult:

@@ -10,9 +10,9 @@ from duoscan.errors import ImageError, InputError
 from duoscan.formats.content import may_be_image
 from duoscan.formats.dicom.directory import is_dicomdir, listed_files
 from duoscan.formats.zips import is_zip, unpack
-from duoscan.manifest.names import near_ids
 from duoscan.manifest.patient_rules import NO_RULES, folders_below, read_rows
 from duoscan.manifest.readers.found import MASK_FOLDERS, walked
+from duoscan.names import near_ids
 from duoscan.reasons import Reason, ReasonCode
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from duoscan.formats.reader import is_dicom, read_image
 from duoscan.imaging.modality import guess_modality
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.predictor import ImageFile
-from duoscan.manifest.names import modality_named
+from duoscan.names import modality_named
 from duoscan.predictions import Prediction
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import Decision, Modality, names_nobody

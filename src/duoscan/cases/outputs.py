@@ -26,25 +26,26 @@ STUDY_COLUMNS = (
 
 def answers_csv(answers: Iterable[CaseAnswer]) -> str:
     """One row per patient, columns as in ``COLUMNS``; unknown values are empty."""
-    rows = [
-        [
-            case.patient_id,
-            case.answer,
-            "yes" if case.need_ct else "no",
-            case.xray.state,
-            _number(case.xray.probability),
-            case.ct.state,
-            _number(case.ct.probability),
-            len(case.images),
-            len(case.unreadable),
-            len(case.set_aside),
-            case.reason,
-            case.policy,
-            case.certificate,
-        ]
-        for case in answers
+    return csv_text(COLUMNS, map(answer_cells, answers))
+
+
+def answer_cells(case: CaseAnswer) -> list[str | int]:
+    """One patient's row under ``COLUMNS``."""
+    return [
+        case.patient_id,
+        case.answer,
+        "yes" if case.need_ct else "no",
+        case.xray.state,
+        _number(case.xray.probability),
+        case.ct.state,
+        _number(case.ct.probability),
+        len(case.images),
+        len(case.unreadable),
+        len(case.set_aside),
+        case.reason,
+        case.policy,
+        case.certificate,
     ]
-    return csv_text(COLUMNS, rows)
 
 
 def studies_csv(answers: Iterable[CaseAnswer]) -> str:

@@ -45,6 +45,7 @@ __all__ = ["CaseAnswer", "OnImage", "Screener", "Screening"]
 OnImage = Callable[[ImageFile, PreprocessingContract], None]
 OnStage = Callable[[str, int], None]
 OnTick = Callable[[], None]
+OnCase = Callable[[CaseAnswer], None]
 
 _NOT_NEEDED = Reason(ReasonCode.NOT_NEEDED, "the rule did not need the CT; ask for it with --need-ct")
 
@@ -170,8 +171,13 @@ class Screener:
         on_image: OnImage = lambda _file, _contract: None,
         on_stage: OnStage = lambda _name, _total: None,
         on_tick: OnTick = lambda: None,
+        on_case: OnCase = lambda _case: None,
     ) -> Screening:
-        """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest."""
+        """As :meth:`screen`, for images of which patient and modality may be known, e.g. from a manifest.
+
+        ``on_case`` is called with each patient's answer as soon as it is final: first those who need no CT, then the
+        others one by one.
+        """
         found = found if isinstance(found, Found) else Found(tuple(found))
         stop = Stop()
         on_stage("Looking at files", len(found))
@@ -186,19 +192,17 @@ class Screener:
             for name, studies in xrays.items()
             if sends_to_ct(self.policy, PhaseResult(studies).state, need_ct=asked[name])
         }
-        cts = self._answer_cts(patients, to_ct, on_image, on_stage, on_tick, stop)
-        finished = _finished(patients, stop)
-        cases = (
-            decided(
-                name,
-                (*xrays[name], *cts[name]),
-                patient.others,
-                self.policy,
-                need_ct=asked[name],
-                notes=(*notes.get(name, ()), *patient.notes),
-            )
-            for name, patient in finished.items()
+
+        def case_of(name: str, cts: Sequence[StudyAnswer]) -> CaseAnswer:
+            patient = patients[name]
+            studies, said = (*xrays[name], *cts), (*notes.get(name, ()), *patient.notes)
+            return decided(name, studies, patient.others, self.policy, need_ct=asked[name], notes=said)
+
+        cts = self._answer_cts(
+            patients, to_ct, on_image, on_stage, on_tick, stop, lambda name, own: on_case(case_of(name, own))
         )
+        finished = _finished(patients, stop)
+        cases = (case_of(name, cts[name]) for name in finished)
         unmatched = () if isinstance(need_ct, bool) else unmatched_patients(need_ct, everybody)
         screening = Screening(
             cases=tuple(cases),
@@ -298,25 +302,41 @@ class Screener:
         on_stage: OnStage,
         on_tick: OnTick,
         stop: Stop,
+        on_patient: Callable[[str, Sequence[StudyAnswer]], None],
     ) -> dict[str, tuple[StudyAnswer, ...]]:
-        """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread."""
+        """Answer the CT studies of those patients whom the rule sends there; the others are said to be unread.
+
+        ``on_patient`` is called with each patient's as soon as they are there.
+        """
+        found = {
+            name: tuple(map(_unread, patient.cts.values()))
+            for name, patient in patients.items()
+            if name not in to_ct or not patient.cts
+        }
+        with stop.heeded():
+            for name, own in found.items():
+                on_patient(name, own)
         # In the order of the patients, so that pictures are numbered alike in every run.
-        studies = [study for name, patient in patients.items() if name in to_ct for study in patient.cts.values()]
+        waiting = {name: list(patient.cts.values()) for name, patient in patients.items() if name not in found}
+        studies = [study for own in waiting.values() for study in own]
         left = {id(study): study for study in studies}
         contract = self._bundles[Modality.CT].info.contract
         if studies and not stop.is_asked:
             on_stage("Answering CT studies", len(studies))
             with stop.heeded():
                 self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
-                for study in studies:
-                    if study.files:
-                        study.answer(self._predictor(Modality.CT), lambda file: on_image(file, contract))
-                    del left[id(study)]
-                    on_tick()
+                for name, several in waiting.items():
+                    for study in several:
+                        if study.files:
+                            study.answer(self._predictor(Modality.CT), lambda file: on_image(file, contract))
+                        del left[id(study)]
+                        on_tick()
+                    found[name] = tuple(map(self._ct_study, several))
+                    on_patient(name, found[name])
         stop.images |= {file.row.path for study in left.values() for file in (*study.files, *study.loose)}
         return {
-            name: tuple(map(self._ct_study if name in to_ct else _unread, patient.cts.values()))
-            for name, patient in _finished(patients, stop).items()
+            name: found[name] if name in found else tuple(map(self._ct_study, waiting[name]))
+            for name in _finished(patients, stop)
         }
 
     def _predictor(self, modality: Modality) -> Predictor:

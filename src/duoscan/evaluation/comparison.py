@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from duoscan.evaluation.beta import TAIL
-from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.delong import delong_test
-from duoscan.evaluation.intervals import Estimate, paired_difference, unpaired_difference
-from duoscan.evaluation.metrics import BinaryMetrics
+from duoscan.evaluation.differences import JUDGED, better_side, differences
 from duoscan.evaluation.paired_tests import holm, mcnemar_exact, multiple_comparison_note
 from duoscan.evaluation.sample import measurable, sample_of, units_word
 from duoscan.predictions import ROW_NAME, Prediction
@@ -21,10 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from duoscan.evaluation.evaluate import Evaluation
-
-
-JUDGED = ("sensitivity", "specificity", "auroc")
-"""The metrics that something is concluded from; their intervals hold together (Bonferroni)."""
+    from duoscan.evaluation.intervals import Estimate
 
 
 @dataclass(frozen=True)
@@ -139,13 +134,6 @@ class Comparison:
         }
 
 
-def better_side(difference: Estimate | None) -> int | None:
-    """0 where a difference lies above 0, 1 where it lies below, ``None`` where its interval holds 0 or is not there."""
-    if difference is None or difference.low is None or difference.high is None:
-        return None
-    return 0 if difference.low > 0 else 1 if difference.high < 0 else None
-
-
 def compatible(difference: Estimate) -> str:
     """What no difference shown leaves possible, in words; empty without an interval."""
     if difference.low is None or difference.high is None:
@@ -163,11 +151,14 @@ def compare(first: Side, second: Side) -> Comparison:
     one, other = set(units[0]), set(units[1])
     shared = len(one & other)
     a, b = first.evaluation, second.evaluation
-    differences = _differences(first, second, units, TAIL, is_paired=bool(shared))
-    joint = _differences(first, second, units, TAIL / len(JUDGED), is_paired=bool(shared))
+    mine, theirs = (
+        replace(sample_of(side.predictions, side.evaluation.threshold), units=tuple(own))
+        for side, own in zip((first, second), units, strict=True)
+    )
+    alone, joint = (differences(mine, theirs, tail, a.resamples, a.seed) for tail in (TAIL, TAIL / len(JUDGED)))
     rows = tuple(
         ComparisonRow(
-            name, a.metrics[name], b.metrics[name], differences[name], a.baseline[name], b.baseline[name],
+            name, a.metrics[name], b.metrics[name], alone[name], a.baseline[name], b.baseline[name],
             joint[name] if name in JUDGED else None,
         )
         for name in a.metrics
@@ -177,26 +168,13 @@ def compare(first: Side, second: Side) -> Comparison:
     return Comparison((first.name, second.name), rows, shared, is_paired=bool(shared), caveat=caveat, tests=tests)
 
 
-def _differences(
-    first: Side, second: Side, units: Sequence[Sequence[str]], tail: float, *, is_paired: bool
-) -> dict[str, Estimate]:
-    samples = [sample_of(side.predictions, side.evaluation.threshold) for side in (first, second)]
-    resamples, seed = first.evaluation.resamples, first.evaluation.seed
-    if is_paired:
-        one, other = ((BinaryMetrics(sample), own) for sample, own in zip(samples, units, strict=True))
-        return paired_difference(one, other, resamples=resamples, seed=seed, tail=tail)
-    apart, other_apart = (measure_binary(sample, resamples=resamples, seed=seed, tail=tail) for sample in samples)
-    return {name: unpaired_difference(apart[name], other_apart[name]) for name in apart}
-
-
 def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
     """DeLong's test of the AUROC and, of one row a patient, McNemar's of sensitivity and specificity."""
-    places = [{row.path: place for place, row in enumerate(measurable(side.predictions))} for side in (first, second)]
+    places = [_places(measurable(side.predictions)) for side in (first, second)]
     one, other = (sample_of(side.predictions, side.evaluation.threshold) for side in (first, second))
-    has_names = not any(ROW_NAME.fullmatch(path) for path in places[0])
-    if not has_names or places[0].keys() != places[1].keys() or not len(places[0]) == len(one) == len(other):
+    if not places[0] or places[0].keys() != places[1].keys() or not len(places[0]) == len(one) == len(other):
         return ()
-    order = np.array([places[1][path] for path in places[0]])
+    order = np.array([places[1][name] for name in places[0]])
     reference, units = one.reference, one.units
     if (reference != other.reference[order]).any() or units != tuple(other.units[place] for place in order):
         return ()
@@ -211,6 +189,15 @@ def _paired_tests(first: Side, second: Side) -> tuple[PairedTest, ...]:
         PairedTest(metric, "DeLong" if metric == "auroc" else "McNemar, exact", value, adjusted[metric])
         for metric, value in found.items()
     )
+
+
+def _places(rows: Sequence[Prediction]) -> dict[str, int]:
+    """Place by what a row is known by: its path; where rows name none, its patient, if each has one row."""
+    has_paths = not any(ROW_NAME.fullmatch(row.path) for row in rows)
+    names = [row.path if has_paths else row.patient_id for row in rows]
+    if None in names or len(set(names)) < len(names):
+        return {}
+    return {str(name): place for place, name in enumerate(names)}
 
 
 def _units(side: Side) -> list[str]:

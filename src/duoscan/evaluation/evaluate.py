@@ -14,6 +14,7 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.binary import measure_binary
 from duoscan.evaluation.calibration import CalibrationResult, measure_calibration
+from duoscan.evaluation.delong import CHANCE
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, bootstrap, spoken_interval
 from duoscan.evaluation.metrics import (
     METRIC_NAMES,
@@ -26,6 +27,7 @@ from duoscan.evaluation.metrics import (
     majority_class_baseline,
 )
 from duoscan.evaluation.predictive_values import PredictiveValues, predictive_values
+from duoscan.evaluation.repeats import repeat_notes
 from duoscan.evaluation.sample import (
     Sample,
     check_measurable,
@@ -40,6 +42,7 @@ from duoscan.terms import ANSWERS, POSITIVE, Decision, Finding, Split
 
 if TYPE_CHECKING:
     from duoscan.evaluation.prior_shift import PriorShift
+    from duoscan.evaluation.subgroups import Subgroups
     from duoscan.predictions import Prediction
 
 FORMAT = "duoscan-evaluation"
@@ -202,6 +205,7 @@ class Evaluation:
         seed: Seed of the resamples.
         notes: What a reader must know beside the numbers.
         prior_shift: What holds at a stated prevalence; ``None`` where none was stated.
+        subgroups: The same in parts of the patients; ``None`` where nobody asked.
     """
 
     threshold: float | None
@@ -215,6 +219,7 @@ class Evaluation:
     seed: int
     notes: tuple[str, ...]
     prior_shift: PriorShift | None = None
+    subgroups: Subgroups | None = None
 
     @property
     def metrics(self) -> dict[str, Estimate]:
@@ -250,6 +255,7 @@ class Evaluation:
             **self.overall.to_json(),
             "predictive_values": [one.to_json() for one in self.overall.predictive_values],
             "prior_shift": None if self.prior_shift is None else self.prior_shift.to_json(),
+            "subgroups": None if self.subgroups is None else self.subgroups.to_json(),
             "coverage": self.coverage.to_json(),
             "counts": self.counts.to_json(),
             "sources": {source: result.to_json() for source, result in self.by_source.items()},
@@ -406,7 +412,7 @@ def _unit_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Prediction
     if counts.without_patient:
         yield (
             f"{counts.without_patient} of {overall.images} images name no patient and stand for themselves; "
-            "if some show the same patient, the intervals are too narrow."
+            "if some show the same patient, the intervals are too narrow (column patient_id)."
         )
     blocks = sum(row.patient_id is not None and not named_patients([row.unit]) for row in rows)
     if blocks:
@@ -429,15 +435,14 @@ def _count_notes(overall: BinaryResult, counts: Counts, rows: Sequence[Predictio
         count = sum(counts.not_read.values())
         yield f"{count} images were not read, for the rule had no need of them: neither in metrics nor in coverage."
     if counts.unlabelled:
-        yield f"{counts.unlabelled} rows have no label and are left out."
+        yield f"{counts.unlabelled} rows have no label and are left out (column label)."
     if len(counts.splits) > 1:
         yield f"Rows of several splits are pooled: {', '.join(counts.splits)}."
     if Split.TRAIN in counts.splits:
         yield "Rows of the training split are in these numbers; they say nothing of new patients."
     if len(counts.modalities) > 1:
         yield f"Several modalities are pooled at one operating point: {', '.join(counts.modalities)}."
-    if repeated := len(rows) - len({row.path for row in rows}):
-        yield f"{repeated} rows repeat a path that the table already holds."
+    yield from repeat_notes(rows)
 
 
 def _result_notes(
@@ -446,7 +451,13 @@ def _result_notes(
     """What a reader must know of the numbers, one sentence each."""
     if overall.patients < FEW_PATIENTS:
         yield f"Only {overall.people}: intervals of so few are too narrow or say little."
-    if math.isnan(overall.metrics["auroc"].value):
+    auroc = overall.metrics["auroc"]
+    if auroc.high is not None and auroc.high < CHANCE:
+        yield (
+            f"The AUROC is {auroc.spoken()}, below chance: is the probability that of another class than covid, or are "
+            "the labels the other way round?"
+        )
+    if math.isnan(auroc.value):
         yield "Only one class is there, so nothing that compares classes is defined."
     single = [source for source, result in by_source.items() if math.isnan(result.metrics["auroc"].value)]
     if single and len(by_source) > 1:

@@ -115,6 +115,12 @@ def check_measurable(rows: Sequence[Prediction], predictions: Sequence[Predictio
     """
     if not rows:
         labelled = sum(row.label is not None for row in predictions)
+        if predictions and not labelled:
+            msg = (
+                f"nothing to evaluate: none of {len(predictions)} rows has a label; fill in the column 'label', or say "
+                "what the table calls it with --column label=THEIRS"
+            )
+            raise PredictionsError(msg)
         msg = (
             f"nothing to evaluate: of {len(predictions)} rows {labelled} have a label and none of those an answer; "
             "fill in the columns 'label' and 'probability'"

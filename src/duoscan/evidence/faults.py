@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from duoscan.evaluation.repeats import two_labels
 from duoscan.manifest.crossing import crossing_problems
+from duoscan.predictions import Prediction
 from duoscan.terms import Split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from duoscan.manifest.records import ImageRecord
-    from duoscan.predictions import Prediction
 
     Row = ImageRecord | Prediction
 
@@ -27,7 +28,9 @@ def faults_of(measured: Sequence[Row], own: Iterable[Row] | None, others: Iterab
         own: All rows of the data that made the model and that the measured rows belong to; ``None`` where unknown.
         others: Rows of the data that made the model where the measured ones were brought from elsewhere.
     """
-    return (*_crossings(own or ()), *_seen(measured, others or ()), *_chosen_on(measured))
+    answers = [row for row in measured if isinstance(row, Prediction)]
+    twice = (two_labels(answers),) if two_labels(answers) else ()
+    return (*twice, *_crossings(own or ()), *_seen(measured, others or ()), *_chosen_on(measured))
 
 
 def trained_sources(made: Iterable[Row]) -> frozenset[str] | None:

@@ -14,11 +14,14 @@ from duoscan.errors import InputError, PredictionsError
 from duoscan.evaluation.prior_shift import Fitted
 from duoscan.evidence.faults import faults_of, trained_sources
 from duoscan.evidence.making import Making, bare_making, read_making
+from duoscan.evidence.stated import Stated
+from duoscan.foreign import Reading
 from duoscan.formats.frame_names import split_frame
 from duoscan.inference.bundle import SUFFIX, read_bundle
 from duoscan.inference.predictor import predict_manifest
+from duoscan.manifest.records import ImageRecord
 from duoscan.manifest.table import read_manifest
-from duoscan.predictions import read_predictions
+from duoscan.predictions import read_predictions, read_predictions_table
 from duoscan.run_files import BUNDLE_NAME, MANIFEST, MARKER, TEST_PREDICTIONS
 from duoscan.terms import Split
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from duoscan.audit.ledger import Book, Count, Look
     from duoscan.inference.bundle import Bundle
-    from duoscan.manifest.records import ImageRecord, Manifest
+    from duoscan.manifest.records import Manifest
     from duoscan.predictions import Prediction
     from duoscan.terms import Modality
 
@@ -52,6 +55,8 @@ class Ask:
         part: Rows to measure: a split, or ``all``; ``None`` takes ``test`` where there are several.
         modality: Rows to take; rows of a table that name none are taken to be of it.
         threshold: Operating point; ``None`` takes the model's, or what the table itself decides.
+        reading: What a person says of a table's columns, scale and labels.
+        stated: What a person says of how a number came about.
         seed: Goes into the command that a subject names.
         book_at: Where looks at the test rows of a manifest or a table are counted; ``None`` counts none.
         on_stage: Called before a model answers, with what it answers and how many images.
@@ -65,6 +70,8 @@ class Ask:
     part: str | None = None
     modality: Modality | None = None
     threshold: float | None = None
+    reading: Reading = field(default_factory=Reading)
+    stated: Stated = field(default_factory=Stated)
     seed: int = 0
     book_at: BookAt | None = None
     on_stage: Callable[[str, int], None] = lambda _name, _images: None
@@ -97,6 +104,8 @@ class Subject:
         study_threshold: Operating point for patients; ``None`` where none is known but that of images.
         look: The use of the test set that measuring these rows is; ``None`` where it is none.
         count: How often the rows were looked at, this time included; ``None`` before they are measured.
+        stated: What a person says of how the number came about.
+        remarks: What was recognised in a table and may be wrong, one sentence each.
     """
 
     name: str
@@ -120,6 +129,8 @@ class Subject:
     study_threshold: float | None = None
     look: Look | None = None
     count: Count | None = None
+    stated: Stated = field(default_factory=Stated)
+    remarks: tuple[str, ...] = ()
 
     @property
     def rows(self) -> tuple[Prediction, ...]:
@@ -160,7 +171,11 @@ class Subject:
 
 def read_subjects(targets: Sequence[Path], ask: Ask | None = None) -> list[Subject]:
     """Read every target, each under a name of its own; see :func:`read_subject`."""
-    subjects = [read_subject(target, ask) for target in targets]
+    return named_apart([read_subject(target, ask) for target in targets], targets)
+
+
+def named_apart(subjects: Sequence[Subject], targets: Sequence[Path]) -> list[Subject]:
+    """The subjects under names that differ: where two are alike, as they were typed."""
     names = [subject.name for subject in subjects]
     return [
         replace(subject, name=str(target)) if names.count(subject.name) > 1 else subject
@@ -202,11 +217,17 @@ def is_model(target: Path) -> bool:
     return target.is_dir() or target.suffix == SUFFIX
 
 
+def holds_images(target: Path) -> bool:
+    """Whether it is a run that keeps the manifest of its images, or its answers, so that it can be measured alone."""
+    return target.is_dir() and any((target / name).exists() for name in (MANIFEST, TEST_PREDICTIONS))
+
+
 def _read_table(table: Path, ask: Ask) -> Subject:
-    stated = [replace(row, modality=row.modality or ask.modality) for row in read_predictions(table)]
-    rows = [row for row in stated if ask.modality in {None, row.modality}]
-    if stated and not rows and ask.modality:
-        raise PredictionsError(f"{table}: none of {len(stated)} rows is of {ask.modality.spoken}; give another table")
+    found = read_predictions_table(table, ask.reading)
+    named = _with_part([replace(row, modality=row.modality or ask.modality) for row in found.rows], ask.stated.part)
+    rows = [row for row in named if ask.modality in {None, row.modality}]
+    if named and not rows and ask.modality:
+        raise PredictionsError(f"{table}: none of {len(named)} rows is of {ask.modality.spoken}; give another table")
     split = _chosen_part({row.split for row in rows}, ask.part, table)
     taken = [row for row in rows if split in {None, row.split}]
     fingerprint = hashlib.sha256(table.read_bytes()).hexdigest()
@@ -221,15 +242,29 @@ def _read_table(table: Path, ask: Ask) -> Subject:
         command=_command(table, None, split, ask.seed),
         fingerprint=fingerprint,
         beside=tuple(row for row in rows if split not in {None, row.split}),
-        trained_sources=trained_sources(ask.trained or rows),
+        trained_sources=_first_known(ask.stated.trained_sources, trained_sources(ask.trained or rows)),
         fitted=Fitted.on(rows, f"the labelled validation rows of {table.name}"),
         faults=faults_of(taken, rows, ask.trained),
+        stated=ask.stated,
+        remarks=found.remarks,
     )
     kinds = " and ".join(sorted({row.modality or "unknown" for row in taken}))
     if ask.book_at is None or not subject.is_test:
         return subject
-    look = ask.book_at(table).look_at_rows(taken, fingerprint, f"table {kinds}", locks=split is Split.TEST)
+    column = ask.reading.columns.get("probability", "")  # a table may hold several models
+    model = hashlib.sha256(f"{fingerprint}#{column}".encode()).hexdigest() if column else fingerprint
+    look = ask.book_at(table).look_at_rows(taken, model, f"table {kinds}", locks=split is Split.TEST)
     return replace(subject, look=look)
+
+
+def _with_part(rows: list[Prediction], part: Split | None) -> list[Prediction]:
+    """Rows of a table that names no part at all are of the one that is stated."""
+    return rows if any(row.split for row in rows) else [replace(row, split=part) for row in rows]
+
+
+def _first_known(stated: frozenset[str] | None, found: frozenset[str] | None) -> frozenset[str] | None:
+    """What is stated and what the data tell; both where both are there."""
+    return found if stated is None else stated | (found or frozenset())
 
 
 def _read_model(target: Path, ask: Ask) -> Subject:
@@ -274,15 +309,22 @@ def _read_model(target: Path, ask: Ask) -> Subject:
         faults=faults_of(tuple(tested), own, None if ask.images is None else own),
     )
     if ask.images is None and (target / TEST_PREDICTIONS).exists():
-        return _with_stored(subject, target / TEST_PREDICTIONS, tested, ask.seed)
+        return _with_stored(subject, target / TEST_PREDICTIONS, tested, ask)
     return _with_answers(subject, bundle, tested, path, ask)
 
 
-def _with_stored(subject: Subject, table: Path, tested: Manifest, seed: int) -> Subject:
+def _with_stored(subject: Subject, table: Path, tested: Manifest, ask: Ask) -> Subject:
     """Answers that the run holds already; the command that wrote them counted them."""
-    rows = read_predictions(table)
-    command = _command(table, None, None, seed)
-    return replace(subject, predictions=tuple(rows), files=_files_of(rows, tested), command=command)
+    rows = with_groups(read_predictions(table), tested, ask.reading.groups)
+    command = _command(table, None, None, ask.seed)
+    return replace(
+        subject,
+        predictions=rows,
+        files=_files_of(rows, tested),
+        command=command,
+        threshold=ask.threshold,
+        threshold_origin="" if ask.threshold is None else "given",
+    )
 
 
 def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path, ask: Ask) -> Subject:
@@ -306,7 +348,7 @@ def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path
     is_given = ask.threshold is not None
     return replace(
         subject,
-        predictions=tuple(rows),
+        predictions=with_groups(rows, tested, ask.reading.groups),
         files=tuple(tested.file(record) for record in tested),
         beside=tuple(beside),
         threshold=ask.threshold if is_given else bundle.info.threshold,
@@ -314,6 +356,26 @@ def _with_answers(subject: Subject, bundle: Bundle, tested: Manifest, path: Path
         study_threshold=ask.threshold if is_given else bundle.info.study_threshold,
         look=look,
     )
+
+
+def with_groups(rows: Sequence[Prediction], images: Manifest, groups: Sequence[str]) -> tuple[Prediction, ...]:
+    """The rows with what a manifest says of their images, to group them by.
+
+    Args:
+        rows: Answers on some of the images.
+        images: The manifest's rows.
+        groups: Columns of the manifest.
+
+    Raises:
+        InputError: It has no such column.
+    """
+    if missing := sorted(set(groups) - set(ImageRecord.model_fields)):
+        raise InputError(
+            f"--by {missing[0]}: no column of a manifest; use one of {', '.join(ImageRecord.model_fields)}, or name a "
+            "predictions table that has it"
+        )
+    known = {one.path: {name: str(getattr(one, name) or "") for name in groups} for one in images} if groups else {}
+    return tuple(replace(row, groups=known.get(row.path, {})) if groups else row for row in rows)
 
 
 def _read_folds(run: Path, ask: Ask) -> Subject:
@@ -331,16 +393,17 @@ def _read_folds(run: Path, ask: Ask) -> Subject:
     rows = read_predictions(run / TEST_PREDICTIONS)
     pooled = [(part.file(record), record) for part in tested for record in part]
     making = read_making(run, folds)
+    images = manifests[0].replace([record for _, record in pooled])
     return Subject(
         name=run.resolve().name,
         modality=making.info.modality,
-        predictions=tuple(rows),
+        predictions=with_groups(rows, images, ask.reading.groups),
         files=_same_order(rows, [file for file, _ in pooled]),
         split=Split.TEST,
-        threshold=None,
-        threshold_origin="",
+        threshold=ask.threshold,
+        threshold_origin="" if ask.threshold is None else "given",
         command=_command(run / TEST_PREDICTIONS, None, None, ask.seed),
-        fingerprint=manifests[0].replace([record for _, record in pooled]).fingerprint(),
+        fingerprint=images.fingerprint(),
         making=making,
         records=manifests[0],
         trained_sources=trained_sources(manifests[0]),

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 Measured = tuple["Subject", "Evaluation"]
 """A subject with its count, and the evaluation of its rows."""
 
-_OF_THE_MODEL = frozenset({"calibration", "shortcuts", "perturbation", "attention"})
+_OF_THE_MODEL = frozenset({"calibration", "shortcuts", "perturbation", "attention", "label-errors"})
 _NOT_CHOSEN_HERE = ("bundle", "default")
 """How origins of thresholds begin that were fixed before the test rows were seen."""
 
@@ -153,7 +153,7 @@ def facts_of(subject: Subject, evaluation: Evaluation) -> Facts:
         accuracy=_ends(evaluation.metrics["accuracy"]),
         majority=evaluation.baseline["accuracy"],
         split=next(iter(splits)) if len(splits) == 1 and UNKNOWN not in splits else None,
-        threshold_is_from_test=False if evaluation.threshold_origin.startswith(_NOT_CHOSEN_HERE) else None,
+        threshold_is_from_test=_is_from_test(subject, evaluation),
         external_sources=external,
         external_patients=tuple((len(sick), len(well)) for sick, well in of_sources),
         auroc_corrected=_corrected_low(evaluation, None if subject.count is None else subject.count.use),
@@ -163,7 +163,13 @@ def facts_of(subject: Subject, evaluation: Evaluation) -> Facts:
         model=subject.model,
         data=subject.fingerprint,
         faults=subject.faults,
+        stated=subject.stated.spoken,
     )
+
+
+def _is_from_test(subject: Subject, evaluation: Evaluation) -> bool | None:
+    stated = subject.stated.threshold_is_from_test
+    return False if stated is None and evaluation.threshold_origin.startswith(_NOT_CHOSEN_HERE) else stated
 
 
 def _patients(rows: Sequence[Prediction]) -> tuple[set[str], set[str]]:

@@ -89,9 +89,16 @@ def per_patient(rows: Iterable[Prediction], modality: Modality) -> list[Predicti
             source=own[0].source,
             split=own[0].split,
             label=next((row.label for row in own if row.label == POSITIVE), own[0].label),
+            groups={name: _alike(row.groups.get(name, "") for row in own) for name in own[0].groups},
         )
         for patient, own in images.items()
     ]
+
+
+def _alike(cells: Iterable[str]) -> str:
+    """What every image of a patient says; nothing where they differ."""
+    distinct = set(cells)
+    return distinct.pop() if len(distinct) == 1 else ""
 
 
 def _answered(rows: Sequence[Prediction]) -> list[Prediction]:

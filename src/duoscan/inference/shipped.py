@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from duoscan.errors import BundleError
-from duoscan.inference.bundle import SUFFIX, Bundle, read_bundle
+from duoscan.inference.bundle import SUFFIX, Bundle
+from duoscan.inference.hub import named_bundle
 
 if TYPE_CHECKING:
     from duoscan.terms import Modality
@@ -26,10 +27,14 @@ def shipped_finder(modality: Modality) -> Path:
 def load_bundle(path: str | Path | None, modality: Modality) -> Bundle:
     """A named bundle, or the shipped one, checked to be fit for answering this modality.
 
+    Args:
+        path: Of a bundle, or ``hf:owner/name@commit`` for one on a model hub; the shipped one where ``None``.
+        modality: What it must answer.
+
     Raises:
         BundleError: Damaged, of the other modality, or trained for a shortcut audit.
     """
-    bundle = read_bundle(path or shipped_path(modality))
+    bundle = named_bundle(path or shipped_path(modality))
     if bundle.info.modality is not modality:
         raise BundleError(
             f"{bundle.path}: is a {bundle.info.modality.spoken} model, a {modality.spoken} model is needed here"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from duoscan.errors import InputError
 from duoscan.files import read_bytes
 from duoscan.formats.zips import ZIP_SUFFIX
-from duoscan.manifest.names import finding_named, modality_named, split_named
+from duoscan.names import finding_named, modality_named, split_named
 from duoscan.rows import csv_rows
 from duoscan.terms import names_nobody
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from duoscan.evaluation.comparison import JUDGED, Comparison, Side, compare, compatible
+from duoscan.evaluation.comparison import Comparison, Side, compare, compatible
+from duoscan.evaluation.differences import JUDGED
 from duoscan.evaluation.evaluate import FEW_PATIENTS
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.sample import measurable, units_word

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-from threading import Thread
-from urllib.parse import urlsplit
-from urllib.request import getproxies
-
 from duoscan.errors import RecipeError
+from duoscan.inference.hub import silent_hub
 
-WAIT_S = 2.0
 OFFLINE = (
     "offline these work: a folder of weights, plain:small, or model.pretrained=false with a folder or monai:DenseNet121"
 )
@@ -30,11 +25,8 @@ def check_hub(spec: str) -> None:
         raise RecipeError(
             f"model.backbone '{spec}' cannot be loaded: HF_HUB_OFFLINE is set, and it is not in the cache; {OFFLINE}"
         )
-    address = urlsplit(constants.ENDPOINT)
-    proxy = urlsplit(getproxies().get(address.scheme, ""))
-    first = proxy if proxy.hostname else address
-    if not _answers(first.hostname or "", first.port or (443 if first.scheme == "https" else 80)):
-        raise RecipeError(f"model.backbone '{spec}' cannot be loaded: no connection to {address.hostname}; {OFFLINE}")
+    if host := silent_hub():
+        raise RecipeError(f"model.backbone '{spec}' cannot be loaded: no connection to {host}; {OFFLINE}")
 
 
 def is_cached(name: str, commit: str, *, weights: bool) -> bool:
@@ -53,20 +45,3 @@ def is_cached(name: str, commit: str, *, weights: bool) -> bool:
     return is_there("config.json") and (
         not weights or is_there("model.safetensors") or is_there("model.safetensors.index.json")
     )
-
-
-def _answers(host: str, port: int) -> bool:
-    """Whether a connection is there in time; looking up a name may take longer, and cannot be told to end."""
-    found: list[bool] = []
-
-    def connect() -> None:
-        try:
-            socket.create_connection((host, port), WAIT_S).close()
-        except OSError:
-            return
-        found.append(True)
-
-    asking = Thread(target=connect, daemon=True)
-    asking.start()
-    asking.join(WAIT_S)
-    return bool(found)

@@ -16,7 +16,8 @@ import numpy as np
 from duoscan.errors import InputError
 from duoscan.evaluation.beta import TAIL
 from duoscan.evaluation.binary import measure_binary
-from duoscan.evaluation.comparison import better_side, compatible
+from duoscan.evaluation.comparison import compatible
+from duoscan.evaluation.differences import better_side
 from duoscan.evaluation.intervals import (
     DEFAULT_RESAMPLES,
     Estimate,

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "evaluate_command",
         "Metrics with intervals and figures.",
     ),
+    "compare": ("duoscan.interfaces.cli.compare", "compare_command", "Several models side by side."),
     "audit": (
         "duoscan.interfaces.cli.audit",
         "audit_command",
@@ -58,7 +59,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "shortcuts_command",
         "Learn from borders and thumbnails: what skill is left?",
     ),
-    "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Show and check a model bundle."),
+    "bundle": ("duoscan.interfaces.cli.bundle", "bundle_command", "Check, show and share model bundles."),
     "predict": ("duoscan.interfaces.cli.screen", "predict_command", "One row per image."),
     "triage": ("duoscan.interfaces.cli.triage", "triage_command", "Choose, certify and store a policy."),
     "screen": ("duoscan.interfaces.cli.screen", "screen_command", "One two-phase answer per patient."),

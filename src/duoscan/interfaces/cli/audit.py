@@ -18,15 +18,18 @@ from duoscan.audit.run import Watcher, audit_answers, audit_data, audit_model
 from duoscan.audit.storage import Audited, Shortcuts, read_shortcuts, write_audit
 from duoscan.errors import InputError
 from duoscan.evaluation.outputs import check_out_dir
-from duoscan.evidence.subject import Ask, Subject, read_subject
+from duoscan.evidence.records import records_of
+from duoscan.evidence.subject import Subject, read_subject
 from duoscan.evidence.verdicts import facts_of, measure
 from duoscan.files import write_text
 from duoscan.inference.bundle import Bundle, write_bundle
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo, table_console, visible_lines
 from duoscan.manifest.table import read_manifest, write_manifest
+from duoscan.run_files import MANIFEST
 from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
@@ -53,22 +56,24 @@ class _Request:
     """What is to be audited and how."""
 
     path: Path
-    table: Manifest
+    table: Manifest | None
+    kind: Modality | None
     run: Path | None
     predictions: Path | None
     shortcuts: Path | None
     book: Book
+    words: TableWords
     model_images: int
     workers: int
     seed: int
 
 
 @click.command("audit")
-@click.argument("manifest", type=_FILE)
+@click.argument("manifest", required=False, type=_FILE)
 @click.option(
     "--run", type=click.Path(exists=True, path_type=Path), help="Run folder or bundle whose number is judged."
 )
-@click.option("--predictions", type=_FILE, help="Answers of any model on this manifest, in place of --run.")
+@click.option("--predictions", type=_FILE, help="Answers of any model, in place of --run.")
 @click.option("--shortcuts", type=_FILE, help="What 'duoscan shortcuts' wrote about the model.")
 @click.option("--modality", type=click.Choice([kind.value for kind in Modality]), help="Rows to take.")
 @click.option("--out", type=OUT_FOLDER, help="Folder for results, verdict and copies.")
@@ -83,11 +88,12 @@ class _Request:
     help="Test images at most that are changed and answered again, drawn at random.",
 )
 @ledger_options
+@table_options
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Threads that read images.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of folds and resamples.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def audit_command(
-    manifest: Path,
+    manifest: Path | None,
     *,
     run: Path | None,
     predictions: Path | None,
@@ -100,14 +106,18 @@ def audit_command(
     model_images: int,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
     workers: int,
     seed: int,
     force: bool,
 ) -> None:
     """Can data and model be trusted? Audits them and says whether a number may be a headline.
 
-    Without --run or --predictions the data alone are audited. The answers are measured on the test rows, which is
-    a use of that test set and counted as one. A run folder keeps what was found, as RUN/evidence/NUMBER.
+    Without --run or --predictions the data alone are audited. A run that keeps its manifest needs no MANIFEST.
+    --predictions without one audits the answers alone; what needs the images is then not run, which the verdict says.
+
+    The answers are measured on the test rows, which is a use of that test set and counted as one. A run folder keeps
+    what was found, as RUN/evidence/NUMBER.
 
     Exit code: 0 where the gate passes or warns, 3 where it fails, 2 where the audit could not be done.
     """
@@ -117,10 +127,13 @@ def audit_command(
         raise click.UsageError("--bundle-out writes a copy of the model's bundle; name the model with --run")
     if out is not None:
         check_out_dir(out, force=force)
-    table = read_manifest(manifest, check_patients=False).where(modality=Modality(modality) if modality else None)
-    book = book_beside(manifest, ledger, replaces=new_test_set)
+    kind = Modality(modality) if modality else None
+    images = manifest or _own_manifest(run, predictions, needs_images=bool(shortcuts or without_copies or thumbnails))
+    table = None if images is None else read_manifest(images, check_patients=False).where(modality=kind)
+    path = images or predictions or Path()
+    book = book_beside(path, ledger, replaces=new_test_set)
     audited, copies, bundle = _audit(
-        _Request(manifest, table, run, predictions, shortcuts, book, model_images, workers, seed)
+        _Request(path, table, kind, run, predictions, shortcuts, book, words, model_images, workers, seed)
     )
     _show(audited)
     if out is not None:
@@ -138,20 +151,39 @@ def audit_command(
         raise click.exceptions.Exit(GATE_FAILED)
 
 
+def _own_manifest(run: Path | None, predictions: Path | None, *, needs_images: bool) -> Path | None:
+    """The manifest that a run keeps; ``None`` where a table is audited without images.
+
+    Raises:
+        UsageError: There is none, and something needs it.
+    """
+    if run is not None and (run / MANIFEST).is_file():
+        return run / MANIFEST
+    if predictions is None or needs_images:
+        raise click.UsageError("name the MANIFEST of the images, or answers alone with --predictions TABLE")
+    return None
+
+
 def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle | None]:
     shortcuts = _shortcuts(request)
     with stages() as callbacks:
         watcher = Watcher(*callbacks)
         answers, measured = _answers(request, watcher)
-        kinds = sorted({record.modality for record in request.table})
+        table = (
+            request.table if request.table is not None else records_of(answers.rows if answers else (), request.path)
+        )
+        kinds = sorted({record.modality for record in table})
         kinds = [answers.modality] if answers and answers.modality else kinds
         if not kinds:
             raise InputError("the manifest holds no image to audit; correct it, or leave --modality out")
         results: dict[Modality, tuple[AuditResult, ...]] = {}
         copies: dict[Modality, Copies] = {}
         for kind in kinds:
-            part = request.table.where(modality=kind)
-            found, pairs = audit_data(part, watcher, workers=request.workers, seed=request.seed)
+            found: list[AuditResult] = []
+            if request.table is not None:
+                part = request.table.where(modality=kind)
+                found, pairs = audit_data(part, watcher, workers=request.workers, seed=request.seed)
+                copies |= {kind: pairs} if pairs is not None else {}
             found += [shortcuts.result] if shortcuts and shortcuts.modality is kind else []
             found += audit_answers(answers.rows, seed=request.seed) if answers else []
             if answers and answers.bundle and answers.tested:
@@ -159,9 +191,8 @@ def _audit(request: _Request) -> tuple[Audited, dict[Modality, Copies], Bundle |
                     answers.bundle, answers.tested, watcher, most=request.model_images, seed=request.seed
                 )
             results[kind] = tuple(found)
-            copies |= {kind: pairs} if pairs is not None else {}
     verdicts = {kind: judge(found, measured) for kind, found in results.items()}
-    rows = request.table.replace([record for record in request.table if record.modality in results])
+    rows = table.replace([record for record in table if record.modality in results])
     return Audited(results, verdicts, rows, request.book.command), copies, answers.bundle if answers else None
 
 
@@ -170,26 +201,37 @@ def _answers(request: _Request, watcher: Watcher) -> tuple[Subject | None, Measu
     target = request.run or request.predictions
     if target is None:
         return None, None
-    kinds = sorted({record.modality for record in request.table})
-    if request.predictions is not None and len(kinds) != 1:
-        raise InputError(f"the manifest holds {' and '.join(kinds) or 'no image'}; say which with --modality")
-    ask = Ask(
+    ask = request.words.ask(
         images=request.table if request.run else None,
         path=request.path,
-        beside=request.table.where(split=Split.VAL),
+        beside=None if request.table is None else request.table.where(split=Split.VAL),
         trained=request.table,
-        modality=kinds[0] if request.predictions else None,
+        modality=_kind_of_table(request) if request.predictions else None,
         seed=request.seed,
         book_at=lambda _: request.book,
         on_stage=watcher.on_stage,
         on_image=watcher.on_image,
     )
-    subject, evaluation = measure(read_subject(target, ask), seed=request.seed)
+    subject = read_subject(target, ask)
+    if subject.modality is None:
+        raise InputError(f"{target}: the rows are of no stated modality, or of both; say which with --modality")
+    subject, evaluation = measure(subject, seed=request.seed)
+    show_read([subject])
     return subject, facts_of(subject, evaluation)
 
 
+def _kind_of_table(request: _Request) -> Modality | None:
+    """The modality of a table's rows, where they do not say it."""
+    if request.table is None:
+        return request.kind
+    kinds = sorted({record.modality for record in request.table})
+    if len(kinds) != 1:
+        raise InputError(f"the manifest holds {' and '.join(kinds) or 'no image'}; say which with --modality")
+    return kinds[0]
+
+
 def _shortcuts(request: _Request) -> Shortcuts | None:
-    if request.shortcuts is None:
+    if request.shortcuts is None or request.table is None:
         return None
     found = read_shortcuts(request.shortcuts)
     if any(record.modality is found.modality for record in request.table):

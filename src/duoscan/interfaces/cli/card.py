@@ -13,6 +13,7 @@ from duoscan.evaluation.outputs import check_out_dir
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo
 
 
@@ -29,6 +30,7 @@ from duoscan.interfaces.cli.tables import echo
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the resamples.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @ledger_options
+@table_options
 def card_command(
     run: Path,
     *,
@@ -38,6 +40,7 @@ def card_command(
     force: bool,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
 ) -> None:
     """Draft CLAIM 2024, TRIPOD+AI, a model card and a dataset card of a RUN.
 
@@ -47,7 +50,7 @@ def card_command(
     if importlib.util.find_spec("jinja2") is None:
         raise MissingExtraError("evaluate", "duoscan card")
     from duoscan.audit.evidence import read_audits
-    from duoscan.evidence.subject import Ask, read_subject
+    from duoscan.evidence.subject import read_subject
     from duoscan.evidence.verdicts import measure
     from duoscan.report.cards.write import draft, write_drafts
 
@@ -55,8 +58,14 @@ def card_command(
     audited = read_audits(audits, [run])
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
     with stages() as (on_stage, on_image):
-        ask = Ask(seed=seed, book_at=book_at, on_stage=on_stage, on_image=on_image)
+        ask = words.ask(
+            seed=seed,
+            book_at=book_at,
+            on_stage=on_stage,
+            on_image=on_image,
+        )
         subject, evaluation = measure(read_subject(run, ask), seed=seed)
+    show_read([subject])
     drafts = draft((subject, evaluation), audited)
     write_drafts(drafts, out)
     for name, counts in drafts.counts.items():

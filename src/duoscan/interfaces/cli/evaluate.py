@@ -5,24 +5,29 @@ from __future__ import annotations
 import math
 import shlex
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from duoscan.audit.evidence import read_audits
+from duoscan.evaluation.differences import JUDGED
 from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, Estimate, check_resamples
 from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.evaluation.prior_shift import shift_prior
-from duoscan.evidence.subject import ALL_SPLITS, Ask, is_model, read_subject
+from duoscan.evaluation.subgroups import measure_subgroups
+from duoscan.evidence.subject import ALL_SPLITS, Ask, holds_images, is_model, read_subject
 from duoscan.evidence.verdicts import counted, evaluated, joined, judge_subject
-from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
+from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.interfaces.cli.verdict_shown import show_verdicts
 from duoscan.manifest.table import read_manifest
 from duoscan.predictions import write_predictions
+from duoscan.run_files import TEST_PREDICTIONS
 from duoscan.terms import Modality, Split
 
 if TYPE_CHECKING:
@@ -30,11 +35,11 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from duoscan.audit.ledger import Book
     from duoscan.evaluation.calibration import CalibrationResult
     from duoscan.evaluation.evaluate import Evaluation
     from duoscan.evaluation.predictive_values import PredictiveValues
     from duoscan.evaluation.prior_shift import PriorShift
+    from duoscan.evaluation.subgroups import Subgroups
     from duoscan.evidence.subject import Subject
     from duoscan.evidence.verdicts import Judgement
 
@@ -64,6 +69,8 @@ _MISSING = "–"
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="With --prevalence: share of covid where P(covid) was fitted; if left, that of the validation rows.",
 )
+@table_options
+@click.option("--by", multiple=True, metavar="COLUMN", help="Also by a column: age, sex, view, site …")
 @click.option("--per-patient", is_flag=True, help="Join the images of each patient to one answer, as screening does.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def evaluate_command(
@@ -80,13 +87,19 @@ def evaluate_command(
     new_test_set: bool,
     prevalence: float | None,
     prior: float | None,
+    words: TableWords,
+    by: tuple[str, ...],
     per_patient: bool,
     force: bool,
 ) -> None:
     """Metrics with 95 % intervals beside the majority baseline.
 
     TARGET is a predictions table of any model (CSV or Parquet with the columns label and probability; patient_id
-    where it is known), or a run folder or a bundle, which then answers the images of MANIFEST.
+    where it is known; docs/predictions.md), or a run folder or a bundle, which answers the images of MANIFEST. A run
+    that holds a manifest of its own needs no other.
+
+    Usual names of columns and labels are recognised and told; what a table does not say can be stated, and is then
+    called stated.
 
     The operating point is --threshold, else the bundle's, else what the table itself decides, else 0.5.
 
@@ -107,46 +120,62 @@ def evaluate_command(
 
         check_out_dir(out, force=force)
         check_can_draw()
-    book = book_beside(manifest or target, ledger, replaces=new_test_set)
     audits = read_audits((), [target])
-    images = _read(target, manifest, book, split=split, modality=modality, threshold=threshold)
+    ask = words.ask(
+        part=split,
+        modality=Modality(modality) if modality else None,
+        threshold=threshold,
+        reading=replace(words.reading, groups=by),
+        seed=seed,
+        book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
+    )
+    images = _read(target, manifest, ask)
     subject = joined(images) if per_patient else images
     evaluation = evaluated(subject, resamples=resamples, seed=seed)
     if prevalence is not None:
         evaluation = _moved(evaluation, subject, prevalence, prior)
+    evaluation = _by_columns(evaluation, subject, by)
     subject = counted(subject)
     judgement = None
     if audits:
         on_images = evaluated(images, resamples=resamples, seed=seed) if per_patient else evaluation
         judgement = judge_subject(replace(images, count=subject.count), on_images, audits)
+    show_read([images])
     if judgement is not None and judgement.command:
         show_verdicts({"these images": judgement.verdict})
     _show(evaluation, split=images.part)
     if subject.count is not None:
         echo(f"{subject.count.spoken}.")
     if out is not None:
-        from duoscan.evaluation.outputs import write_evaluation
-
-        write_evaluation(
-            evaluation,
-            subject.predictions,
-            out,
-            command=book.command,
-            split=images.part,
-            fingerprint=subject.fingerprint,
-            test_uses=None if subject.count is None else subject.count.to_json(),
-            force=force,
-        )
-        if manifest is not None:  # the answers exist nowhere else
-            write_predictions(subject.predictions, out / "predictions.csv")
-        echo(f"Written to {out}")
+        is_stored = manifest is None and (target.is_file() or (target / TEST_PREDICTIONS).exists())
+        _write(evaluation, subject, out, part=images.part, is_new=not is_stored, force=force)
     if judgement is None or not judgement.command:
         _say_unaudited(target, manifest, judgement)
 
 
+def _write(evaluation: Evaluation, subject: Subject, out: Path, *, part: str, is_new: bool, force: bool) -> None:
+    """The evidence as a folder, with the answers where they exist nowhere else."""
+    from duoscan.evaluation.outputs import write_evaluation
+
+    write_evaluation(
+        evaluation,
+        subject.predictions,
+        out,
+        command=command_line(),
+        split=part,
+        fingerprint=subject.fingerprint,
+        test_uses=None if subject.count is None else subject.count.to_json(),
+        force=force,
+    )
+    if is_new:
+        write_predictions(subject.predictions, out / "predictions.csv")
+    echo(f"Written to {out}")
+
+
 def _say_unaudited(target: Path, manifest: Path | None, judgement: Judgement | None) -> None:
     answers = "--run" if is_model(target) else "--predictions"
-    words = shlex.join(["duoscan", "audit", str(manifest or "MANIFEST"), answers, str(target)])
+    images = [] if manifest is None else [str(manifest)]
+    words = shlex.join(["duoscan", "audit", *images, answers, str(target)])
     why = f" ({'; '.join(judgement.unused)})" if judgement and judgement.unused else ""
     echo(f"No audit backs these figures{why}; run: {words}")
 
@@ -165,40 +194,38 @@ def _moved(evaluation: Evaluation, subject: Subject, prevalence: float, prior: f
     return replace(evaluation, prior_shift=shift)
 
 
-def _read(
-    target: Path,
-    manifest: Path | None,
-    book: Book,
-    *,
-    split: str | None,
-    modality: str | None,
-    threshold: float | None,
-) -> Subject:
+def _by_columns(evaluation: Evaluation, subject: Subject, columns: Sequence[str]) -> Evaluation:
+    """With the same in the parts of the patients that columns make; as it was where none is named."""
+    if not columns:
+        return evaluation
+    found = measure_subgroups(
+        subject.predictions,
+        columns,
+        threshold=evaluation.threshold,
+        resamples=evaluation.resamples,
+        seed=evaluation.seed,
+    )
+    return replace(evaluation, subgroups=found)
+
+
+def _read(target: Path, manifest: Path | None, ask: Ask) -> Subject:
     """What was typed, as a subject.
 
     Raises:
         UsageError: The options do not go with the kind of target.
     """
     if is_model(target):
-        if manifest is None:
+        if manifest is None and not holds_images(target):
             raise click.UsageError(f"{target} is a model; name the MANIFEST of the images it shall answer")
-        if modality is not None:
+        if ask.modality is not None:
             msg = "--modality goes with a predictions table; a model answers the images of its own modality"
             raise click.UsageError(msg)
     elif manifest is not None:
         msg = f"{target} is a predictions table and needs no MANIFEST; leave it out or name a run or a bundle"
         raise click.UsageError(msg)
+    images = None if manifest is None else read_manifest(manifest)
     with stages() as (on_stage, on_image):
-        ask = Ask(
-            images=None if manifest is None else read_manifest(manifest),
-            path=manifest or target,
-            part=split,
-            modality=Modality(modality) if modality else None,
-            threshold=threshold,
-            book_at=lambda _: book,
-            on_stage=on_stage,
-            on_image=on_image,
-        )
+        ask = replace(ask, images=images, path=manifest or target, on_stage=on_stage, on_image=on_image)
         return read_subject(target, ask)
 
 
@@ -224,13 +251,15 @@ def _show(evaluation: Evaluation, *, split: str) -> None:
         tables.append(_table(names, several.metrics, several.baseline, "Most probable class"))
     if len(evaluation.by_source) > 1:
         tables.append(_source_table(evaluation))
+    if evaluation.subgroups is not None:
+        tables.append(_subgroup_table(evaluation.subgroups))
     echo("\n".join(lines))
     console = table_console()
     for table in tables:
         console.print(table)
     if evaluation.prior_shift is not None:
         _show_shift(evaluation.prior_shift)
-    for note in evaluation.notes:
+    for note in (*evaluation.notes, *(evaluation.subgroups.notes if evaluation.subgroups else ())):
         echo(f"Note: {note}")
 
 
@@ -286,6 +315,17 @@ def _source_table(evaluation: Evaluation) -> Table:
     for source, result in evaluation.by_source.items():
         cells = [result.metrics[name].spoken() for name in shown]
         table.add_row(source, str(result.images), *cells, _number(result.baseline["accuracy"]))
+    return table
+
+
+def _subgroup_table(subgroups: Subgroups) -> Table:
+    from rich.table import Table
+
+    table = Table("group", "images", "covid", *JUDGED, "than all others", title="By group", title_justify="left")
+    for group in subgroups.groups:
+        apart = ", ".join(group.apart) or _MISSING
+        cells = [group.metrics[name].spoken() for name in JUDGED]
+        table.add_row(f"{group.column} = {group.value}", str(group.images), str(group.classes[0]), *cells, apart)
     return table
 
 

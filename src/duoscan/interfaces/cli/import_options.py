@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from duoscan.interfaces.cli.answers import show_remarks
+from duoscan.interfaces.cli.pairs import finding_of, pairs_of
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.tables import echo
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks, blocks_where_usual
@@ -16,13 +17,13 @@ from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.patients import folders_not_joined, with_patients
 from duoscan.manifest.sources import SOURCES
-from duoscan.terms import Finding, Modality
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from duoscan.manifest.readers import Imported, SkippedFile
     from duoscan.manifest.records import Manifest
+    from duoscan.terms import Modality
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -93,8 +94,8 @@ def read_images(
         modality=modality,
         source=source,
         labels=labels,
-        label_map={name: _finding(label) for name, label in _pairs(maps, "--map")},
-        columns=dict(_pairs(columns, "--column")),
+        label_map={name: finding_of(label) for name, label in pairs_of(maps, "--map")},
+        columns=dict(pairs_of(columns, "--column")),
         root=root,
     )
     imported = SOURCES[source].read(path) if source in SOURCES and path.is_dir() else read_anything(path, wishes)
@@ -122,20 +123,6 @@ def show_lines(title: str, files: Sequence[SkippedFile]) -> None:
     echo(f"{title}: {len(files)}", err=True)
     for line in first_of([f"{file.name}: {file.reason}" for file in files]):
         echo(f"  {line}", err=True)
-
-
-def _pairs(texts: Sequence[str], option: str) -> list[tuple[str, str]]:
-    pairs = [text.partition("=") for text in texts]
-    for (left, _, right), text in zip(pairs, texts, strict=True):
-        if not left or not right:
-            raise click.BadParameter(f"'{text}' is not of the form NAME=VALUE", param_hint=option)
-    return [(left.strip(), right.strip()) for left, _, right in pairs]
-
-
-def _finding(text: str) -> Finding:
-    if text.lower() not in set(Finding):
-        raise click.BadParameter(f"'{text}' is not a label; use {', '.join(Finding)}", param_hint="--map")
-    return Finding(text.lower())
 
 
 def _with_blocks(manifest: Manifest, block_size: int | None) -> Manifest:

@@ -14,6 +14,7 @@ from duoscan.interfaces.cli.ledger_options import book_beside, command_line, led
 from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo
 
 _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -49,6 +50,7 @@ _EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 )
 @click.option("--by", default="", help="Who makes the report, for its head.")
 @ledger_options
+@table_options
 def report_command(
     runs: tuple[Path, ...],
     *,
@@ -63,6 +65,7 @@ def report_command(
     by: str,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
 ) -> None:
     """One HTML file on one or several runs: all evidence, readable, printable, without network.
 
@@ -80,11 +83,14 @@ def report_command(
     with stages() as (on_stage, on_image):
         ask = replace(
             ask_of(request),
+            reading=words.reading,
+            stated=words.stated,
             book_at=partial(book_beside, ledger=ledger, replaces=new_test_set),
             on_stage=on_stage,
             on_image=on_image,
         )
         subjects = read_subjects(runs, ask)
+    show_read(subjects)
     page, subjects = page_of(request, subjects)
     write_text(out, page)
     for subject in subjects:

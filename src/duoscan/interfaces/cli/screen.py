@@ -14,8 +14,9 @@ from duoscan.archives.credentials import read_access
 from duoscan.archives.opening import open_archive
 from duoscan.cases.find import Found, collect, from_manifest, read_need_ct
 from duoscan.cases.identify import identify
+from duoscan.cases.outputs import COLUMNS, answer_cells
 from duoscan.cases.patients import remarks_on, settle_patients
-from duoscan.cases.screening import Screener
+from duoscan.cases.screening import OnImage, Screener
 from duoscan.cases.stopping import ScreeningStopped
 from duoscan.cases.stored import write_maps
 from duoscan.errors import InputError
@@ -34,6 +35,7 @@ from duoscan.interfaces.cli.answers import (
 from duoscan.interfaces.cli.archive_options import access_options
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.pages import check_can_write_pages, write_page
+from duoscan.interfaces.cli.part_file import PartFile
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.patient_options import patient_options, patient_rules
 from duoscan.interfaces.cli.progress import stages
@@ -42,13 +44,15 @@ from duoscan.interfaces.cli.tables import STOPPED, echo, table_console
 from duoscan.manifest.patient_rules import NO_RULES
 from duoscan.policies.policy import named_policy
 from duoscan.policies.rule import Answer
-from duoscan.predictions import Prediction, write_predictions
+from duoscan.predictions import PART_COLUMNS, Prediction, prediction_cells, write_predictions
 from duoscan.results.overlays import HeatmapWriter
 from duoscan.results.sources import ActivationKeeper
 from duoscan.results.write import DEFAULT_OBJECTS, check_can_write, parse_objects
 from duoscan.terms import NOTICE, Finding, Modality, Split
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from duoscan.audit.ledger import Book, Look
     from duoscan.cases.case import Screening
     from duoscan.imaging.contract import PreprocessingContract
@@ -92,8 +96,8 @@ def _shared_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice([kind.value for kind in Modality]),
     help="What raster files are; told from content if left.",
 )
-@click.option("--xray-bundle", type=_FILE, help="Phase 1 model; the shipped one if left out.")
-@click.option("--ct-bundle", type=_FILE, help="Phase 2 model; the shipped one if left out.")
+@click.option("--xray-bundle", type=_FILE, help="Phase 1 model, or hf:owner/name@commit; the shipped one if left out.")
+@click.option("--ct-bundle", type=_FILE, help="Phase 2 model, likewise.")
 @click.option("--xray-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 1.")
 @click.option("--ct-threshold", type=click.FloatRange(0, 1), help="Operating point of phase 2.")
 @click.option("--policy", help="Policy file or kind to obey; the bundles' own, else confirm-positives.")
@@ -184,12 +188,12 @@ def screen_command(
     screening = _screened(
         screener,
         found,
+        (csv_out, studies_out, json_out),
+        on_image,
         quiet=quiet,
         need_ct=need_ct_all or (read_need_ct(need_ct) if need_ct else ()),
         modality=Modality(modality) if modality else None,
-        on_image=on_image,
     )
-    write_answers(screening, csv_out, studies_out, json_out)
     if maps_out:
         write_maps(maps.maps, maps_out)
     if html_out:
@@ -256,17 +260,19 @@ def predict_command(
     rows = []
     writer = HeatmapWriter(heatmaps, {kind: predictor.threshold})
     is_stopped = False
-    with stages(quiet=quiet) as (on_stage, on_tick):
-        on_stage("Answering images", len(images))
-        try:
-            for file in predictor.predict((one.file for one in images), keep_pixels=heatmaps is not None):
-                writer.add(file, predictor.bundle.info.contract)
-                rows.append(file.row)
-                on_tick()
-        except KeyboardInterrupt:
-            is_stopped = True
-    if csv_out:
-        write_predictions(rows, csv_out)
+    with PartFile(csv_out, PART_COLUMNS) as part:
+        with stages(quiet=quiet) as (on_stage, on_tick):
+            on_stage("Answering images", len(images))
+            try:
+                for file in predictor.predict((one.file for one in images), keep_pixels=heatmaps is not None):
+                    writer.add(file, predictor.bundle.info.contract)
+                    rows.append(file.row)
+                    part.add(prediction_cells(file.row))
+                    on_tick()
+            except KeyboardInterrupt:
+                is_stopped = True
+        if csv_out:
+            write_predictions(rows, csv_out)
     if not quiet:
         _show_rows(rows)
         _show_points(predictor, rows, is_asked=threshold is not None)
@@ -301,13 +307,40 @@ def _found(
     return from_manifest(table), labels, table.where(split=Split.TEST) if labels else None
 
 
-def _screened(screener: Screener, found: Found, *, quiet: bool, **how: Any) -> Screening:
-    """The answers of all patients, or of those who were finished when a person stopped it."""
-    with stages(quiet=quiet) as (on_stage, on_tick):
-        try:
-            return screener.screen_found(found, on_stage=on_stage, on_tick=on_tick, **how)
-        except ScreeningStopped as stopped:
-            return stopped.screening
+def _screened(
+    screener: Screener, found: Found, outs: Sequence[Path | None], keep: OnImage, *, quiet: bool, **how: Any
+) -> Screening:
+    """The answers of all patients, or of those who were finished when a person stopped it, written as they come.
+
+    Args:
+        screener: With its models.
+        found: The images.
+        outs: Where to write answers, studies and everything.
+        keep: Called with each answered image.
+        quiet: Show no progress.
+        how: Passed on to the screener.
+    """
+    whole = next(filter(None, outs), None)
+    with PartFile(whole, COLUMNS) as patients, PartFile(whole, PART_COLUMNS, ".images") as images:
+
+        def on_image(file: ImageFile, contract: PreprocessingContract) -> None:
+            keep(file, contract)
+            images.add(prediction_cells(file.row))
+
+        with stages(quiet=quiet) as (on_stage, on_tick):
+            try:
+                screening = screener.screen_found(
+                    found,
+                    on_image=on_image,
+                    on_stage=on_stage,
+                    on_tick=on_tick,
+                    on_case=lambda case: patients.add(answer_cells(case)),
+                    **how,
+                )
+            except ScreeningStopped as stopped:
+                screening = stopped.screening
+        write_answers(screening, *outs)
+    return screening
 
 
 def _looks(tested: Manifest | None, screener: Screener, book: Book) -> dict[Modality, Look]:

@@ -27,13 +27,13 @@ from duoscan.evidence.phases import (
     read_phase,
     sources_of,
 )
-from duoscan.evidence.subject import Ask
 from duoscan.files import write_bytes, write_text
 from duoscan.inference.bundle import SUFFIX
 from duoscan.interfaces.cli.ledger_options import book_beside, command_line, ledger_options
 from duoscan.interfaces.cli.pages import check_can_write_pages
 from duoscan.interfaces.cli.paths import OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
+from duoscan.interfaces.cli.table_options import TableWords, show_read, table_options
 from duoscan.interfaces.cli.tables import echo
 from duoscan.interfaces.cli.triage_shown import show_triage
 from duoscan.policies.assumptions import read_assumptions
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from duoscan.evaluation.policies.abstention import Abstention
-    from duoscan.evidence.subject import Subject
+    from duoscan.evidence.subject import Ask, Subject
 
 _FILE = click.Path(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -108,6 +108,7 @@ _MADE_HERE = (
 @click.option("--resamples", default=DEFAULT_RESAMPLES, show_default=True, help="Bootstrap resamples of patients.")
 @click.option("--seed", default=0, show_default=True, help="Of all chance.")
 @ledger_options
+@table_options
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 def triage_command(
     xray: Path,
@@ -134,6 +135,7 @@ def triage_command(
     seed: int,
     ledger: Path | None,
     new_test_set: bool,
+    words: TableWords,
     force: bool,
 ) -> None:
     """Compare all policies, certify a threshold, choose a policy and store it.
@@ -155,12 +157,7 @@ def triage_command(
     kind, given = _wanted(policy)
     _check_out(out, force=force)
     book_at = partial(book_beside, ledger=ledger, replaces=new_test_set)
-    with stages() as (on_stage, on_image):
-        ask = Ask(book_at=book_at, on_stage=on_stage, on_image=on_image)
-        phases = (
-            read_phase(xray, replace(ask, modality=Modality.CXR), manifest, calibration),
-            read_phase(ct, replace(ask, modality=Modality.CT), manifest, calibration),
-        )
+    phases = _read_phases((xray, ct), words.ask(book_at=book_at), manifest, calibration)
     calibrating, test = phase_patients(phases, share_names=calibration is None)
     caveat = "" if calibration or not any(phase.bundle for phase in phases) else _MADE_HERE
     setting = Setting(
@@ -197,6 +194,18 @@ def triage_command(
         if phase.count is not None:
             echo(f"{modality.spoken}: {phase.count.spoken}")
     echo(f"Written to {out}: read report.html; duoscan screen --policy {out / 'policy.toml'} obeys the policy")
+
+
+def _read_phases(
+    targets: tuple[Path, Path], ask: Ask, manifest: Path | None, calibration: Path | None
+) -> tuple[Subject, Subject]:
+    with stages() as (on_stage, on_image):
+        xray, ct = (
+            read_phase(target, replace(ask, modality=kind, on_stage=on_stage, on_image=on_image), manifest, calibration)
+            for target, kind in zip(targets, Modality, strict=True)
+        )
+    show_read((xray, ct))
+    return xray, ct
 
 
 def _notes(caveat: str, phases: Sequence[Subject]) -> tuple[str, ...]:

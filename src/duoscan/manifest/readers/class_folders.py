@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.dicom.header import DICOM_SUFFIXES
 from duoscan.formats.frame_names import split_frame
-from duoscan.manifest.names import finding_named, split_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.found import (
     MASK_FOLDERS,
@@ -23,6 +22,7 @@ from duoscan.manifest.readers.found import (
     why_skipped,
 )
 from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.names import finding_named, split_named
 from duoscan.terms import Finding, Modality, Split
 
 if TYPE_CHECKING:

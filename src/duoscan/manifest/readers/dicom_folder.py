@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from duoscan.errors import ImageError, ManifestError
 from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.cells import Row, read_table
-from duoscan.manifest.names import finding_named, near_ids
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.doubts import doubts_about
 from duoscan.manifest.readers.foreign_table import with_our_columns
@@ -21,6 +20,7 @@ from duoscan.manifest.readers.found import (
     why_skipped,
 )
 from duoscan.manifest.records import ImageRecord, Manifest
+from duoscan.names import finding_named, near_ids
 from duoscan.terms import Finding, Modality
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from duoscan.errors import ManifestError
 from duoscan.manifest.cells import Row, Table, read_table, renamed
-from duoscan.manifest.names import finding_named, modality_named, split_named
 from duoscan.manifest.readers.doubts import doubts_about
 from duoscan.manifest.readers.found import Imported
 from duoscan.manifest.table import COLUMNS, manifest_of
+from duoscan.names import finding_named, modality_named, split_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

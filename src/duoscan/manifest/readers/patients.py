@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
 from duoscan.formats.frame_names import split_frame
-from duoscan.manifest.names import modality_named
 from duoscan.manifest.patient_rules import NO_RULES, folder_patient, joined_by_folder
 from duoscan.manifest.readers.found import SkippedFile
+from duoscan.names import modality_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

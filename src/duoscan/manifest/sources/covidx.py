@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
 from duoscan.files import read_bytes
-from duoscan.manifest.names import finding_named
 from duoscan.manifest.problems import manifest_error
 from duoscan.manifest.readers.found import RASTER_SUFFIXES, Imported, SkippedFile, relative_name, walk
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.sources.source import Source, SourceInfo
+from duoscan.names import finding_named
 from duoscan.terms import Finding, Modality, Split
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import ManifestError
 from duoscan.manifest.cells import read_table
-from duoscan.manifest.names import modality_named
 from duoscan.manifest.readers.found import RASTER_SUFFIXES, Imported, SkippedFile, relative_name, walk
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.sources.source import Source, SourceInfo, holds
+from duoscan.names import modality_named
 from duoscan.terms import Finding, Modality
 
 if TYPE_CHECKING:

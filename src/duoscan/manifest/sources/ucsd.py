@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from duoscan.files import read_bytes
 from duoscan.manifest.cells import read_table
-from duoscan.manifest.names import plain_name
 from duoscan.manifest.readers.found import Imported, SkippedFile
 from duoscan.manifest.records import Manifest
 from duoscan.manifest.sources.source import Source, SourceInfo, holds, read_class_folders
+from duoscan.names import plain_name
 from duoscan.terms import Finding, Modality, Split
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from duoscan.files import write_text
 from duoscan.report.cards import claim, tripod
 from duoscan.report.cards.facts import counted, gather
 from duoscan.report.cards.item import OPEN, Item, Status, answer, tally
+from duoscan.report.cards.text import plain
 from duoscan.version import __version__
 
 if TYPE_CHECKING:
@@ -116,14 +117,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["plain"] = _plain
+    environment.filters["plain"] = plain
     environment.globals |= {"OPEN": OPEN, "Status": Status, "version": __version__, "Item": Item}
     return environment
-
-
-def _plain(text: object) -> str:
-    """Text of others on one line and without marks that Markdown or HTML would act on."""
-    flat = " ".join(str(text).split())
-    for mark, entity in (("&", "&amp;"), ("<", "&lt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;")):
-        flat = flat.replace(mark, entity)
-    return flat

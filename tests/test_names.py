@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from duoscan.manifest.names import LABEL_ALIASES, finding_named, modality_named, plain_name, split_named
+from duoscan.names import LABEL_ALIASES, finding_named, modality_named, plain_name, split_named
 from duoscan.terms import Finding, Modality, Split
 
 
