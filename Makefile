@@ -162,7 +162,7 @@ yardsticks: $(RUNS)/data/xray.csv $(RUNS)/data/slices.csv ## what docs/models.md
 	    --run $(RUNS)/yardstick/ct
 
 # What docs/audits.md states of the public sets and of the shipped models. A failing gate (exit code 3) is a result here, not an error.
-audits: $(RUNS)/data/cxr.csv $(RUNS)/data/ct.csv ## what docs/audits.md states
+audits: $(RUNS)/data/cxr.csv $(RUNS)/data/ct.csv $(RUNS)/data/xray.csv $(RUNS)/data/slices.csv ## what docs/audits.md states
 	$(BIN)/duoscan shortcuts $(RUNS)/data/cxr.csv --sources darkcovidnet --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/darkcovidnet
 	$(BIN)/duoscan shortcuts $(RUNS)/data/cxr.csv --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/cxr
 	$(BIN)/duoscan shortcuts $(RUNS)/data/ct.csv --backbone $(WEIGHTS) --run $(RUNS)/shortcuts/covid-ct
@@ -170,9 +170,9 @@ audits: $(RUNS)/data/cxr.csv $(RUNS)/data/ct.csv ## what docs/audits.md states
 	    --run $(RUNS)/shortcuts/ct
 	-$(BIN)/duoscan audit $(RUNS)/data/cxr-all.csv --out $(RUNS)/audits/cxr-data --force
 	-$(BIN)/duoscan audit $(RUNS)/data/ct-all.csv --out $(RUNS)/audits/ct-data --force
-	-$(BIN)/duoscan audit $(RUNS)/data/cxr.csv --run src/duoscan/models/cxr.duoscan --shortcuts $(RUNS)/shortcuts/cxr/shortcuts.json \
+	-$(BIN)/duoscan audit $(RUNS)/data/xray.csv --run src/duoscan/models/cxr.duoscan \
 	    --out $(RUNS)/audits/cxr --force
-	-$(BIN)/duoscan audit $(RUNS)/data/ct.csv --run src/duoscan/models/ct.duoscan --shortcuts $(RUNS)/shortcuts/covid-ct/shortcuts.json \
+	-$(BIN)/duoscan audit $(RUNS)/data/slices.csv --run src/duoscan/models/ct.duoscan \
 	    --out $(RUNS)/audits/ct --force
 
 # COVID-CT has an official split and the others overlap with its test part or would be no external test any more.

@@ -116,11 +116,11 @@ def test_another_aggregation_voids_a_certificate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("modality", list(Modality))
-def test_shipped_bundles_are_joined_as_before(modality: Modality, tmp_path: Path) -> None:
+def test_shipped_bundles_say_how_they_are_joined(modality: Modality, tmp_path: Path) -> None:
     shipped = load_bundle(None, modality)
-    assert (shipped.info.aggregation, shipped.info.study_calibration) == (None, None)
-    assert shipped.study_digest == shipped.digest
-    again = write_bundle(tmp_path / "again.duoscan", shipped.info, shipped.graph)
+    assert (shipped.info.aggregation, shipped.info.study_calibration) == ("mean", None)
+    assert shipped.study_digest != shipped.digest
+    again = write_bundle(tmp_path / "again.duoscan", shipped.info, shipped.graph, shipped.finder)
     assert again.path.read_bytes() == shipped.path.read_bytes()
 
 

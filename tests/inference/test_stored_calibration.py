@@ -27,6 +27,7 @@ from duoscan.inference.predictor import ImageFile, Predictor
 from duoscan.inference.shipped import shipped_path
 from duoscan.predictions import Prediction, read_predictions, write_predictions
 from duoscan.terms import Modality
+from stand_ins import ct_slice_hu
 
 STORED = TypeAdapter[TemperatureCalibration | IsotonicCalibration](Calibration)
 
@@ -87,7 +88,7 @@ def test_a_bundle_keeps_its_calibrator(
 ) -> None:
     shipped = read_bundle(shipped_path(Modality.CT))
     info = shipped.info.model_copy(update={"calibration": calibration})
-    write_bundle(tmp_path / "c.duoscan", info, shipped.graph)
+    write_bundle(tmp_path / "c.duoscan", info, shipped.graph, shipped.finder)
     found = read_bundle(tmp_path / "c.duoscan").info
     assert found.calibration == calibration
     assert (found.threshold, found.study_threshold) == (shipped.info.threshold, shipped.info.study_threshold)
@@ -97,10 +98,13 @@ def test_answers_carry_the_calibrated_probability_and_keep_their_decision(tmp_pa
     shipped = read_bundle(shipped_path(Modality.CT))
     calibration = TemperatureCalibration(temperature=3.0, images=9, patients=5)
     stored = write_bundle(
-        tmp_path / "c.duoscan", shipped.info.model_copy(update={"calibration": calibration}), shipped.graph
+        tmp_path / "c.duoscan",
+        shipped.info.model_copy(update={"calibration": calibration}),
+        shipped.graph,
+        shipped.finder,
     )
-    picture = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    grey = np.clip((ct_slice_hu() + 1350) / 1500, 0, 1) * 230 + np.random.default_rng(0).integers(0, 25, (96, 96))
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "a.png")
     file = ImageFile(tmp_path / "a.png", Prediction("a.png", "p", None, None, "unreadable"))
     (plain,), (moved,) = (list(Predictor(bundle, check_quality=False).predict([file])) for bundle in (shipped, stored))
     assert plain.row.calibrated is None
@@ -117,7 +121,7 @@ def test_answers_carry_the_calibrated_probability_and_keep_their_decision(tmp_pa
 def test_a_bundle_without_one_is_the_file_that_earlier_versions_wrote(tmp_path: Path) -> None:
     shipped = read_bundle(shipped_path(Modality.CT))
     assert shipped.info.calibration is None
-    write_bundle(tmp_path / "again.duoscan", shipped.info, shipped.graph)
+    write_bundle(tmp_path / "again.duoscan", shipped.info, shipped.graph, shipped.finder)
     with zipfile.ZipFile(tmp_path / "again.duoscan") as archive:
         assert "calibration" not in json.loads(archive.read("bundle.json"))
 

@@ -98,7 +98,10 @@ def test_a_region_is_where_half_of_the_largest_activation_of_all_slices_is_reach
     for image, mask in zip(images, regions(images), strict=True):
         assert bool(mask.any()) == bool((image.evidence >= LEVEL * peak).any())
         assert image.evidence[mask].min(initial=peak) >= LEVEL * peak
-    nothing = [replace(image, activation=-np.abs(image.activation) - 1) for image in images]
+    nothing = [
+        replace(image, activation=image.activation._replace(values=-np.abs(image.activation.values) - 1))
+        for image in images
+    ]
     assert not regions(nothing).any()
 
 
