@@ -148,7 +148,7 @@ def answer_parts(
     watcher: TrainingWatcher,
     on_answered: Callable[[Part, Manifest], None] = lambda _part, _rows: None,
 ) -> dict[Part, str]:
-    """Make the tables of every part that lacks them.
+    """Make the tables of every part that lacks them, and when all are there those of the controls.
 
     Args:
         wish: What is asked.
@@ -168,7 +168,7 @@ def answer_parts(
     """
     failed = {}
     for part in parts:
-        recipe = wish.recipes[part.recipe].model_copy(update={"seed": part.seed})
+        recipe = _seeded(wish, part)
         sides = sides_of(part, recipe, data)
         try:
             for split in (Split.TRAIN, Split.VAL):
@@ -182,9 +182,17 @@ def answer_parts(
             answer = _frozen_answers if wish.frozen else _trained_answers
             write_answers(folder, *answer(sides, recipe, folder, store, watcher))
         on_answered(part, sides.left_out)
-        if wish.controls and part.seed == wish.seeds[0]:
-            add_controls(folder, recipe, sides, store, None if wish.frozen else folder / RUN_NAME)
+    for part in parts:
+        if wish.controls and part.seed == wish.seeds[0] and part not in failed:
+            recipe, folder = _seeded(wish, part), part.folder(run)
+            add_controls(
+                folder, recipe, sides_of(part, recipe, data), store, None if wish.frozen else folder / RUN_NAME
+            )
     return failed
+
+
+def _seeded(wish: Wish, part: Part) -> Recipe:
+    return wish.recipes[part.recipe].model_copy(update={"seed": part.seed})
 
 
 def _claim(folder: Path, part: Part, recipe: Recipe, sides: Sides, *, is_frozen: bool) -> None:
