@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 # Read, and looked for by the command itself: it says more than that they are missing.
 READ = {
-    "bundle files",
+    "adapt labels",
+    "adapt root",
+    "bundle show files",
+    "compare targets",
     "deidentify key_file",  # made with --new-key, before anything else, and never written over
     "deidentify paths",
     "import labels",
@@ -37,6 +40,7 @@ READ = {
     "shortcuts manifest",
     "split-fault manifest",
     "train manifest",
+    "yardstick manifests",
 }
 WRITTEN_WORDS = {"out", "csv", "json", "heatmaps", "sheet", "mapping"}
 
@@ -78,7 +82,7 @@ def test_no_option_that_names_an_output_is_plain_text() -> None:
         and not (isinstance(parameter, click.Option) and parameter.is_flag)
         and not isinstance(parameter.type, OutPath)
     }
-    assert plain == set()
+    assert plain == {"yardstick --leave-out"}  # names a source
 
 
 @pytest.mark.parametrize("name", WRITTEN)
