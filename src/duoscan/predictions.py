@@ -16,6 +16,7 @@ Because this table is the border, every evidence tool works on predictions of an
 ``attention``   the score by which attention weighs this image among those of its study, where the graph gives one
 ``aggregation`` how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``), where
                 the bundle states it
+``head.<name>`` what a further head of the bundle says (:mod:`duoscan.inference.heads`), any number
 ``sha256``      SHA-256 of the image's file, where it was taken
 ``decision``    ``positive`` or ``negative``, empty where the operating point is unknown; without a probability
                 ``unreadable`` (also where empty), ``not read`` or ``set aside``
@@ -40,7 +41,7 @@ from duoscan.errors import MissingExtraError, PredictionsError
 from duoscan.files import read_bytes, write_bytes
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, csv_text, parquet_rows, storable
-from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split, names_nobody
+from duoscan.terms import ANSWERS, Decision, Finding, FiniteFloat, Modality, Probability, Split, names_nobody
 
 Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
@@ -51,6 +52,7 @@ _NUMBERS = frozenset({"probability", "calibrated", "attention"})
 _TAIL = ("decision", "reason")
 _REASON = ("reason_code", "reason_image")  # written only where a row has one
 _CLASS_PREFIX = "p_"
+_HEAD_PREFIX = "head."
 _NOT_COVID = frozenset({"0", "0.0", "false"})
 _COVID = frozenset({"1", "1.0", "true"})
 IMAGE = "image:"  # begins the key of an image that names no patient
@@ -67,6 +69,7 @@ class Prediction:
     why. ``probabilities`` holds one value per class of the model and is written as columns ``p_covid``,
     ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
     ``attention`` and ``aggregation`` say how the image goes into its study; see :mod:`duoscan.inference.aggregation`.
+    ``heads`` is what further heads say beside it, written as columns ``head.…``; no decision reads it.
     """
 
     path: str
@@ -84,6 +87,7 @@ class Prediction:
     attention: float | None = None
     aggregation: str = ""
     sha256: str = ""
+    heads: dict[str, FiniteFloat] = field(default_factory=dict)
 
     @property
     def is_answered(self) -> bool:
@@ -109,9 +113,11 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     path, rows = Path(path), list(rows)
     classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
     extra = [name for name in _EXTRA if any(getattr(row, name) not in {None, ""} for row in rows)]
+    heads = list(dict.fromkeys(name for row in rows for name in row.heads))
     why = _REASON if any(row.reason is not None for row in rows) else ()
-    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL, *why]
-    table = [_cells(row, classes, extra)[: len(columns)] for row in rows]
+    named = [*(_CLASS_PREFIX + finding for finding in classes), *(_HEAD_PREFIX + name for name in heads)]
+    columns = [*_HEAD, *named, *extra, *_TAIL, *why]
+    table = [_cells(row, classes, heads, extra)[: len(columns)] for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
     write_bytes(path, _to_parquet(columns, table) if is_parquet else csv_text(columns, table).encode())
 
@@ -146,12 +152,15 @@ def read_predictions(path: str | Path) -> list[Prediction]:
     return predictions
 
 
-def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) -> list[str | float | None]:
+def _cells(
+    row: Prediction, classes: Sequence[Finding], heads: Sequence[str], extra: Sequence[str]
+) -> list[str | float | None]:
     head = (row.path, row.patient_id, row.study_id, row.modality, row.source, row.split, row.label)
     return [
         *head,
         row.probability,
         *(row.probabilities.get(finding) for finding in classes),
+        *(row.heads.get(name) for name in heads),
         *(getattr(row, name) for name in extra),
         row.decision,
         *((row.reason.text, row.reason.code, row.reason.image) if row.reason else (None, None, None)),
@@ -167,7 +176,7 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
     arrays = []
     for position, name in enumerate(columns):
         values = [row[position] for row in table]
-        if name in _NUMBERS or name.startswith(_CLASS_PREFIX):
+        if name in _NUMBERS or name.startswith((_CLASS_PREFIX, _HEAD_PREFIX)):
             arrays.append(pa.array(values, pa.float64()))
         else:
             texts = [None if value is None else storable(str(value)) for value in values]
@@ -218,6 +227,7 @@ def _check_header(header: Sequence[str], path: Path) -> dict[str, int]:
         msg = f"{path}: the header has no column 'probability', found {found}; add it: P(covid) from 0 to 1"
         raise PredictionsError(msg)
     known = {*_HEAD, *_TAIL, *_REASON, *_EXTRA, *(_CLASS_PREFIX + finding for finding in Finding)}
+    known |= {name for name in names if name.startswith(_HEAD_PREFIX)}
     twice = sorted({name for name in names if name in known and names.count(name) > 1})
     if twice:
         msg = f"{path}: column(s) {', '.join(twice)} stand twice in the header; keep one of each"
@@ -259,10 +269,16 @@ def _parse_row(number: int, cells: Sequence[str], columns: dict[str, int], *, wi
         label=_label(cell("label")),
         probabilities=stated,
         calibrated=_probability(cell, "calibrated"),
-        attention=_attention(cell("attention")),
+        attention=_number(cell, "attention"),
         aggregation=cell("aggregation"),
         sha256=cell("sha256"),
+        heads=_heads(cell, columns),
     )
+
+
+def _heads(cell: Callable[[str], str], columns: Iterable[str]) -> dict[str, float]:
+    found = {name: _number(cell, name) for name in columns if name.startswith(_HEAD_PREFIX)}
+    return {name.removeprefix(_HEAD_PREFIX): value for name, value in found.items() if value is not None}
 
 
 def _probability(cell: Callable[[str], str], name: str) -> float | None:
@@ -279,7 +295,8 @@ def _probability(cell: Callable[[str], str], name: str) -> float | None:
     return value
 
 
-def _attention(text: str) -> float | None:
+def _number(cell: Callable[[str], str], name: str) -> float | None:
+    text = cell(name)
     if not text:
         return None
     try:
@@ -287,7 +304,7 @@ def _attention(text: str) -> float | None:
     except ValueError:
         value = float("nan")
     if not math.isfinite(value):
-        msg = f"attention '{text}' is not a number"
+        msg = f"{name} '{text}' is not a number"
         raise ValueError(msg)
     return value
 

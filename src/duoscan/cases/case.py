@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from duoscan.cases.estimates import Estimate
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.policies.policy import Policy
 from duoscan.policies.rule import Answer, PhaseState
@@ -72,6 +73,7 @@ class StudyAnswer:
         carrying: Names of the images whose probabilities make the study's, the highest first.
         series: The stacks of a CT study; empty for radiographs and for slices that do not say where they lie.
         reason: Why there is no answer.
+        estimates: What is told beside the answer and decides nothing: categories, severity, share of lung involved.
     """
 
     modality: Modality
@@ -84,6 +86,7 @@ class StudyAnswer:
     carrying: tuple[str, ...] = ()
     series: tuple[SeriesAnswer, ...] = ()
     reason: Reason | None = None
+    estimates: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True, config=_CONFIG)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy, join_torn
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
+from duoscan.cases.estimates import estimates_of
 from duoscan.cases.find import Found, FoundImage, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
 from duoscan.cases.patients import remarks_on, settle_patients
@@ -361,6 +362,7 @@ class Screener:
             rows,
             calibrated=self._bundles[modality].info.calibrated_study(probability),
             carrying=tuple(row.path for row in carrying(modality, answered)),
+            estimates=estimates_of(self._bundles[modality].info.heads, answered),
         )
 
 

@@ -23,6 +23,7 @@ from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibrator import Calibration
+from duoscan.inference.heads import Head, check_names
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
@@ -41,7 +42,14 @@ _UNPACKED_BYTES, _UNPACKED_TIMES = 8 * 2**20, 8
 _SEAL_PREFIX = b"sha256:"
 _SEAL_LENGTH = len(_SEAL_PREFIX) + 64
 _FIXED_TIME = (2020, 1, 1, 0, 0, 0)  # so that equal contents give equal files
-_LATER = ("calibration", "policy", "verdict", "aggregation", "study_calibration")  # fields that versions before lacked
+_LATER = (
+    "calibration",
+    "policy",
+    "verdict",
+    "aggregation",
+    "study_calibration",
+    "heads",
+)  # fields that versions before lacked
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
 
 
@@ -82,6 +90,7 @@ class BundleInfo(Stated):
         default=None, description="P(covid) of one study → calibrated P(covid); no operating point refers to it"
     )
     verdict: dict[str, Any] | None = Field(default=None, description="what the gate said, as audit/gate.py reads it")
+    heads: tuple[Head, ...] = Field(default=(), description="what the graph tells beside P(covid); decides nothing")
 
     @model_validator(mode="after")
     def _check(self) -> BundleInfo:
@@ -94,6 +103,7 @@ class BundleInfo(Stated):
                 raise ValueError(msg)
         if self.aggregation is not None:
             Aggregation.named(self.aggregation)
+        check_names([head.name for head in self.heads])
         return self
 
     @property
@@ -152,7 +162,7 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
     """
     sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
     # Without any of them the file is the one that versions before them wrote and read.
-    absent = {name for name in _LATER if getattr(sealed, name) is None}
+    absent = {name for name in _LATER if getattr(sealed, name) in (None, ())}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (
