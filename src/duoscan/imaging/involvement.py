@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INVOLVED_ABOVE_HU = 90.0
 """Above the patient's own aerated lung; ground glass begins where a tenth of the air is gone."""
 
-NORMAL_SHARE = 0.02
+NORMAL_SHARE = 0.005
 """Of healthy lung that is as dense over more than the width of a vessel: the roots of the lungs."""
 
 LEAST_LUNG = 0.02
@@ -146,7 +146,7 @@ def _whole_lung(
     smooth = _box_sum(values, 1) / 9.0
     dense = inside & ~aerated & (smooth > TISSUE_FROM_HU) & (smooth < tissue_hu - _LESS_THAN_TISSUE_HU)
     before = chest.behind < 0
-    is_base = aerated.sum() <= _LEAST_OF_LARGEST * most
+    is_base = (aerated | dense & ~before).sum() <= _LEAST_OF_LARGEST * most
     fat = (smooth > _FAT_HU[0]) & (smooth < _FAT_HU[1])
     dense &= ~(before & (is_base | _opened(fat, 1)))
     lung = aerated | _opened(dense, 2)
