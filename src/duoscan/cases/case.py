@@ -184,6 +184,11 @@ class CaseAnswer:
         return "; ".join(reason.text for reason in self.reasons)
 
     @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """What is told of the studies beside the answer."""
+        return tuple(estimate for study in self.studies for estimate in study.estimates)
+
+    @property
     def images(self) -> tuple[Prediction, ...]:
         """All images of the patient."""
         return self.xray.images + self.ct.images + self.others

@@ -96,9 +96,8 @@ def show_answers(screening: Screening) -> None:
     for case in screening:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
         # All obey one policy, which is said once: a terminal has 80 columns.
-        told = [reason.spoken for reason in case.reasons]
-        told += [estimate.spoken for study in case.studies for estimate in study.estimates]
-        table.add_row(case.patient_id, case.answer, *chances, "; ".join(told))
+        told = "; ".join(one.spoken for one in (*case.reasons, *case.estimates))
+        table.add_row(case.patient_id, case.answer, *chances, told)
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())
