@@ -118,7 +118,8 @@ def test_the_table_keeps_what_heads_say(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("widths", "message"),
     [
-        ({"head.kind": 3}, "names the heads extent, which its graph lacks"),
+        ({"head.kind": 3}, r"names head\.extent, which its graph lacks"),
+        (WIDTHS | {"head.other": 1}, r"gives head\.other, which it does not name"),
         ({"head.kind": 4, "head.extent": 1}, r"gives head\.kind \(2, 4\) for 2 images"),
     ],
 )
@@ -155,8 +156,6 @@ def test_no_threshold_reads_them(tmp_path: Path) -> None:
     made = bundle(tmp_path, WIDTHS)
     image = write_png(tmp_path / "a.png", 0.7)
     file = ImageFile(image, Prediction("a", None, None, None, Decision.UNREADABLE))
-    whole, bare = (
-        next(iter(Predictor(one, check_quality=False).predict([file]))).row
-        for one in (made, replace(made, info=made.info.model_copy(update={"heads": ()})))
-    )
+    plain = write_bundle(tmp_path / "plain.duoscan", brightness_info(Modality.CXR), brightness_graph(slope=1.0))
+    whole, bare = (next(iter(Predictor(one, check_quality=False).predict([file]))).row for one in (made, plain))
     assert replace(whole, heads={}) == bare

@@ -6,6 +6,7 @@ for research, shown beside the answer; no threshold, rule or policy reads it.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -71,8 +72,10 @@ class CategoryHead(_Head):
 
     def readings(self, values: NDArray[np.float32]) -> list[Readings]:
         """Of each image, from the output (N, K); empty where it is no number."""
-        rows = [dict(zip(self.keys, map(float, row), strict=True)) for row in softmax(values)]
-        return _where_finite(values, rows)
+        is_told = np.isfinite(values).all(axis=1)
+        chances = softmax(np.where(is_told[:, None], values, np.float32(0)))
+        rows = [dict(zip(self.keys, map(float, row), strict=True)) for row in chances]
+        return [row if told else {} for row, told in zip(rows, is_told, strict=True)]
 
 
 class ScoreHead(_Head):
@@ -101,10 +104,11 @@ class ScoreHead(_Head):
 
     def readings(self, values: NDArray[np.float32]) -> list[Readings]:
         """Of each image, from the output (N, 1); all three lie on the scale. Empty where it is no number."""
-        middle = values[:, 0].astype(np.float64)
-        bounds = (middle, middle - self.half_width, middle + self.half_width)
+        scores = values[:, 0].astype(np.float64)
+        bounds = (scores, scores - self.half_width, scores + self.half_width)
         columns = (np.clip(column, self.least, self.most).tolist() for column in bounds)
-        return _where_finite(values, [dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True)])
+        rows = [dict(zip(self.keys, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [row if math.isfinite(value) else {} for row, value in zip(rows, scores, strict=True)]
 
 
 Head = Annotated[CategoryHead | ScoreHead, Field(discriminator="kind")]
@@ -178,7 +182,3 @@ def joined(head: CategoryHead | ScoreHead, images: Sequence[Mapping[str, float]]
     """
     told = [one for one in images if all(key in one for key in head.keys)]
     return {key: float(np.mean([one[key] for one in told])) for key in head.keys} if told else {}
-
-
-def _where_finite(values: NDArray[np.float32], rows: Sequence[Readings]) -> list[Readings]:
-    return [row if np.isfinite(own).all() else {} for row, own in zip(rows, values, strict=True)]

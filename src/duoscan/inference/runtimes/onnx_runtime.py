@@ -11,6 +11,7 @@ import numpy as np
 from duoscan.errors import BundleError
 from duoscan.inference.graph_folding import folded
 from duoscan.inference.graph_names import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES
+from duoscan.inference.heads import OUTPUT_PREFIX
 from duoscan.inference.runtimes.runtime import Outputs
 
 if TYPE_CHECKING:
@@ -65,12 +66,17 @@ class OnnxRuntime:
         given = {output.name for output in self._session.get_outputs()}
         if bundle.info.aggregation == ATTENTION_NAME and ATTENTION_NAME not in given:
             raise BundleError(f"{bundle.path}: joins images by attention, but its graph gives no score; export it anew")
-        self._heads = {head.name: head for head in bundle.info.heads}
-        if lacking := [head.name for head in bundle.info.heads if head.output not in given]:
-            raise BundleError(
-                f"{bundle.path}: names the heads {', '.join(lacking)}, which its graph lacks; export it anew"
-            )
-        self._names = [*OUTPUT_NAMES, *({ATTENTION_NAME} & given), *(head.output for head in bundle.info.heads)]
+        self._heads = {head.output: head for head in bundle.info.heads}
+        self._check_heads(given)
+        self._names = [*OUTPUT_NAMES, *({ATTENTION_NAME} & given), *self._heads]
+
+    def _check_heads(self, given: set[str]) -> None:
+        """Refuse a graph that gives other heads than its bundle names."""
+        if lacking := sorted(set(self._heads) - given):
+            raise BundleError(f"{self._path}: names {', '.join(lacking)}, which its graph lacks; export it anew")
+        unknown = {name for name in given if name.startswith(OUTPUT_PREFIX)} - set(self._heads)
+        if unknown:
+            raise BundleError(f"{self._path}: its graph gives {', '.join(sorted(unknown))}, which it does not name")
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Answer images (N, C, H, W).
@@ -80,7 +86,7 @@ class OnnxRuntime:
         """
         found = self._answers(images)
         logits, activation = (found[name] for name in OUTPUT_NAMES)
-        heads = {name: found[head.output] for name, head in self._heads.items()}
+        heads = {head.name: found[output] for output, head in self._heads.items()}
         return Outputs(logits, activation, found.get(ATTENTION_NAME), heads)
 
     def _answers(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -119,7 +125,7 @@ class OnnxRuntime:
 
     def _check(self, found: Mapping[str, NDArray[np.float32]], count: int) -> None:
         logits, activation = (found[name] for name in OUTPUT_NAMES)
-        widths = {ATTENTION_NAME: ()} | {head.output: (head.width,) for head in self._heads.values()}
+        widths = {ATTENTION_NAME: ()} | {output: (head.width,) for output, head in self._heads.items()}
         for name, width in widths.items():
             if name in found and np.shape(found[name]) != (count, *width):
                 raise BundleError(f"{self._path}: its graph gives {name} {np.shape(found[name])} for {count} images")
