@@ -59,6 +59,7 @@ _LEAST_OF_LARGEST = (
     0.5  # of the largest slice's lung; near its base, liver and stomach lie where lung would be filled in
 )
 _BLURRED_ABOVE_HU = -500.0  # where the dome of the diaphragm is half in the slice
+_GAP = 4  # pixels; twice as much between consolidated parts is consolidated too
 _WIDTH = 3  # pixels to either side that have a say whether one is involved
 
 
@@ -152,7 +153,9 @@ def _whole_lung(
     lung = aerated | _opened(dense, 2)
     if not is_base:
         lung |= _opened(inside & ~lung & (values < _BONE_FROM_HU) & chest.against_the_ribs(lung), 1)
-    return lung
+    consolidated = lung & ~aerated
+    gaps = _eroded(_dilated(consolidated, _GAP), _GAP)
+    return lung | (gaps & inside & (values < _BONE_FROM_HU))
 
 
 def _dome(slices: Sequence[NDArray[np.float32]], place: int, dense_hu: float) -> Mask:

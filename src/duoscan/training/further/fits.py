@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,20 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 FOLDS = 5
-_STRENGTHS = tuple(10.0 ** np.arange(-1.0, 6.5, 0.5))
-"""Penalties on the sum of squared weights, against a summed loss, of features of standard deviation 1."""
 _SMALLEST_SCALE = 0.1  # of the mean standard deviation: a feature that is hardly ever on would get a huge weight
 _LEAST_PROBABILITY = 1e-12
 _SCORE_STRATA = 4
 
 
 class Problem(Protocol):
-    """A kind of regression."""
+    """A kind of regression.
+
+    Attributes:
+        strengths: Penalties to choose from, on the sum of squared weights, against a summed loss, for features of
+            standard deviation 1.
+    """
+
+    strengths: ClassVar[tuple[float, ...]]
 
     def solve(self, features: FloatArray, reference: FloatArray, strength: float) -> tuple[FloatArray, FloatArray]:
         """Weights (K, D) and bias (K,) for standardised features (N, D)."""
@@ -49,6 +54,7 @@ class Categories:
         count: K, of the categories.
     """
 
+    strengths: ClassVar[tuple[float, ...]] = (1e1, 1e2, 1e3, 1e4, 1e5)
     count: int
 
     def solve(self, features: FloatArray, reference: FloatArray, strength: float) -> tuple[FloatArray, FloatArray]:
@@ -75,6 +81,8 @@ class Categories:
 @dataclass(frozen=True)
 class Score:
     """Ridge regression; the reference is the score itself."""
+
+    strengths: ClassVar[tuple[float, ...]] = tuple(10.0 ** np.arange(-1.0, 6.5, 0.5))
 
     def solve(self, features: FloatArray, reference: FloatArray, strength: float) -> tuple[FloatArray, FloatArray]:
         """As of :class:`Problem`."""
@@ -128,13 +136,13 @@ def fit(
         seed: Deals patients to folds.
     """
     folds = deal_folds(problem.strata(reference), units, seed)
-    losses = np.zeros(len(_STRENGTHS))
+    losses = np.zeros(len(problem.strengths))
     for fold in range(FOLDS):
         left = folds == fold
-        for place, strength in enumerate(_STRENGTHS):
+        for place, strength in enumerate(problem.strengths):
             head = _solved(problem, features[~left], reference[~left], strength)
             losses[place] += problem.loss(head(features[left]).astype(np.float64), reference[left]).sum()
-    return _solved(problem, features, reference, _STRENGTHS[int(np.argmin(losses))])
+    return _solved(problem, features, reference, problem.strengths[int(np.argmin(losses))])
 
 
 def left_out(
