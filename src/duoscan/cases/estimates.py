@@ -90,11 +90,15 @@ class ScoreEstimate:
         """For a person."""
         if self.value is None:
             return f"{self.title}: not measured, {self.reason.text if self.reason else 'no reason given'}"
-        number = f"{self.value:.0%}".replace("%", " %") if self.is_share else f"{self.value:.1f} of {self.most:g}"
+        number = self._said(self.value) + (" %" if self.is_share else f" of {self.most:g}")
         within = ""
         if self.low is not None and self.high is not None and self.coverage is not None:
-            within = f" ({self.coverage:.0%} interval {self.low:.1f} to {self.high:.1f})".replace("% ", " % ")
+            bounds = f"{self._said(self.low)} to {self._said(self.high)}"
+            within = f" ({100 * self.coverage:.0f} % interval {bounds})"
         return f"{self.title}: {number}{within}, {ESTIMATE}{', ' if self.method else ''}{self.method}"
+
+    def _said(self, number: float) -> str:
+        return f"{100 * number:.0f}" if self.is_share else f"{number:.1f}"
 
 
 Estimate = CategoryEstimate | ScoreEstimate
