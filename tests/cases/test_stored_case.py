@@ -26,6 +26,8 @@ from duoscan.cases.stored import (
     write_screening,
 )
 from duoscan.errors import InputError
+from duoscan.imaging.heatmap import SeenMap
+from duoscan.imaging.preprocess import Box
 from duoscan.policies.policy import Policy
 from duoscan.policies.rule import Answer, PhaseState, PolicyKind
 from duoscan.predictions import Prediction
@@ -206,11 +208,15 @@ def test_a_ct_that_was_not_read_is_needed_when_it_is_asked_for(
 
 
 def test_maps_come_back_under_the_names_of_their_images(tmp_path: Path) -> None:
-    maps = {"in/a.png": np.eye(3, dtype=np.float32), "caf\udce9.dcm#2": np.zeros((7, 7), np.float32)}
+    maps = {
+        "in/a.png": SeenMap(np.eye(3, dtype=np.float32)),
+        "caf\udce9.dcm#2": SeenMap(np.zeros((7, 7), np.float32), Box(3, 0, 90, 71)),
+    }
     write_maps(maps, tmp_path / "maps.npz")
     found = read_maps(tmp_path / "maps.npz")
     assert list(found) == list(maps)
-    assert all(np.array_equal(found[name], maps[name]) for name in maps)
+    assert all(np.array_equal(found[name].values, maps[name].values) for name in maps)
+    assert [one.seen for one in found.values()] == [None, Box(3, 0, 90, 71)]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"no zip at all"])

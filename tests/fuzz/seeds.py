@@ -33,6 +33,8 @@ from duoscan.audit.result import AuditResult, AuditTable, Level
 from duoscan.cases.case import SeriesAnswer, StudyAnswer
 from duoscan.cases.decide import decided
 from duoscan.cases.stored import screening_text, write_maps
+from duoscan.imaging.heatmap import SeenMap
+from duoscan.imaging.preprocess import Box
 from duoscan.inference.bundle import GRAPH_MEMBER, INFO_MEMBER, BundleInfo, write_bundle
 from duoscan.manifest.records import ImageRecord, Manifest
 from duoscan.manifest.table import write_manifest
@@ -441,7 +443,13 @@ def answers() -> list[bytes]:
 def maps(folder: Path) -> list[bytes]:
     """Activation maps; a folder for scratch."""
     path = folder / "maps.npz"
-    write_maps({"a.png": np.eye(4, dtype=np.float32), "b.dcm#2": np.zeros((2, 3), np.float32)}, path)
+    write_maps(
+        {
+            "a.png": SeenMap(np.eye(4, dtype=np.float32), Box(1, 2, 3, 4)),
+            "b.dcm#2": SeenMap(np.zeros((2, 3), np.float32)),
+        },
+        path,
+    )
     return [path.read_bytes()]
 
 

@@ -14,7 +14,7 @@ from duoscan.inference import graph_fields
 from duoscan.inference.bundle import read_bundle, write_bundle
 from duoscan.inference.graph_guards import EXPANDED, OPERATORS, check_graph
 from duoscan.inference.predictor import Predictor
-from duoscan.inference.runtimes import onnx_runtime
+from duoscan.inference.runtimes import guarded_session
 from duoscan.inference.shipped import load_bundle
 from duoscan.terms import Modality
 from fuzz import seeds
@@ -435,12 +435,12 @@ def test_a_graph_that_asks_for_gigabytes_is_stopped(tmp_path: Path) -> None:
     before = peak_bytes()
     with pytest.raises(BundleError, match="its graph fails on an image"):
         predictor.answer(np.repeat(IMAGE, 4, axis=0))
-    assert peak_bytes() - before < 1.2 * onnx_runtime.MEMORY_BYTES
+    assert peak_bytes() - before < 1.2 * guarded_session.MEMORY_BYTES
 
 
 def test_a_graph_that_takes_too_long_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_runtime, "_SECONDS_AN_IMAGE", 0.0)
-    monkeypatch.setattr(onnx_runtime, "_PIXELS_A_SECOND", 4_000_000)
+    monkeypatch.setattr(guarded_session, "_SECONDS_AN_IMAGE", 0.0)
+    monkeypatch.setattr(guarded_session, "_PIXELS_A_SECOND", 4_000_000)
     nodes: list[onnx.NodeProto] = []
     last = "images"
     for number in range(9_990):
@@ -457,14 +457,14 @@ def test_halves_give_what_the_whole_gives(tmp_path: Path, monkeypatch: pytest.Mo
     predictor = Predictor(write_bundle(tmp_path / "b.duoscan", seeds.info(), brightness_graph()))
     batch = np.linspace(-1, 1, 5 * 32 * 32, dtype=np.float32).reshape(5, 1, 32, 32)
     expected = [answer.probability for answer in predictor.answer(batch)]
-    forward = onnx_runtime.OnnxRuntime._forward
+    forward = guarded_session.GuardedSession.run
 
-    def small_only(self: onnx_runtime.OnnxRuntime, images: np.ndarray) -> object:
+    def small_only(self: guarded_session.GuardedSession, names: list[str], images: np.ndarray) -> object:
         if len(images) > 2:
             raise MemoryError
-        return forward(self, images)
+        return forward(self, names, images)
 
-    monkeypatch.setattr(onnx_runtime.OnnxRuntime, "_forward", small_only)
+    monkeypatch.setattr(guarded_session.GuardedSession, "run", small_only)
     assert [answer.probability for answer in predictor.answer(batch)] == pytest.approx(expected)
 
 

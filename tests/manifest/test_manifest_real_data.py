@@ -34,6 +34,13 @@ def ct(data_dir: Path) -> Manifest:
     return assign_blocks(from_table(data_dir / "ct.csv", modality=Modality.CT).manifest)
 
 
+def test_a_published_case_has_the_host_of_its_address_as_site(cxr: Manifest) -> None:
+    sites = Counter(record.site for record in cxr if record.source == "ieee8023")
+    assert sites["www.eurorad.org"] == 65
+    nih = {record.site for record in cxr if record.source == "darkcovidnet" and record.label is not Finding.COVID}
+    assert nih == {None}
+
+
 def test_every_row_is_read(cxr: Manifest, ct: Manifest) -> None:
     assert (len(cxr), len(ct)) == (1759, 1808)
     assert sum(record.lung_mask is not None for record in cxr) == 418

@@ -25,7 +25,7 @@ def record(path: str, label: str = "covid", source: str = "a", split: str = "tra
 def training_set(*pairs: tuple[int, str]) -> TrainingSet:
     records = tuple(record(str(index), source=source) for index, (_, source) in enumerate(pairs))
     targets = np.array([target for target, _ in pairs])
-    return TrainingSet(np.zeros((len(pairs), 4, 4), np.float16), targets, records)
+    return TrainingSet(np.zeros((len(pairs), 4, 4), np.float16), targets, records, np.ones((len(pairs), 2), bool))
 
 
 def test_class_and_source_weights_by_hand() -> None:

@@ -22,17 +22,16 @@ from duoscan.audit.result import AuditResult, AuditTable, Level, not_run, worst
 from duoscan.errors import ImageError
 from duoscan.evaluation.intervals import Estimate, bootstrap
 from duoscan.evaluation.metrics import ratio
+from duoscan.imaging.heatmap import SeenMap, relative
 from duoscan.imaging.heatmap import on_image as in_frame
-from duoscan.imaging.heatmap import relative
+from duoscan.imaging.lung_view import lung_mask
 from duoscan.imaging.lungs import boxed, read_lung_mask
-from duoscan.imaging.preprocess import source_box
+from duoscan.imaging.preprocess import source_box, window
 from duoscan.inference.predictor import ImageFile, Predictor, unanswered
 from duoscan.terms import Decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
     from duoscan.formats.image import Pixels
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     from duoscan.manifest.records import ImageRecord, Manifest
 
 NAME, TITLE = "attention", "Attention on the lungs"
-MASKS, BOXES = "masks", "boxes"
+MASKS, BOXES, FOUND = "masks", "boxes", "masks as the model finds them"
 _ALL, _POSITIVE = "all images", "answered positive"
 
 
@@ -92,12 +91,13 @@ def audit_attention(
 
     Args:
         bundle: The model.
-        tested: Rows of its modality; those without a lung mask and without lung boxes are left out.
+        tested: Rows of its modality; those without a lung mask and without lung boxes are left out, unless the model
+            looks for the lungs itself.
         most: How many images are drawn.
         seed: Of the draw and of the intervals.
         on_image: Called after each drawn image.
     """
-    known = with_lungs(tested)
+    known = list(tested) if bundle.finder else with_lungs(tested)
     if not known:
         return not_run(NAME, TITLE, "the manifest names neither lung masks nor lung boxes of test images")
     overlaps, left_out = _measure(bundle, tested.replace(drawn(known, most, seed)), on_image or (lambda: None))
@@ -147,10 +147,12 @@ def _measure(
             activation = relative(file.answer.activation)
             try:
                 lungs = dict(_lungs(manifest, record, file.pixels))
+                if predictor.finder is not None:
+                    lungs[FOUND] = lung_mask(window(file.pixels, bundle.info.contract), predictor.finder)
             except ImageError:
                 lungs = {}
             for kind, lung in lungs.items():
-                overlap = _overlap(activation, lung, file.pixels, bundle.info.contract)
+                overlap = _overlap(SeenMap(activation, file.seen), lung, file.pixels, bundle.info.contract)
                 if overlap is not None:
                     is_positive = file.row.decision == Decision.POSITIVE
                     own[kind] = Overlap(record.unit, *overlap, is_positive)
@@ -169,10 +171,10 @@ def _lungs(manifest: Manifest, record: ImageRecord, pixels: Pixels) -> Iterator[
 
 
 def _overlap(
-    activation: NDArray[np.float32], lung: BoolArray, pixels: Pixels, contract: PreprocessingContract
+    activation: SeenMap, lung: BoolArray, pixels: Pixels, contract: PreprocessingContract
 ) -> tuple[float, float, bool] | None:
     """Share inside, share of area, and whether the peak is inside; ``None`` without evidence or without lung."""
-    seen = source_box(pixels, contract)
+    seen = activation.seen or source_box(pixels, contract)
     part = slice(seen.top, seen.bottom), slice(seen.left, seen.right)
     strength, lung = in_frame(activation, pixels, contract)[part], lung[part]
     total = float(strength.sum(dtype=np.float64))

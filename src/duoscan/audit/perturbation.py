@@ -32,6 +32,7 @@ from duoscan.evaluation.intervals import DEFAULT_RESAMPLES, MAX_DROPPED, Estimat
 from duoscan.evaluation.retained import FAIL_RETAINED, LEAST_SKILL, WARN_RETAINED, Retained
 from duoscan.formats.image import Pixels
 from duoscan.formats.reader import read_image
+from duoscan.imaging.lung_view import lung_mask, seen_before
 from duoscan.imaging.lungs import central_box, lungs_only, read_lung_mask, without_lungs
 from duoscan.imaging.marks import LETTER_SHARE, TEXT_SHARE, Corner, black_out, paste_text
 from duoscan.imaging.preprocess import window
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.evaluation.sample import BoolArray, FloatArray
+    from duoscan.imaging.lung_view import LungFinder
     from duoscan.imaging.marks import Grey
     from duoscan.inference.bundle import Bundle
     from duoscan.manifest.records import ImageRecord, Manifest
@@ -165,7 +167,7 @@ def judge_answers(
 
 
 def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], None]) -> ChangedAnswers:
-    has_masks = all(record.lung_mask for record in manifest)
+    has_masks = predictor.finder is not None or all(record.lung_mask for record in manifest)
     asked: list[tuple[int, str]] = []
     corners = [list(Corner)[place % len(Corner)] for place in range(len(manifest))]
 
@@ -173,13 +175,17 @@ def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], Non
         for place, record in enumerate(manifest):
             try:
                 grey = window(read_image(manifest.file(record)), predictor.bundle.info.contract)
-                changed = dict(_changed(grey, corners[place], _mask(manifest.root, record, grey), by_mask=has_masks))
+                looked = None if predictor.finder is None else seen_before(grey, predictor.finder)
+                mask = _mask(manifest.root, record, grey, looked)
+                changed = dict(_changed(grey, corners[place], mask, by_mask=has_masks))
             except ImageError:
                 changed = {}
             for name, values in changed.items():
                 asked.append((place, name))
+                # A mark is there before the lungs are looked for; lungs that are taken away lie where they lay.
+                finder = None if name in _MARKS else looked
                 # Grey as the window shows it: the window is the first step, and leaves such grey as it is.
-                yield ImageFile(manifest.file(record), unanswered(record), Pixels(values))
+                yield ImageFile(manifest.file(record), unanswered(record), Pixels(values), finder=finder)
             on_image()
 
     said: dict[int, dict[str, float]] = defaultdict(dict)
@@ -198,8 +204,11 @@ def _answer(predictor: Predictor, manifest: Manifest, on_image: Callable[[], Non
     )
 
 
-def _mask(root: Path, record: ImageRecord, grey: Grey) -> BoolArray | None:
-    return read_lung_mask(root / record.lung_mask, grey.shape) if record.lung_mask else None
+def _mask(root: Path, record: ImageRecord, grey: Grey, finder: LungFinder | None) -> BoolArray | None:
+    """The lungs of an image by its mask, else where a model that is shown them alone looks for them."""
+    if record.lung_mask:
+        return read_lung_mask(root / record.lung_mask, grey.shape)
+    return None if finder is None else lung_mask(grey, finder)
 
 
 def _changed(grey: Grey, corner: Corner, mask: BoolArray | None, *, by_mask: bool) -> Iterator[tuple[str, Grey]]:

@@ -17,15 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 from duoscan.cases.case import Screening
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes, write_bytes, write_text
+from duoscan.imaging.heatmap import SeenMap
+from duoscan.imaging.preprocess import Box
 from duoscan.terms import NOTICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
-    Maps = Mapping[str, NDArray[np.float32]]
+    Maps = Mapping[str, SeenMap]
 
 FORMAT = "duoscan-screening"
 VERSION = 2
@@ -34,7 +34,8 @@ MAX_MAP_BYTES = 2**30
 
 _ADAPTER = TypeAdapter(Screening)
 _HEAD = ("format", "version", "notice")
-_NAMES = "names"
+_NAMES, _SEEN = "names", "seen"
+_NOT_KNOWN = (-1, -1, -1, -1)
 
 
 def screening_document(screening: Screening) -> dict[str, Any]:
@@ -91,17 +92,18 @@ def write_maps(maps: Maps, path: Path) -> None:
     """Write activation maps by the name of their image.
 
     Args:
-        maps: Name of an image → float32 (h, w).
+        maps: By the name of an image.
         path: By convention it ends in ``.npz``.
     """
     buffer = io.BytesIO()
-    arrays = {str(number): array for number, array in enumerate(maps.values())}
-    names = np.frombuffer(json.dumps(list(maps)).encode(), np.uint8)
-    np.savez_compressed(buffer, allow_pickle=False, **{_NAMES: names}, **arrays)
+    arrays: dict[str, Any] = {str(number): one.values for number, one in enumerate(maps.values())}
+    arrays[_SEEN] = np.array([one.seen or _NOT_KNOWN for one in maps.values()], np.int32).reshape(-1, 4)
+    arrays[_NAMES] = np.frombuffer(json.dumps(list(maps)).encode(), np.uint8)
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_bytes(path, buffer.getvalue())
 
 
-def read_maps(path: Path) -> dict[str, NDArray[np.float32]]:
+def read_maps(path: Path) -> dict[str, SeenMap]:
     """Read what :func:`write_maps` wrote.
 
     Raises:
@@ -113,8 +115,11 @@ def read_maps(path: Path) -> dict[str, NDArray[np.float32]]:
             is_too_large = sum(entry.file_size for entry in archive.infolist()) > MAX_MAP_BYTES
         if not is_too_large:
             with np.load(path, allow_pickle=False) as archive:
-                names = json.loads(archive[_NAMES].tobytes())
-                return {str(name): np.asarray(archive[str(number)], np.float32) for number, name in enumerate(names)}
+                names = [str(name) for name in json.loads(archive[_NAMES].tobytes())]
+                seen = archive[_SEEN].tolist() if _SEEN in archive.files else [_NOT_KNOWN] * len(names)
+                boxes = [None if box[0] < 0 else Box(*box) for box in seen]
+                maps = [np.asarray(archive[str(number)], np.float32) for number in range(len(names))]
+                return dict(zip(names, map(SeenMap, maps, boxes), strict=True))
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); {again}") from error
     except Exception as error:

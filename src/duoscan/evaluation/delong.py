@@ -114,11 +114,12 @@ def delong_auroc(reference: BoolArray, score: FloatArray, units: Sequence[str], 
 
     Args:
         reference: shape (N,); which rows are positive.
-        score: shape (N,); larger means more likely positive.
+        score: shape (N,); larger means more likely positive. Of shape (K, N) it is that of K models, e.g. of as many
+            seeds, and what is estimated is the mean of their AUROCs.
         units: The N rows' patients.
         tail: Chance that is left on either side.
     """
-    return _areas(reference, score[None, :], *unit_index(units)).estimate(0, tail)
+    return _areas(reference, [score], *unit_index(units)).estimate(0, tail)
 
 
 def delong_test(
@@ -128,21 +129,21 @@ def delong_test(
 
     Args:
         reference: shape (N,); which rows are positive.
-        first: shape (N,); scores of one model.
-        second: shape (N,); scores of the other on the same rows in the same order.
+        first: shape (N,); scores of one model. Of shape (K, N) they are those of K models, whose mean is compared.
+        second: shape (N,) or (L, N); scores of the other on the same rows in the same order.
         units: The N rows' patients.
         tail: Chance that is left on either side of the difference's interval.
 
     Raises:
         InputError: The two do not have a score for each row.
     """
-    if not len(reference) == len(first) == len(second) == len(units):
+    if not len(reference) == first.shape[-1] == second.shape[-1] == len(units):
         msg = (
-            f"{len(first)} and {len(second)} scores for {len(reference)} rows; "
+            f"{first.shape[-1]} and {second.shape[-1]} scores for {len(reference)} rows; "
             "a paired test needs both models on the same rows"
         )
         raise InputError(msg)
-    found = _areas(reference, np.stack([first, second]), *unit_index(units))
+    found = _areas(reference, [first, second], *unit_index(units))
     one, other = found.estimate(0), found.estimate(1)
     difference = float(found.areas[0] - found.areas[1])
     variance = float(found.covariance[0, 0] + found.covariance[1, 1] - 2 * found.covariance[0, 1])
@@ -157,15 +158,15 @@ def delong_test(
     return AurocTest(one, other, interval, t, student_p(t, found.freedom))
 
 
-def _areas(reference: BoolArray, scores: FloatArray, index: IntArray, count: int) -> _Areas:
-    """``scores`` has shape (K, N); ``index`` (N,) is the place of each row's patient among ``count``."""
+def _areas(reference: BoolArray, scores: Sequence[FloatArray], index: IntArray, count: int) -> _Areas:
+    """``scores`` are (N,) or (L, N) of K models; ``index`` (N,) is the place of each row's patient among ``count``."""
     models = len(scores)
     unknown = np.full((models, models), np.nan)
     positives, negatives = int(reference.sum()), int((~reference).sum())
     if not positives or not negatives:
         return _Areas(np.full(models, np.nan), unknown, np.full(models, np.nan), len(index), count, 0)
-    above = np.stack([_placements(score[reference], score[~reference]) for score in scores])  # (K, positives)
-    below = np.stack([1.0 - _placements(score[~reference], score[reference]) for score in scores])  # (K, negatives)
+    above = np.stack([_placements(score, reference) for score in scores])  # (K, positives)
+    below = np.stack([1.0 - _placements(score, ~reference) for score in scores])  # (K, negatives)
     areas = above.mean(axis=1)
     # What keeps each model's area from 1, or from 0 where that is nearer, by patient.
     wrong = [np.where(areas[:, None] > CHANCE, 1.0 - placements, placements) for placements in (above, below)]
@@ -195,8 +196,15 @@ def _areas(reference: BoolArray, scores: FloatArray, index: IntArray, count: int
     return _Areas(areas, covariance, carrying, len(index), count, fewest)
 
 
-def _placements(scores: FloatArray, others: FloatArray) -> FloatArray:
-    """For each score the share of the others below it, equal ones counting half."""
+def _placements(score: FloatArray, chosen: BoolArray) -> FloatArray:
+    """For each chosen row the share of the others below it, equal ones counting half; the mean of several scores.
+
+    An AUROC is the mean of its placements, so the mean of several AUROCs is that of the mean placements.
+    """
+    return np.asarray(np.mean([_shares_below(one[chosen], one[~chosen]) for one in np.atleast_2d(score)], axis=0))
+
+
+def _shares_below(scores: FloatArray, others: FloatArray) -> FloatArray:
     ordered = np.sort(others)
     ranks = np.searchsorted(ordered, scores, side="left") + np.searchsorted(ordered, scores, side="right")
     return np.asarray(ranks / (2 * len(others)))

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
 from duoscan.files import parse_json, read_bytes
-from duoscan.inference.bundle import BundleInfo, read_bundle
+from duoscan.inference.bundle import read_bundle
+from duoscan.inference.lung_network import finder_of
 from duoscan.rows import csv_rows
 from duoscan.run_files import BUNDLE_NAME, ENVIRONMENT, HISTORY, RECIPE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from duoscan.imaging.lung_view import LungFinder
+    from duoscan.inference.bundle import Bundle, BundleInfo
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class Part:
         name: ``model``, or ``fold-1`` and so on.
         info: What its bundle says.
         learnings: One a member; empty where the histories were not passed on.
+        finder: Says where lung is; where the contract shows the lungs' view.
     """
 
     name: str
     info: BundleInfo
     learnings: tuple[Learning, ...]
+    finder: LungFinder | None = None
 
 
 @dataclass(frozen=True)
@@ -67,9 +73,9 @@ class Making:
         return self.parts[0].info
 
 
-def bare_making(info: BundleInfo) -> Making:
+def bare_making(bundle: Bundle) -> Making:
     """Of a bundle that was passed on without its run."""
-    return Making((Part("model", info, ()),), "", {}, "")
+    return Making((Part("model", bundle.info, (), finder_of(bundle)),), "", {}, "")
 
 
 def read_making(run: Path, folders: Sequence[Path]) -> Making:
@@ -85,8 +91,9 @@ def read_making(run: Path, folders: Sequence[Path]) -> Making:
     """
     parts = []
     for folder in folders:
-        info = read_bundle(folder / BUNDLE_NAME).info
-        parts.append(Part("model" if folder == run else folder.name, info, tuple(_learnings(folder, info))))
+        bundle = read_bundle(folder / BUNDLE_NAME)
+        name, learnings = "model" if folder == run else folder.name, tuple(_learnings(folder, bundle.info))
+        parts.append(Part(name, bundle.info, learnings, finder_of(bundle)))
     environment = folders[0] / ENVIRONMENT
     try:
         stated = dict(parse_json(_text(environment) or "{}"))

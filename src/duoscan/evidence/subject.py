@@ -264,7 +264,7 @@ def _read_model(target: Path, ask: Ask) -> Subject:
         fingerprint=tested.fingerprint(),
         bundle=bundle,
         tested=tested,
-        making=read_making(target, [target]) if target.is_dir() else bare_making(bundle.info),
+        making=read_making(target, [target]) if target.is_dir() else bare_making(bundle),
         records=own,
         trained_sources=frozenset(sources) or None,
         fitted=Fitted.on(table, f"the labelled validation rows of {path.name}")

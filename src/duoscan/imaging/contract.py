@@ -6,9 +6,9 @@ The same object is used for training, stored in the bundle and enforced at infer
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from duoscan.settings import Stated
 from duoscan.terms import Modality, Probability
@@ -17,17 +17,21 @@ from duoscan.terms import Modality, Probability
 LUNG_WINDOW_CENTRE_HU = -600.0
 LUNG_WINDOW_WIDTH_HU = 1500.0
 _LARGEST_HU = 65_536  # what 16 bits hold, after any usual rescale
+_OF_VERSION_2 = frozenset({"lungs", "tone"})
 _LARGEST_SCALE = 10_000  # of values from 0 to 1; float16 still holds them
 
 
 class PreprocessingContract(Stated):
     """How pixels become model input; immutable and part of every bundle.
 
-    Order: window (HU only) → crop of black borders → resize with anti-aliasing → clip to [0, 1] → probe
-    (shortcut audits only) → normalisation.
+    Order: window (HU only) → crop of black borders, or the lungs' view → resize with anti-aliasing → clip to [0, 1] →
+    probe (shortcut audits only) → normalisation.
+
+    Version 2 knows the lungs' view (:mod:`duoscan.imaging.lung_view`); a contract of version 1 has none, and is the
+    one it was before there were two, digest included.
     """
 
-    version: Literal[1] = 1
+    version: Literal[1, 2] = 1
     modality: Modality
     height: int = Field(default=224, ge=8, le=2048)
     width: int = Field(default=224, ge=8, le=2048)
@@ -39,6 +43,14 @@ class PreprocessingContract(Stated):
     normalisation: Literal["fixed", "per-image"] = "fixed"
     mean: tuple[Probability, ...] = (0.5,)
     std: tuple[Annotated[float, Field(ge=1 / _LARGEST_SCALE, le=_LARGEST_SCALE)], ...] = (0.5,)
+    lungs: Literal["none", "crop", "hull", "each"] = Field(
+        default="none",
+        description="version 2: show the box around the lungs, and in it all, or the hull of both or of each alone",
+    )
+    tone: Literal["plain", "equalised"] = Field(
+        default="plain",
+        description="version 2: greys as they are, or spread evenly over what is shown of the lungs, else half grey",
+    )
     probe: Literal["none", "borders", "centre", "thumbnail"] = Field(
         default="none",
         description="what a shortcut audit leaves of the image; anything but none is never screened with",
@@ -49,7 +61,18 @@ class PreprocessingContract(Stated):
         if len(self.mean) != len(self.std) or len(self.mean) not in {1, 3}:
             msg = f"mean and std need 1 or 3 values each, found {len(self.mean)} and {len(self.std)}"
             raise ValueError(msg)
+        if self.version == 1 and (self.lungs != "none" or self.tone != "plain"):
+            msg = f"lungs = '{self.lungs}' and tone = '{self.tone}' are of version 2 of the contract, found version 1"
+            raise ValueError(msg)
+        if self.tone != "plain" and self.lungs == "none":
+            msg = f"tone = '{self.tone}' is of the lungs, and lungs = 'none' shows the whole image"
+            raise ValueError(msg)
         return self
+
+    @model_serializer(mode="wrap")
+    def _as_its_version(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        stated: dict[str, Any] = serialise(self)
+        return {name: value for name, value in stated.items() if self.version > 1 or name not in _OF_VERSION_2}
 
     @property
     def channels(self) -> int:

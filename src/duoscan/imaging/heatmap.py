@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from duoscan.formats.image import Pixels
     from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.imaging.preprocess import Box
 
 # Black → violet → red → orange → pale yellow with evenly rising lightness, after the "inferno" map of
 # van der Walt and Smith (2015): stronger is always lighter, in grey print too. RGB in 0–255 at equal steps.
@@ -21,6 +22,18 @@ _ANCHORS = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 1
 
 # The anatomy stays visible under the strongest activation.
 _STRONGEST_ALPHA = 0.6
+
+
+class SeenMap(NamedTuple):
+    """An activation map and what it lies on.
+
+    Attributes:
+        values: Map over the model input, shape (h, w); it covers all of the input.
+        seen: The part of the image that the model saw, in pixels of the image; as the contract says where ``None``.
+    """
+
+    values: NDArray[np.float32]
+    seen: Box | None = None
 
 
 def colours(strength: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -37,7 +50,7 @@ def colours(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
-def overlay(pixels: Pixels, activation: NDArray[np.float32], contract: PreprocessingContract) -> Image.Image:
+def overlay(pixels: Pixels, activation: SeenMap, contract: PreprocessingContract) -> Image.Image:
     """Draw an activation map over the image it belongs to.
 
     What was cropped before the model saw the image stays grey. Strength is relative to the map's own maximum, so
@@ -45,7 +58,7 @@ def overlay(pixels: Pixels, activation: NDArray[np.float32], contract: Preproces
 
     Args:
         pixels: The decoded image the activation was made from.
-        activation: Map over the model input, any unit, shape (h, w) of any size; it covers all of the input.
+        activation: In any unit.
         contract: The contract the image was prepared with.
 
     Returns:
@@ -55,17 +68,17 @@ def overlay(pixels: Pixels, activation: NDArray[np.float32], contract: Preproces
         UnsupportedImageError: The image is of another modality than the contract.
     """
     grey = window(pixels, contract)
-    strength = on_image(relative(activation), pixels, contract)
+    strength = on_image(activation._replace(values=relative(activation.values)), pixels, contract)
     alpha = (_STRONGEST_ALPHA * strength)[..., None]
     mixed = (1 - alpha) * (grey * 255)[..., None] + alpha * colours(strength)
     return Image.fromarray(np.rint(mixed).astype(np.uint8))
 
 
-def on_image(activation: NDArray[np.float32], pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+def on_image(activation: SeenMap, pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
     """Bring an activation map into the frame of the image it belongs to.
 
     Args:
-        activation: Map over the model input, shape (h, w) of any size; it covers all of the input.
+        activation: In any unit.
         pixels: The decoded image the activation was made from.
         contract: The contract the image was prepared with.
 
@@ -75,14 +88,14 @@ def on_image(activation: NDArray[np.float32], pixels: Pixels, contract: Preproce
     Raises:
         UnsupportedImageError: The image is of another modality than the contract.
     """
-    source = source_box(pixels, contract)
+    source = activation.seen or source_box(pixels, contract)
     content = content_box(source, contract)
-    rows, columns = activation.shape
+    rows, columns = activation.values.shape
     across, down = columns / contract.width, rows / contract.height
     part = (content.left * across, content.top * down, content.right * across, content.bottom * down)
     spread = np.zeros(pixels.values.shape, dtype=np.float32)
     spread[source.top : source.bottom, source.left : source.right] = np.asarray(
-        Image.fromarray(activation).resize((source.width, source.height), Image.Resampling.BILINEAR, box=part)
+        Image.fromarray(activation.values).resize((source.width, source.height), Image.Resampling.BILINEAR, box=part)
     )
     return spread
 

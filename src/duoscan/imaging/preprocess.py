@@ -1,6 +1,6 @@
 """Pixels → model input. The ONLY preprocessing: training, screening and every audit call it.
 
-Grey is made first (:func:`prepare_grey`) and normalised last (:func:`normalise`), because training keeps the grey
+Grey is made first (:func:`prepare_image`) and normalised last (:func:`normalise`), because training keeps the grey
 and augments it in between.
 """
 
@@ -14,7 +14,9 @@ from PIL import Image
 from duoscan.errors import UnsupportedImageError
 from duoscan.formats.limits import stretch
 from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
+from duoscan.imaging.lung_view import equalised, find_lungs
 from duoscan.imaging.probes import PROBES
+from duoscan.reasons import ReasonCode
 from duoscan.terms import Modality
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from duoscan.formats.image import Pixels
     from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.imaging.lung_view import LungFinder
+    from duoscan.imaging.lungs import Mask
 
 # An outer row or column is border while fewer of its pixels than this are brighter than black; a few bright
 # pixels are noise or a burnt-in letter.
@@ -53,37 +57,77 @@ class Box(NamedTuple):
         return self.bottom - self.top
 
 
-def preprocess(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+def preprocess(
+    pixels: Pixels, contract: PreprocessingContract, finder: LungFinder | None = None
+) -> NDArray[np.float32]:
     """Everything between a decoded image and the model.
+
+    Args:
+        pixels: The decoded image.
+        contract: How to prepare it.
+        finder: Says where lung is; for a contract that shows the lungs' view.
 
     Returns:
         float32, shape (C, H, W) of the contract.
 
     Raises:
-        UnsupportedImageError: The image is of another modality than the contract.
+        UnsupportedImageError: The image is of another modality than the contract, or the contract shows the lungs
+            and there are none to be found.
     """
-    return normalise(prepare_grey(pixels, contract), contract)
+    return normalise(prepare_grey(pixels, contract, finder), contract)
 
 
-def prepare_grey(pixels: Pixels, contract: PreprocessingContract) -> NDArray[np.float32]:
+class PreparedImage(NamedTuple):
+    """An image before normalisation.
+
+    Attributes:
+        grey: In [0, 1], float32, shape (H, W) of the contract.
+        seen: The part of the image that it shows, in pixels of the image.
+    """
+
+    grey: NDArray[np.float32]
+    seen: Box
+
+
+def prepare_grey(
+    pixels: Pixels, contract: PreprocessingContract, finder: LungFinder | None = None
+) -> NDArray[np.float32]:
+    """The grey of :func:`prepare_image` alone."""
+    return prepare_image(pixels, contract, finder).grey
+
+
+def prepare_image(pixels: Pixels, contract: PreprocessingContract, finder: LungFinder | None = None) -> PreparedImage:
     """Everything before normalisation: window, crop, resize, clip, probe.
 
-    Returns:
-        Grey in [0, 1], float32, shape (H, W) of the contract.
+    Args:
+        pixels: The decoded image.
+        contract: How to prepare it.
+        finder: Says where lung is; for a contract that shows the lungs' view.
 
     Raises:
-        UnsupportedImageError: The image is of another modality than the contract.
+        UnsupportedImageError: The image is of another modality than the contract, or the contract shows the lungs
+            and there are none to be found.
     """
     grey = window(pixels, contract)
-    source = _lit_box(grey, contract)
+    source, shown = _view(grey, contract, finder)
     content = content_box(source, contract)
+    if contract.lungs != "none":
+        grey = PROBES[contract.probe](grey)  # what a probe leaves is of the picture, not of the lungs' own edge
+    if shown is not None:
+        # The ground is as bright as what is shown is on the mean: an edge between them would be a sign.
+        grey = np.where(shown, grey, np.float32(grey[shown].mean(dtype=np.float64)))
     # Cut before resizing: given a box, Pillow still lets pixels beyond it into the outermost averages.
     cut = Image.fromarray(grey[source.top : source.bottom, source.left : source.right])
     # Mode F keeps float32 throughout; Pillow widens the bilinear kernel when it shrinks, which is anti-aliasing.
     resized = cut.resize((content.width, content.height), Image.Resampling.BILINEAR)
     canvas = np.zeros((contract.height, contract.width), dtype=np.float32)
     canvas[content.top : content.bottom, content.left : content.right] = np.asarray(resized)
-    return PROBES[contract.probe](np.clip(canvas, 0, 1))
+    grey = np.clip(canvas, 0, 1)
+    if contract.lungs == "none":
+        return PreparedImage(PROBES[contract.probe](grey), source)
+    if contract.tone == "equalised":
+        grey = equalised(grey, _shown_there(shown, source, content, contract))
+    return PreparedImage(grey, source)
 
 
 def normalise(grey: NDArray[np.float32], contract: PreprocessingContract) -> NDArray[np.float32]:
@@ -141,12 +185,13 @@ def lung_grey(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def source_box(pixels: Pixels, contract: PreprocessingContract) -> Box:
-    """The part of the image that the model sees, in pixels of the image.
+    """The part of the image that the model sees, in pixels of the image, where the contract alone says which it is.
 
     Raises:
         UnsupportedImageError: The image is of another modality than the contract.
+        ValueError: The contract shows the lungs' view: :class:`PreparedImage` says what was seen.
     """
-    return _lit_box(window(pixels, contract), contract)
+    return _view(window(pixels, contract), contract, None)[0]
 
 
 def content_box(source: Box, contract: PreprocessingContract) -> Box:
@@ -158,6 +203,38 @@ def content_box(source: Box, contract: PreprocessingContract) -> Box:
     height = max(1, round(source.height * scale))
     left, top = (contract.width - width) // 2, (contract.height - height) // 2
     return Box(left, top, left + width, top + height)
+
+
+def _view(
+    grey: NDArray[np.float32], contract: PreprocessingContract, finder: LungFinder | None
+) -> tuple[Box, Mask | None]:
+    """The part of the image that the model sees, and what of it is shown, shape (H, W); all of it where ``None``."""
+    if contract.lungs == "none":
+        return _lit_box(grey, contract), None
+    if finder is None:
+        msg = "the contract shows the lungs' view, and no lung finder is given"
+        raise ValueError(msg)
+    found = find_lungs(grey, finder, each=contract.lungs == "each")
+    if found is None:
+        raise UnsupportedImageError(
+            None,
+            f"no lungs are found in this {contract.modality.spoken}; give a whole image of the chest",
+            ReasonCode.NO_LUNG,
+        )
+    box = Box(found.left, found.top, found.right, found.bottom)
+    return box, None if contract.lungs == "crop" else found.shown
+
+
+def _shown_there(shown: Mask | None, source: Box, content: Box, contract: PreprocessingContract) -> Mask:
+    """What is shown of the image, in pixels of the model input."""
+    there = np.zeros((contract.height, contract.width), np.bool_)
+    inside = slice(content.top, content.bottom), slice(content.left, content.right)
+    if shown is None:
+        there[inside] = True
+    else:
+        cut = Image.fromarray(shown[source.top : source.bottom, source.left : source.right])
+        there[inside] = np.asarray(cut.resize((content.width, content.height), Image.Resampling.NEAREST))
+    return there
 
 
 def _lit_box(grey: NDArray[np.float32], contract: PreprocessingContract) -> Box:

@@ -1,6 +1,7 @@
 """A bundle: one file that holds a trained phase and all that is needed to trust it elsewhere.
 
-The file is an ordinary zip with two members, ``model.onnx`` and ``bundle.json``, so that any tool can open it.
+The file is an ordinary zip with two members, ``model.onnx`` and ``bundle.json``, and a third, ``lungs.onnx``, where
+the model is shown the lungs alone, so that any tool can open it.
 Its archive comment is the seal: ``sha256:`` and the hash of every byte before the comment. Loading checks the
 seal, then the hash of the graph that ``bundle.json`` states, so no changed byte goes unseen. A hash is not a
 signature: it finds damage and careless edits, not an attacker who also rewrites the seal.
@@ -33,9 +34,11 @@ if TYPE_CHECKING:
 
 SUFFIX = ".duoscan"
 GRAPH_MEMBER = "model.onnx"
+FINDER_MEMBER = "lungs.onnx"
 INFO_MEMBER = "bundle.json"
 MAX_GRAPH_BYTES = 512 * 2**20
 """Largest bundle and largest graph in one; in half precision, the weights of 250 million parameters."""
+MAX_FINDER_BYTES = 16 * 2**20
 MAX_INFO_BYTES = 16 * 2**20
 _UNPACKED_BYTES, _UNPACKED_TIMES = 8 * 2**20, 8
 """Of a member beside, and for each byte of the file; weights of our exports shrink by a tenth, zeros a thousandfold."""
@@ -48,6 +51,7 @@ _LATER = (
     "verdict",
     "aggregation",
     "study_calibration",
+    "finder_sha256",
     "heads",
 )  # fields that versions before lacked
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
@@ -78,6 +82,7 @@ class BundleInfo(Stated):
     default_point: str = Field(description="operating point for single images")
     study_point: str = Field(default="", description="operating point for studies; that of images if empty")
     graph_sha256: str = ""
+    finder_sha256: str | None = Field(default=None, description="of the lung finder; where the contract shows lungs")
     provenance: Provenance
     calibration: Calibration | None = Field(
         default=None, description="P(covid) of one image → calibrated P(covid); no operating point refers to it"
@@ -101,6 +106,9 @@ class BundleInfo(Stated):
             if point not in self.operating_points:
                 msg = f"operating point '{point}' is not among {sorted(self.operating_points)}"
                 raise ValueError(msg)
+        if self.graph_sha256 and (self.contract.lungs != "none") != (self.finder_sha256 is not None):
+            msg = f"the contract shows lungs '{self.contract.lungs}', the lung finder is {self.finder_sha256}"
+            raise ValueError(msg)
         if self.aggregation is not None:
             Aggregation.named(self.aggregation)
         check_names([head.name for head in self.heads])
@@ -130,11 +138,19 @@ class BundleInfo(Stated):
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle in memory."""
+    """A checked bundle in memory.
+
+    Attributes:
+        info: What ``bundle.json`` holds.
+        graph: Serialised ONNX model.
+        path: Where it lies.
+        finder: Serialised ONNX model that says where lung is; where the contract shows the lungs' view.
+    """
 
     info: BundleInfo
     graph: bytes
     path: Path
+    finder: bytes | None = None
 
     @property
     def digest(self) -> str:
@@ -145,22 +161,28 @@ class Bundle:
     def study_digest(self) -> str:
         """Names what makes P(covid) of a study: the graph and how its answers are joined.
 
-        It is :attr:`digest` where the bundle states no aggregation, else SHA-256 of both.
+        It is :attr:`digest` where the bundle states no aggregation and has no lung finder, else SHA-256 of all.
         """
-        if self.info.aggregation is None:
+        if self.info.aggregation is None and self.info.finder_sha256 is None:
             return self.digest
-        return hashlib.sha256(json.dumps([self.digest, self.info.aggregation]).encode()).hexdigest()
+        parts = [self.digest, self.info.aggregation, *filter(None, [self.info.finder_sha256])]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
+def write_bundle(path: Path, info: BundleInfo, graph: bytes, finder: bytes | None = None) -> Bundle:
     """Seal a graph and its information into one file, written atomically.
 
     Args:
         path: Target; by convention it ends in ``.duoscan``.
-        info: Everything but the graph's hash, which is filled in here.
+        info: Everything but the hashes of the graphs, which are filled in here.
         graph: Serialised ONNX model.
+        finder: The lung finder's graph, where the contract shows the lungs' view.
     """
-    sealed = info.model_copy(update={"graph_sha256": hashlib.sha256(graph).hexdigest()})
+    hashes = {
+        "graph_sha256": hashlib.sha256(graph).hexdigest(),
+        "finder_sha256": None if finder is None else hashlib.sha256(finder).hexdigest(),
+    }
+    sealed = BundleInfo.model_validate(info.model_copy(update=hashes).model_dump())
     # Without any of them the file is the one that versions before them wrote and read.
     absent = {name for name in _LATER if getattr(sealed, name) in (None, ())}
     buffer = io.BytesIO()
@@ -168,12 +190,13 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes) -> Bundle:
         for name, content in (
             (INFO_MEMBER, sealed.model_dump_json(indent=1, exclude=absent).encode()),
             (GRAPH_MEMBER, graph),
+            *([] if finder is None else [(FINDER_MEMBER, finder)]),
         ):
             archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), content, zipfile.ZIP_DEFLATED)
         archive.comment = bytes(_SEAL_LENGTH)
     body = buffer.getvalue()[:-_SEAL_LENGTH]
     write_bytes(path, body + _SEAL_PREFIX + hashlib.sha256(body).hexdigest().encode(), private=False)
-    return Bundle(sealed, graph, path)
+    return Bundle(sealed, graph, path, finder)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -203,6 +226,8 @@ def read_bundle(path: Path) -> Bundle:
             most = _UNPACKED_BYTES + _UNPACKED_TIMES * len(content)
             info = BundleInfo.model_validate(parse_json(_member(archive, INFO_MEMBER, min(MAX_INFO_BYTES, most))))
             graph = _member(archive, GRAPH_MEMBER, min(MAX_GRAPH_BYTES, most))
+            limit = min(MAX_FINDER_BYTES, most)
+            finder = None if info.finder_sha256 is None else _member(archive, FINDER_MEMBER, limit)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -215,7 +240,9 @@ def read_bundle(path: Path) -> Bundle:
         raise BundleError(f"{path}: not a duoscan bundle ({error}); {_AGAIN}") from error
     if hashlib.sha256(graph).hexdigest() != info.graph_sha256:
         raise BundleError(f"{path}: the graph does not match the hash in {INFO_MEMBER}; {_AGAIN}")
-    return Bundle(info, graph, path)
+    if finder is not None and hashlib.sha256(finder).hexdigest() != info.finder_sha256:
+        raise BundleError(f"{path}: the lung finder does not match the hash in {INFO_MEMBER}; {_AGAIN}")
+    return Bundle(info, graph, path, finder)
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

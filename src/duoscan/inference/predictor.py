@@ -11,10 +11,11 @@ import numpy as np
 
 from duoscan.errors import ImageError, InputError, SetAsideImageError, UnsupportedImageError
 from duoscan.formats.reader import read_image
-from duoscan.imaging.preprocess import preprocess
+from duoscan.imaging.preprocess import normalise, prepare_image
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.bundle import Bundle, read_bundle
 from duoscan.inference.calibrator import softmax
+from duoscan.inference.lung_network import finder_of
 from duoscan.inference.pipeline import MAX_HELD_PIXELS, ahead, worker_threads
 from duoscan.inference.runtimes.registry import open_runtime
 from duoscan.predictions import Prediction
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.formats.image import Pixels
+    from duoscan.imaging.lung_view import LungFinder
+    from duoscan.imaging.preprocess import Box
     from duoscan.inference.heads import Readings
     from duoscan.inference.runtimes.runtime import Runtime
     from duoscan.manifest.records import ImageRecord, Manifest
@@ -62,12 +65,23 @@ class ImageAnswer:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """One image on its way through the predictor: what is known before, and the answer after."""
+    """One image on its way through the predictor: what is known before, and the answer after.
+
+    Attributes:
+        path: The file.
+        row: What is known of it.
+        pixels: The decoded image, where it is there.
+        answer: What the model says.
+        seen: The part of the image that the model was shown, in pixels of the image.
+        finder: Asked in place of the bundle's where the lungs lie; in a changed picture they lie where they lay before.
+    """
 
     path: Path
     row: Prediction
     pixels: Pixels | None = None
     answer: ImageAnswer | None = None
+    seen: Box | None = None
+    finder: LungFinder | None = None
 
     def refused(self, reason: Reason, decision: Decision = Decision.UNREADABLE) -> ImageFile:
         """The same without an answer, and why."""
@@ -116,6 +130,7 @@ class Predictor:
             raise InputError(f"threshold {self.threshold} is no probability; give one from 0 to 1")
         self.check_quality = check_quality
         self._runtime = runtime or open_runtime(bundle)
+        self.finder = finder_of(bundle)
 
     @property
     def modality(self) -> Modality:
@@ -199,12 +214,14 @@ class Predictor:
             return file, None
         try:
             pixels = file.pixels or read_image(file.path)
-            array = preprocess(pixels, self.bundle.info.contract)
+            prepared = prepare_image(pixels, self.bundle.info.contract, file.finder or self.finder)
+            array = normalise(prepared.grey, self.bundle.info.contract)
             if self.check_quality and (why := why_refused(pixels, self.modality)):
                 raise UnsupportedImageError(file.path, why, ReasonCode.UNFIT)
         except ImageError as error:
             return file.failed(error), None
-        return replace(file, pixels=pixels if keep_pixels else None, row=with_identity(file.row, pixels)), array
+        row, kept = with_identity(file.row, pixels), pixels if keep_pixels else None
+        return replace(file, pixels=kept, row=row, seen=prepared.seen), array
 
 
 def held_pixels(prepared: Prepared) -> int:

@@ -18,6 +18,11 @@ def shipped_path(modality: Modality) -> Path:
     return Path(str(resources.files("duoscan") / "models" / f"{modality}{SUFFIX}"))
 
 
+def shipped_finder(modality: Modality) -> Path:
+    """Where the package keeps the lung finder of a modality, which trainings put into their bundles."""
+    return Path(str(resources.files("duoscan") / "models" / f"lungs-{modality}.onnx"))
+
+
 def load_bundle(path: Path | None, modality: Modality) -> Bundle:
     """A named bundle, or the shipped one, checked to be fit for answering this modality.
 

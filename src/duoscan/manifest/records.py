@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _BOX = r"-?\d+(\.\d+)? -?\d+(\.\d+)? \d+(\.\d+)? \d+(\.\d+)?"
 # Fields that came later: rows without them keep the fingerprint that runs and bundles already hold.
-_LATER = frozenset({"lung_boxes"})
+_LATER = frozenset({"lung_boxes", "site"})
 
 
 class ImageRecord(BaseModel):
@@ -34,6 +34,7 @@ class ImageRecord(BaseModel):
     modality: Modality
     label: Finding | None = None
     source: str = Field(default="unknown", min_length=1, description="data set or hospital the image came from")
+    site: str | None = Field(default=None, description="hospital, host or machine within the source")
     patient_id: str | None = None
     study_id: str | None = None
     series_id: str | None = None

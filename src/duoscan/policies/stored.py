@@ -24,7 +24,7 @@ def store_policy(bundle: Bundle, policy: Policy, path: Path) -> Bundle:
         path: Of the copy.
     """
     table = policy.model_dump(mode="json", exclude_none=True)
-    return write_bundle(path, bundle.info.model_copy(update={"policy": table}), bundle.graph)
+    return write_bundle(path, bundle.info.model_copy(update={"policy": table}), bundle.graph, bundle.finder)
 
 
 def stored_policy(xray: Bundle, ct: Bundle) -> PolicyDraft | None:

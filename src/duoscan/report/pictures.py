@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from duoscan.evaluation.evaluate import Evaluation
+    from duoscan.evidence.making import Part
     from duoscan.evidence.subject import Subject
-    from duoscan.imaging.contract import PreprocessingContract
     from duoscan.manifest.records import ImageRecord
     from duoscan.predictions import Prediction
 
@@ -98,9 +98,9 @@ def make_pictures(subject: Subject, evaluation: Evaluation, seed: int, *, wanted
     why = "Every image is a synthetic phantom and shows no person."
     if not are_phantoms:
         why = "Images of patients are shown because --with-images was given; pass this file on only as they may be."
-    contract = subject.making.info.contract
+    model = subject.making.parts[0]
     chosen = _draw_training(subject, np.random.default_rng([seed, 1]))
-    prepared = [(record, _prepare(subject.records.file(record), contract)) for record in chosen]
+    prepared = [(record, _prepare(subject.records.file(record), model)) for record in chosen]
     augmented, problem = _augmented(subject, prepared, seed)
     return Pictures(
         why=why,
@@ -121,20 +121,18 @@ def answer_grid(subject: Subject, evaluation: Evaluation, rng: np.random.Generat
         return ()
     answered = [place for place, row in enumerate(subject.predictions) if measurable([row])]
     drawn = sorted(rng.choice(answered, size=min(GRID_IMAGES, len(answered)), replace=False).tolist())
-    contract = subject.making.info.contract
+    model = subject.making.parts[0]
     return tuple(
-        _answer(place + 1, subject.predictions[place], subject.files[place], evaluation, contract) for place in drawn
+        _answer(place + 1, subject.predictions[place], subject.files[place], evaluation, model) for place in drawn
     )
 
 
-def _answer(
-    number: int, row: Prediction, file: Path | None, evaluation: Evaluation, contract: PreprocessingContract
-) -> Picture:
+def _answer(number: int, row: Prediction, file: Path | None, evaluation: Evaluation, model: Part) -> Picture:
     threshold = evaluation.threshold
     called = row.decision == Decision.POSITIVE if threshold is None else (row.probability or 0) >= threshold
     is_right = called == (row.label == POSITIVE)
     said = str(POSITIVE) if called else f"not {POSITIVE}"
-    grey = None if file is None else _prepare(file, contract)
+    grey = None if file is None else _prepare(file, model)
     return Picture(
         uri="" if grey is None else png_uri(grey),
         alt=f"Test image {number}",
@@ -186,10 +184,10 @@ def _augmented(
     return tuple(rows), ""
 
 
-def _prepare(file: Path, contract: PreprocessingContract) -> NDArray[np.float32] | None:
+def _prepare(file: Path, model: Part) -> NDArray[np.float32] | None:
     """The grey the model gets, or nothing where the file cannot be read."""
     try:
-        return prepare_grey(read_image(file), contract)
+        return prepare_grey(read_image(file), model.info.contract, model.finder)
     except ImageError:
         return None
 

@@ -42,6 +42,13 @@ def spoken(estimate: Estimate) -> str:
     return f"{number(estimate.value)} ({interval(estimate)})"
 
 
+_LUNGS = {
+    "crop": "and all that is in it",
+    "hull": "all but the hull of both as bright as they are on the mean",
+    "each": "all but the hull of each as bright as they are on the mean",
+}
+
+
 def contract_steps(contract: PreprocessingContract) -> list[str]:
     """The preprocessing contract, a step a line, in the order in which it is carried out."""
     low = contract.window_centre_hu - contract.window_width_hu / 2
@@ -49,10 +56,14 @@ def contract_steps(contract: PreprocessingContract) -> list[str]:
     steps = [
         f"CT in Hounsfield units: window {_signed(low)} to {_signed(high)} HU to grey 0 to 1; pictures: grey as it is",
     ]
-    if contract.crop_borders:
+    if contract.lungs != "none":
+        steps.append(f"Find the lungs; show the box around them, {_LUNGS[contract.lungs]}")
+    elif contract.crop_borders:
         steps.append(f"Cut off black borders (grey at or below {contract.border_level:g})")
     shape = "stretched" if contract.aspect == "stretch" else "padded with black, proportions kept"
     steps.append(f"Resize to {contract.width} × {contract.height} pixels with anti-aliasing, {shape}; clip to 0 to 1")
+    if contract.tone == "equalised":
+        steps.append("Spread the greys of the lungs evenly, half grey elsewhere")
     if contract.probe != "none":
         steps.append(f"Shortcut audit: keep only '{contract.probe}' of the image")
     is_fixed = contract.normalisation == "fixed"

@@ -7,7 +7,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from duoscan.files import make_folder, safe_name, write_bytes
-from duoscan.imaging.heatmap import overlay
+from duoscan.imaging.heatmap import SeenMap, overlay
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class HeatmapWriter:
         if self._folder is None or file.answer is None or file.pixels is None:
             return
         name = safe_name(f"{file.row.patient_id or 'unknown'}-{file.path.stem}")
-        picture = overlay(file.pixels, file.answer.activation, contract)
+        picture = overlay(file.pixels, SeenMap(file.answer.activation, file.seen), contract)
         stream = io.BytesIO()
         picture.save(stream, format="PNG")
         write_bytes(self._folder / f"{next(self._numbers):04d}-{name}.png", stream.getvalue())

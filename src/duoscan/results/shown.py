@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from duoscan.formats.reader import read_image
-from duoscan.imaging.heatmap import on_image
+from duoscan.imaging.heatmap import SeenMap, on_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,13 +33,13 @@ class ShownImage:
     Attributes:
         instance: Which.
         pixels: The image as it was decoded for the model.
-        activation: Activation map of the model, shape (h, w), over its input.
+        activation: Activation map of the model.
         contract: The preprocessing it was made with.
     """
 
     instance: Instance
     pixels: Pixels
-    activation: NDArray[np.float32]
+    activation: SeenMap
     contract: PreprocessingContract
 
     @property
@@ -56,7 +56,9 @@ class ShownImage:
     @cached_property
     def evidence(self) -> NDArray[np.float32]:
         """The activation in the frame of the image, shape (H, W), in logits; 0 where the model saw nothing."""
-        return on_image(np.nan_to_num(self.activation), self.pixels, self.contract)
+        return on_image(
+            SeenMap(np.nan_to_num(self.activation.values), self.activation.seen), self.pixels, self.contract
+        )
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class ShownPhase:
     images: tuple[ShownImage, ...]
 
 
-def shown_phases(study: StudyResult, screening: Screening, maps: Mapping[str, NDArray[np.float32]]) -> list[ShownPhase]:
+def shown_phases(study: StudyResult, screening: Screening, maps: Mapping[str, SeenMap]) -> list[ShownPhase]:
     """Decode the images that carried the answer of a study once, for everything that is drawn of them.
 
     Args:

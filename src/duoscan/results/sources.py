@@ -14,12 +14,12 @@ from duoscan.formats.dicom.frames import single_frame
 from duoscan.formats.dicom.header import open_dicom
 from duoscan.formats.frame_names import frame_path, split_frame
 from duoscan.formats.reader import is_dicom
+from duoscan.imaging.heatmap import SeenMap
 from duoscan.terms import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
     from pydicom import Dataset
 
     from duoscan.cases.case import CaseAnswer, Screening, StudyAnswer
@@ -127,12 +127,12 @@ class ActivationKeeper:
     """Keeps the small activation map of each answered image, so that pictures are drawn only where they are needed."""
 
     def __init__(self) -> None:
-        self.maps: dict[str, NDArray[np.float32]] = {}
+        self.maps: dict[str, SeenMap] = {}
 
     def add(self, file: ImageFile, _contract: PreprocessingContract) -> None:
         """Keep the map of an answered image; a refused one has none."""
         if file.answer is not None:
-            self.maps[file.row.path] = np.array(file.answer.activation, np.float32)
+            self.maps[file.row.path] = SeenMap(np.array(file.answer.activation, np.float32), file.seen)
 
 
 def study_results(

@@ -19,11 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
     from pydicom import Dataset
 
     from duoscan.cases.case import Screening
+    from duoscan.imaging.heatmap import SeenMap
 
 
 class ResultObject(StrEnum):
@@ -89,7 +88,7 @@ def check_can_write() -> None:
 def write_results(
     screening: Screening,
     places: Mapping[str, Path],
-    maps: Mapping[str, NDArray[np.float32]],
+    maps: Mapping[str, SeenMap],
     out: Path,
     *,
     objects: Collection[ResultObject] = DEFAULT_OBJECTS,

@@ -16,7 +16,7 @@ from onnx import helper, numpy_helper
 
 from duoscan.errors import TrainingError
 from duoscan.inference.graph_names import ATTENTION_NAME, INPUT_NAME, OUTPUT_NAMES
-from duoscan.inference.runtimes.onnx_runtime import LEFT_OUT
+from duoscan.inference.runtimes.guarded_session import LEFT_OUT
 from duoscan.inference.runtimes.runtime import Outputs
 from duoscan.training.export import PARITY_TOLERANCE, packed, round_weights
 

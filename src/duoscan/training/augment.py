@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from duoscan.training.degrade import degrade
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -31,9 +33,10 @@ def augment(grey: Tensor, section: AugmentSection, size: int, rng: np.random.Gen
     """
     count = grey.shape[0]
     theta = torch.from_numpy(_affine(count, section, rng)).to(grey)
-    grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
+    grid = F.affine_grid(theta, [count, grey.shape[1], size, size], align_corners=False)
     views = F.grid_sample(grey, grid, padding_mode="zeros", align_corners=False)
-    return _erase(_expose(views, section, rng), section, rng)
+    views = degrade(_expose(views, section, rng), section, rng)
+    return _erase(views, section, rng)
 
 
 def _affine(count: int, section: AugmentSection, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from duoscan.errors import MissingExtraError, RecipeError
 from duoscan.training.hub import check_hub, is_cached
+from duoscan.training.lesions import LesionMaps, load_lesion_network
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,8 +43,8 @@ def build_backbone(spec: str, *, pretrained: bool, size: int) -> Backbone:
     """Build a backbone from its name.
 
     Args:
-        spec: ``monai:DenseNet121``, ``timm:resnet18``, ``plain:small``, or else a folder or a Hugging Face hub id with
-            the commit to take, ``owner/name@`` and 40 digits.
+        spec: ``monai:DenseNet121``, ``timm:resnet18``, ``plain:small``, ``lesions:``, or else a folder or a
+            Hugging Face hub id with the commit to take, ``owner/name@`` and 40 digits.
         pretrained: Load trained weights; ``False`` starts from scratch.
         size: Side of the input in pixels; used to find D.
 
@@ -184,9 +185,17 @@ def _plain(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:
     return nn.Sequential(*blocks), 1, ""
 
 
+def _lesions(name: str, pretrained: bool) -> tuple[nn.Module, int, str]:
+    """Two measures of a CT slice, by a small network that marks lesions."""
+    if name or not pretrained:
+        raise RecipeError("model.backbone 'lesions:' has no variants and no untrained form; write it as it is")
+    return LesionMaps(load_lesion_network()), 1, ""
+
+
 _FAMILIES: dict[str, Callable[[str, bool], tuple[nn.Module, int, str]]] = {
     "hf": _from_hub,
     "monai": _from_monai,
     "timm": _from_timm,
     "plain": _plain,
+    "lesions": _lesions,
 }

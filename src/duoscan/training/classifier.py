@@ -42,9 +42,13 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) → logits (N, K)."""
-        pooled = self.features(images).float().mean((2, 3))  # N D
+        return self.judge(self.features(images))
+
+    def judge(self, maps: Tensor) -> Tensor:
+        """Feature map (N, D, h, w) → logits (N, K)."""
+        pooled = maps.float().mean((2, 3))  # N D
         # The head stays in float32: in bfloat16 logits would tie, and ties change an AUROC.
-        with torch.autocast(images.device.type, enabled=False):
+        with torch.autocast(maps.device.type, enabled=False):
             logits: Tensor = self.head(pooled)
         return logits
 

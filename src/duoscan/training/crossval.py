@@ -38,7 +38,7 @@ def cross_validate(
         The table of pooled test predictions.
     """
     usable = manifest.where(modality=recipe.modality, sources=recipe.data.sources or None)
-    usable = usable.replace([record for record in usable if recipe.class_of(record.label) is not None])
+    usable = usable.replace([record for record in usable if recipe.trains_as(record) is not None])
     rows = []
     for number, fold in enumerate(grouped_folds(usable, folds, recipe.seed), start=1):
         folder = run / f"fold-{number}"

@@ -47,7 +47,7 @@ def export_graph(members: Sequence[Classifier], images: NDArray[np.float32]) -> 
     example = torch.from_numpy(images)
     with torch.inference_mode():
         expected = module(example)
-    graph = packed(_to_onnx(module, example[:2]))
+    graph = packed(to_onnx(module, example[:2], INPUT_NAME, OUTPUT_NAMES))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     found = session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
     difference = float(np.abs(expected[0].numpy() - found[0]).max())
@@ -96,18 +96,32 @@ def packed(model: onnx.ModelProto) -> bytes:
     return serialised
 
 
-def _to_onnx(module: ExportGraph, example: torch.Tensor) -> onnx.ModelProto:
+def to_onnx(
+    module: torch.nn.Module,
+    example: torch.Tensor,
+    input_name: str,
+    output_names: Sequence[str],
+    *,
+    optimize: bool = False,
+) -> onnx.ModelProto:
+    """Export a module in evaluation mode; the first axis of its input is the batch, of any length.
+
+    Optimising folds batch norms into weights, which unrounds them; for a graph that is kept the runtime does that.
+
+    Raises:
+        TrainingError: The exporter gave nothing.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
             module,
             (example,),
-            input_names=[INPUT_NAME],
-            output_names=list(OUTPUT_NAMES),
+            input_names=[input_name],
+            output_names=list(output_names),
             dynamic_shapes=({0: torch.export.Dim("batch")},),
             dynamo=True,
-            optimize=False,  # folding batch norms into weights would unround them; the runtime folds on loading
+            optimize=optimize,
             verbose=False,
         )
     if program is None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -22,7 +23,8 @@ from duoscan.evaluation.metrics import Ranking
 from duoscan.terms import POSITIVE
 from duoscan.training.augment import augment
 from duoscan.training.classifier import Classifier, frozen_modules
-from duoscan.training.data import TrainingSet, epoch_order, sampling_weights
+from duoscan.training.data import TrainingSet, epoch_order, sampling_weights, site_of
+from duoscan.training.views import FrozenLayers, Views, split_backbone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,6 +89,7 @@ class Trainer:
         training: Prepared training images, at the crop margin.
         validation: Prepared validation images, at the contract's size.
         checkpoint: File the state is written to after each epoch.
+        on_image: Called after each image whose views are made.
     """
 
     def __init__(
@@ -96,6 +99,7 @@ class Trainer:
         training: TrainingSet,
         validation: TrainingSet,
         checkpoint: Path,
+        on_image: Callable[[], None] = lambda: None,
     ) -> None:
         self.recipe, self.section = recipe, recipe.optimise
         self.training, self.validation = training, validation
@@ -114,6 +118,7 @@ class Trainer:
         self.progress = Progress()
         self.best_state: dict[str, Tensor] = {}
         self._weights = sampling_weights(training, recipe.data.balance)
+        self._kept = _Kept(self, on_image) if self.section.views else None
 
     @property
     def judged(self) -> Classifier:
@@ -191,18 +196,19 @@ class Trainer:
         return EpochResult(epoch, rate, mean_loss, correct / seen, val_loss, val_accuracy, val_auroc)
 
     def _step(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> tuple[float, int]:
-        grey = torch.from_numpy(self.training.grey[chosen]).to(self.device, torch.float32)[:, None]
         targets = torch.from_numpy(self.training.targets[chosen]).to(self.device)
-        images = self._normalise(augment(grey, self.recipe.augment, self.recipe.input.size, rng))
-        wanted = F.one_hot(targets, len(self.recipe.classes)).float()
+        compared = torch.from_numpy(self.training.compared[chosen]).to(self.device)
+        images = self._entering(chosen, rng)
+        share, partner = 1.0, torch.arange(len(chosen), device=self.device)
         if self.section.mixup:
             share = float(rng.beta(self.section.mixup, self.section.mixup))
             partner = torch.from_numpy(rng.permutation(len(chosen))).to(self.device)
             images = share * images + (1 - share) * images[partner]
-            wanted = share * wanted + (1 - share) * wanted[partner]
-        with self._autocast():
-            logits = self.network(images.contiguous(memory_format=self._format))
-        loss = F.cross_entropy(logits.float(), wanted, label_smoothing=self.section.label_smoothing)
+        logits = self._logits(self.network, images)
+        smoothing = self.section.label_smoothing
+        loss = share * contrast_loss(logits, targets, compared, smoothing)
+        if self.section.mixup:
+            loss = loss + (1 - share) * contrast_loss(logits, targets[partner], compared[partner], smoothing)
         loss = loss + self.network.head.penalty()
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -212,10 +218,27 @@ class Trainer:
         self.averaged.update_parameters(self.network)
         return float(loss.detach()), int((logits.argmax(1) == targets).sum())
 
+    def _entering(self, chosen: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """What enters the layers that learn: images (N, C, H, W), or kept maps (N, D, h, w)."""
+        if self._kept is not None:
+            return self._kept.training.draw(chosen, rng).to(self.device)
+        grey = torch.from_numpy(self.training.grey[chosen]).to(self.device, torch.float32)[:, None]
+        return self.normalise(augment(grey, self.recipe.augment, self.recipe.input.size, rng))
+
+    def _logits(self, network: Classifier, entering: Tensor) -> Tensor:
+        entering = entering.contiguous(memory_format=self._format)
+        with self._autocast():
+            if self._kept is None:
+                logits: Tensor = network(entering)
+            else:
+                _, learning = split_backbone(network, frozen_modules(network, self.recipe.model.freeze))
+                logits = network.judge(learning(entering))
+        return logits.float()
+
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.amp)
 
-    def _normalise(self, grey: Tensor) -> Tensor:
+    def normalise(self, grey: Tensor) -> Tensor:
         """As :func:`duoscan.imaging.preprocess.normalise`, on a batch; a test holds the two equal."""
         section = self.recipe.input
         if section.normalisation == "per-image":
@@ -224,26 +247,87 @@ class Trainer:
         mean, std = (grey.new_tensor(values)[None, :, None, None] for values in (section.mean, section.std))
         return (grey - mean) / std
 
+    def _validated(self, places: NDArray[np.int64]) -> Tensor:
+        """Validation images as they are, at the point where they enter the layers that learn."""
+        if self._kept is not None:
+            return self._kept.validation.draw(places, np.random.default_rng(0)).to(self.device)
+        return self.normalise(torch.from_numpy(self.validation.grey[places]).to(self.device, torch.float32)[:, None])
+
     def validate(self) -> tuple[float, float, float]:
-        """Loss, accuracy and AUROC of ``covid`` on the validation images, each class weighing as it stands."""
+        """Loss, accuracy and AUROC on the validation images, each class weighing as it stands.
+
+        The AUROC is that of ``covid`` against all else; where classes are told apart within sites only, it is the mean
+        over the pairs of classes of each site, which weigh by their images.
+        """
         network = self.judged.eval()
         logits = []
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode():
             for start in range(0, len(self.validation), EVALUATION_BATCH):
-                part = torch.from_numpy(self.validation.grey[start : start + EVALUATION_BATCH])
-                images = self._normalise(part.to(self.device, torch.float32)[:, None])
-                logits.append(network(images.contiguous(memory_format=self._format)).float().cpu())
+                places = np.arange(start, min(start + EVALUATION_BATCH, len(self.validation)))
+                logits.append(self._logits(network, self._validated(places)).cpu())
         scores = torch.cat(logits)
         targets = torch.from_numpy(self.validation.targets)
-        covid = self.recipe.classes.index(POSITIVE)
-        probabilities = scores.double().softmax(1)[:, covid].numpy()
-        ranking = Ranking((targets == covid).numpy(), probabilities)
-        auroc = float(ranking.auroc_and_average_precision(np.ones((1, len(probabilities))))[0][0])
+        compared = torch.from_numpy(self.validation.compared)
+        if self.recipe.data.contrasts == "all":
+            covid = self.recipe.classes.index(POSITIVE)
+            found = auroc(scores.double().softmax(1)[:, covid].numpy(), (targets == covid).numpy())
+        else:
+            found = contrast_auroc(scores.double().numpy(), self.validation)
         return (
-            float(F.cross_entropy(scores, targets)),
-            float((scores.argmax(1) == targets).float().mean()),
-            auroc,
+            float(contrast_loss(scores, targets, compared)),
+            float((scores.masked_fill(~compared, -math.inf).argmax(1) == targets).float().mean()),
+            found,
         )
+
+
+class _Kept:
+    """The views of both parts of a trainer."""
+
+    def __init__(self, trainer: Trainer, on_image: Callable[[], None]) -> None:
+        network, recipe = trainer.network, trainer.recipe
+        prefix, _ = split_backbone(network, frozen_modules(network, recipe.model.freeze))
+        make = partial(Views, recipe, FrozenLayers(prefix, network.channels, recipe.input.size), trainer.normalise)
+        self.training = make(trainer.training, trainer.section.views, on_image)
+        self.validation = make(trainer.validation, 0, on_image)
+
+
+def contrast_loss(logits: Tensor, targets: Tensor, compared: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy over the classes that each image is told apart from; the others' logits do not count.
+
+    Args:
+        logits: (N, K).
+        targets: (N,), each among its image's compared classes.
+        compared: (N, K), true where a class counts.
+        smoothing: Share of the target that is spread over the compared classes.
+    """
+    log_shares = logits.masked_fill(~compared, -math.inf).log_softmax(1)
+    spread = log_shares.masked_fill(~compared, 0).sum(1) / compared.sum(1)
+    own = log_shares.gather(1, targets[:, None])[:, 0]
+    return -((1 - smoothing) * own + smoothing * spread).mean()
+
+
+def contrast_auroc(logits: NDArray[np.float64], images: TrainingSet) -> float:
+    """Mean AUROC over the pairs of classes of each site, weighed by the images of a pair.
+
+    Args:
+        logits: (N, K).
+        images: The N images.
+    """
+    sites = [site_of(record) for record in images.records]
+    total = weight = 0.0
+    for site in dict.fromkeys(sites):
+        own = np.array([one == site for one in sites])
+        for first, second in combinations(sorted(set(images.targets[own].tolist())), 2):
+            pair = own & np.isin(images.targets, (first, second))
+            score = logits[pair, first] - logits[pair, second]
+            total += pair.sum() * auroc(score, images.targets[pair] == first)
+            weight += pair.sum()
+    return total / weight if weight else 0.5
+
+
+def auroc(score: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Of N images, each weighing alike."""
+    return float(Ranking(positive, score).auroc_and_average_precision(np.ones((1, len(score))))[0][0])
 
 
 def learning_rate_factor(step: int, steps_per_epoch: int, section: OptimiseSection) -> float:

@@ -20,6 +20,8 @@ from duoscan.terms import POSITIVE, Finding, Modality
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duoscan.manifest.records import ImageRecord
+
 
 class HiddenLayer(Stated):
     """One hidden layer of the head: [batch norm] → dense → ReLU → [batch norm] → dropout."""
@@ -58,6 +60,13 @@ class InputSection(Stated):
     normalisation: Literal["fixed", "per-image"] = "fixed"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.5,)
+    lungs: Literal["none", "crop", "hull", "each"] = Field(
+        default="none", description="show the box around the lungs, and in it all, or the hull of both or of each alone"
+    )
+    tone: Literal["plain", "equalised"] = Field(
+        default="plain", description="of the lungs' view: greys as they are, or spread evenly"
+    )
+    finder: str = Field(default="", description="ONNX file of the lung finder; the shipped one if empty")
     probe: Literal["none", "borders", "centre", "thumbnail"] = "none"
 
 
@@ -68,7 +77,15 @@ class DataSection(Stated):
     validation_sources: tuple[str, ...] = Field(default=(), description="choose on these only; empty means all")
     exclude_views: tuple[str, ...] = Field(default=(), description="views left out, e.g. the lateral L")
     merge: dict[Finding, Finding] = Field(default_factory=dict, description="labels to treat as another")
-    balance: Literal["none", "class", "class-source"] = "class-source"
+    findings: dict[str, Finding] = Field(
+        default_factory=dict, description="source/finding in the source's own words → class, before label and merge"
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="source/label pairs left out, e.g. darkcovidnet/covid")
+    contrasts: Literal["all", "within-site"] = Field(
+        default="all",
+        description="within-site tells classes apart only where one site (else one source) has several of them",
+    )
+    balance: Literal["none", "class", "class-source", "contrast"] = "class-source"
 
 
 class AugmentSection(Stated):
@@ -84,6 +101,10 @@ class AugmentSection(Stated):
     gamma: float = Field(default=0.25, ge=0, le=2, description="largest |log| of the exponent")
     noise: float = Field(default=0.0, ge=0, le=0.5, description="largest standard deviation of added noise")
     erase: float = Field(default=0.0, ge=0, le=1, description="probability of one grey box over part of the image")
+    shrink: float = Field(default=0.0, ge=0, le=1, description="probability of a smaller size and back")
+    jpeg: float = Field(default=0.0, ge=0, le=1, description="probability of JPEG of quality 30 to 95")
+    randconv: float = Field(default=0.0, ge=0, le=1, description="probability of a random 3 × 3 filter, mixed in")
+    amplitude: float = Field(default=0.0, ge=0, le=1, description="probability of another image's coarse amplitudes")
 
 
 class OptimiseSection(Stated):
@@ -106,6 +127,13 @@ class OptimiseSection(Stated):
     patience: int = Field(default=10, ge=1, description="epochs without improvement before stopping")
     amp: Literal["auto", "on", "off"] = "auto"
     channels_last: bool = True
+    views: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="augmented views of each image that are taken through the frozen layers once and kept; 0 augments "
+        "anew each time",
+    )
 
 
 class OperatingSection(Stated):
@@ -196,16 +224,26 @@ class Recipe(Stated):
         """The preprocessing contract this recipe trains under."""
         section = self.input
         return PreprocessingContract(
+            version=1 if section.lungs == "none" else 2,
             modality=self.modality,
             height=section.size,
             width=section.size,
-            **section.model_dump(exclude={"size"}),
+            **section.model_dump(exclude={"size", "finder"}),
         )
 
     def class_of(self, label: Finding | None) -> Finding | None:
-        """The class a record's label trains as; ``None`` leaves the record out."""
+        """The class a label stands for; ``None`` where it is none of them."""
         merged = self.data.merge.get(label, label) if label else None
         return merged if merged in self.classes else None
+
+    def trains_as(self, record: ImageRecord) -> Finding | None:
+        """The class a record trains as; ``None`` leaves it out."""
+        stated = self.data.findings.get(f"{record.source}/{record.finding}")
+        if stated is not None and stated in self.classes:
+            return stated
+        if record.view in self.data.exclude_views or f"{record.source}/{record.label}" in self.data.exclude:
+            return None
+        return self.class_of(record.label)
 
 
 def builtin_recipes() -> dict[str, Path]:

@@ -21,17 +21,20 @@ import platform
 import sys
 from dataclasses import asdict, astuple, fields
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
 import torch
 
-from duoscan.errors import InputError
+from duoscan.errors import InputError, RecipeError
 from duoscan.evaluation.calibrators import choose_calibrator
-from duoscan.files import make_folder, write_text
+from duoscan.files import make_folder, read_bytes, write_text
 from duoscan.imaging.preprocess import normalise
-from duoscan.inference.bundle import Bundle, BundleInfo, Provenance, write_bundle
+from duoscan.inference.bundle import MAX_FINDER_BYTES, Bundle, BundleInfo, Provenance, write_bundle
+from duoscan.inference.lung_network import open_finder
+from duoscan.inference.shipped import shipped_finder
 from duoscan.manifest.crossing import check_no_patient_crosses
 from duoscan.manifest.table import write_manifest
 from duoscan.rows import csv_text
@@ -47,8 +50,6 @@ from duoscan.training.watcher import TrainingWatcher
 from duoscan.version import __version__
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from duoscan.manifest.records import Manifest
     from duoscan.training.recipe import Recipe
 
@@ -87,8 +88,10 @@ def train(
         update={"height": round(contract.height * CROP_MARGIN), "width": round(contract.width * CROP_MARGIN)}
     )
     watcher.on_stage("reading images", len(used.where(split=Split.TRAIN)) + len(used.where(split=Split.VAL)))
-    training = load_set(manifest, recipe, Split.TRAIN, larger, watcher.on_tick)
-    validation = load_set(manifest, recipe, Split.VAL, contract, watcher.on_tick)
+    finder = read_finder(recipe)
+    looks = None if finder is None else open_finder(finder, run / BUNDLE_NAME)
+    training = load_set(manifest, recipe, Split.TRAIN, larger, looks, watcher.on_tick)
+    validation = load_set(manifest, recipe, Split.VAL, contract, looks, watcher.on_tick)
 
     trainers = []
     for number in range(recipe.model.members):
@@ -96,7 +99,9 @@ def train(
         network, licence = build_classifier(member)
         folder = run / f"member-{number + 1}" if number else run
         make_folder(folder)
-        trainers.append(Trainer(network, member, training, validation, folder / CHECKPOINT))
+        if recipe.optimise.views:
+            watcher.on_stage("taking views through the frozen layers", len(training) + len(validation))
+        trainers.append(Trainer(network, member, training, validation, folder / CHECKPOINT, watcher.on_tick))
         trainers[-1].resume()
         _run_epochs(trainers[-1], folder, watcher)
 
@@ -118,7 +123,25 @@ def train(
         parity=parity,
     )
     parts = manifest.replace(training.records), manifest.replace(validation.records)
-    return _seal(run, recipe, parts, used, graph, provenance, watcher)
+    return _seal(run, recipe, parts, used, graph, finder, provenance, watcher)
+
+
+def read_finder(recipe: Recipe) -> bytes | None:
+    """The lung finder's graph that a recipe names, or the shipped one; ``None`` where it shows the whole image.
+
+    Raises:
+        RecipeError: The file cannot be read.
+    """
+    section = recipe.input
+    if section.lungs == "none":
+        return None
+    path = Path(section.finder) if section.finder else shipped_finder(recipe.modality)
+    try:
+        return read_bytes(path, limit=MAX_FINDER_BYTES)
+    except (OSError, InputError) as error:
+        raise RecipeError(
+            f"input.finder: {path} cannot be read ({error}); name an ONNX file that finds lungs"
+        ) from error
 
 
 def _claim(run: Path, recipe: Recipe, manifest: Manifest) -> None:
@@ -161,6 +184,7 @@ def _seal(
     parts: tuple[Manifest, Manifest],
     used: Manifest,
     graph: bytes,
+    finder: bytes | None,
     provenance: Provenance,
     watcher: TrainingWatcher,
 ) -> Bundle:
@@ -173,14 +197,14 @@ def _seal(
         default_point="argmax",
         provenance=provenance,
     )
-    pooled = pool_studies(Bundle(info, graph, run / BUNDLE_NAME), *parts, recipe, watcher)
+    pooled = pool_studies(Bundle(info, graph, run / BUNDLE_NAME, finder), *parts, recipe, watcher)
     pooled.write(run)
     decided = pooled.info(info, recipe) | {"calibration": choose_calibrator(pooled.rows).calibration}
     sealed = info.model_copy(update=decided)
     # Last, so that they change nothing that was chosen before.
-    pooled_bundle = Bundle(sealed, pooled.graph, run / BUNDLE_NAME)
+    pooled_bundle = Bundle(sealed, pooled.graph, run / BUNDLE_NAME, finder)
     graph, heads = further_heads(pooled_bundle, used, recipe.heads, recipe.seed, watcher)
-    return write_bundle(run / BUNDLE_NAME, sealed.model_copy(update={"heads": heads}), graph)
+    return write_bundle(run / BUNDLE_NAME, sealed.model_copy(update={"heads": heads}), graph, finder)
 
 
 def environment() -> dict[str, str]:

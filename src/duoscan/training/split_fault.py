@@ -75,7 +75,7 @@ def show_split_fault(
     """
     check_no_patient_crosses(manifest)
     usable = manifest.where(modality=recipe.modality, sources=recipe.data.sources or None)
-    usable = usable.replace([record for record in usable if recipe.class_of(record.label) and record.split])
+    usable = usable.replace([record for record in usable if recipe.trains_as(record) and record.split])
     sizes = Counter(record.split for record in usable)
     fractions = {split: sizes[split] / len(usable) for split in Split}
     faulty = random_by_image_split(usable, fractions, recipe.seed)

@@ -37,6 +37,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Patients that an interval of a wished width needs.",
     ),
     "train": ("duoscan.interfaces.cli.train", "train_command", "Train one phase from a recipe."),
+    "yardstick": (
+        "duoscan.interfaces.cli.yardstick",
+        "yardstick_command",
+        "Train without each source in turn, and ask it of that source.",
+    ),
     "pool": (
         "duoscan.interfaces.cli.pool",
         "pool_command",

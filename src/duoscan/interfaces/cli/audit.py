@@ -132,7 +132,7 @@ def audit_command(
         _write_without_copies(copies, without_copies)
     if bundle_out is not None and bundle is not None:
         verdict = audited.verdicts[bundle.info.modality].to_json()
-        write_bundle(bundle_out, bundle.info.model_copy(update={"verdict": verdict}), bundle.graph)
+        write_bundle(bundle_out, bundle.info.model_copy(update={"verdict": verdict}), bundle.graph, bundle.finder)
         echo(f"Written to {bundle_out}")
     if any(verdict.level is Level.FAIL for verdict in audited.verdicts.values()):
         raise click.exceptions.Exit(GATE_FAILED)

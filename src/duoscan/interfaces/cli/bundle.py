@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from duoscan.inference.aggregation import DEFAULTS
-from duoscan.inference.bundle import read_bundle
+from duoscan.inference.bundle import BundleInfo, read_bundle
 from duoscan.inference.graph_guards import check_graph
+from duoscan.inference.lung_network import finder_of
 from duoscan.inference.shipped import shipped_path
 from duoscan.interfaces.cli.tables import echo
 from duoscan.policies.policy import parse_policy
@@ -24,6 +25,7 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
         bundle = read_bundle(path)
         info = bundle.info
         check_graph(bundle.graph, path)
+        finder_of(bundle)  # loading checks it
         if as_json:
             echo(info.model_dump_json(indent=1))
             continue
@@ -31,7 +33,7 @@ def bundle_command(files: tuple[Path, ...], *, as_json: bool) -> None:
         echo(
             f"{path}: sound\n"
             f"  {info.name}, {info.modality.spoken}, classes {', '.join(info.classes)}\n"
-            f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}\n"
+            f"  input {info.contract.height}×{info.contract.width}, graph {info.graph_sha256[:12]}{_shown(info)}\n"
             f"  operating points {points}\n"
             f"{_flattered(info.provenance.metrics.get('operating_points', {}))}"
             f"  in use: {info.default_point}, for studies {info.study_point or info.default_point}\n"
@@ -54,3 +56,9 @@ def _flattered(rates: dict[str, dict[str, list[float]]]) -> str:
 
 def _summary(table: dict[str, dict[str, int]]) -> str:
     return ", ".join(f"{key} {counts['images']}" for key, counts in table.items()) or "unknown data"
+
+
+def _shown(info: BundleInfo) -> str:
+    if info.finder_sha256 is None:
+        return ", shown the whole image"
+    return f", shown the lungs alone (view '{info.contract.lungs}', lung finder {info.finder_sha256[:12]})"

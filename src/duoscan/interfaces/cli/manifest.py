@@ -18,6 +18,7 @@ from duoscan.interfaces.cli.progress import stages
 from duoscan.interfaces.cli.tables import echo, table_console
 from duoscan.manifest.blocks import DEFAULT_BLOCK_SIZE, assign_blocks
 from duoscan.manifest.crossing import crossing_problems
+from duoscan.manifest.joining import joined
 from duoscan.manifest.problems import first_of
 from duoscan.manifest.readers import Wishes, read_anything
 from duoscan.manifest.readers.lung_boxes import with_lung_boxes
@@ -122,7 +123,7 @@ def import_command(
 
 
 @click.command("split")
-@click.argument("manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("manifests", type=click.Path(exists=True, dir_okay=False, path_type=Path), nargs=-1, required=True)
 @click.option("--out", required=True, type=OUT_FILE, help="Manifest to write, .csv or .parquet.")
 @click.option("--train", default=0.7, show_default=True, type=click.FloatRange(0, 1), help="Share to learn from.")
 @click.option("--val", default=0.1, show_default=True, type=click.FloatRange(0, 1), help="Share to choose on.")
@@ -134,7 +135,7 @@ def import_command(
 @click.option("--ignore-splits", is_flag=True, help="Make splits anew for rows that have one.")
 @click.option("--force", is_flag=True, help="Write over existing manifests.")
 def split_command(
-    manifest: Path,
+    manifests: tuple[Path, ...],
     *,
     out: Path,
     train: float,
@@ -147,10 +148,11 @@ def split_command(
     ignore_splits: bool,
     force: bool,
 ) -> None:
-    """Split MANIFEST by patient, stratified by source and label; official splits are kept."""
+    """Split MANIFESTS, joined, by patient, stratified by source and label; official splits are kept."""
     places = [out.with_stem(f"{out.stem}-fold{fold}") for fold in range(1, folds + 1)] if folds else [out]
     _check_free(places, force=force)
-    rows = read_manifest(manifest, check_files=False, check_patients=not (ignore_splits or folds))
+    may_cross = bool(ignore_splits or folds)
+    rows = joined([read_manifest(one, check_files=False, check_patients=not may_cross) for one in manifests])
     rows = chosen(chosen(rows, "--sources", sources, "source"), "--labels", labels, "label")
     if folds:
         parts = grouped_folds(rows, folds, seed)

@@ -63,7 +63,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     make_folder(out)
     pooled.write(out)
     fields = pooled.info(bundle.info, recipe) | {"policy": None, "verdict": None}
-    written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph)
+    written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph, bundle.finder)
     show_choice(pooled.choice.to_json())
     used = table.where(modality=recipe.modality, sources=recipe.data.sources or None)
     if used.fingerprint() != bundle.info.provenance.data_fingerprint:

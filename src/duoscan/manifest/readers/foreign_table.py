@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from duoscan.errors import ManifestError
 from duoscan.manifest.cells import Row, Table, read_table, renamed
@@ -31,7 +32,7 @@ def from_table(
     """Read any table that has a column of image paths.
 
     Words for labels, splits and modalities are looked up in `names`; the label's own text is kept in
-    ``finding`` when the table has no such column.
+    ``finding`` when the table has no such column. The site is the host of ``url`` where the table has no ``site``.
 
     Args:
         path: The table.
@@ -48,7 +49,7 @@ def from_table(
     path = Path(path)
     table = with_our_columns(read_table(path), columns or {})
     given = {"modality": modality, "source": source}
-    names = dict.fromkeys([*table.columns, *(name for name, value in given.items() if value)])
+    names = dict.fromkeys([*table.columns, "site", *(name for name, value in given.items() if value)])
     rows = tuple(_in_our_words(row, given, label_map) for row in table.rows)
     folder = path.parent if root is None else Path(root)
     # A patient in two of the set's own splits is a fault of the set, not of the table: an audit must be
@@ -81,7 +82,16 @@ def _in_our_words(row: Row, given: Mapping[str, str | None], label_map: Mapping[
         "split": split_named(cells.get("split", "")),
         "modality": modality_named(cells["modality"]),
     }
+    # Collections of published cases say where each was published, and pictures of one place look alike.
+    cells["site"] = cells.get("site") or _host(cells.get("url", ""))
     cells["finding"] = cells.get("finding") or cells.get("label", "")
     # A word that is not known stays as it is, so that the error can show it.
     cells.update({column: value for column, value in known.items() if value is not None})
     return replace(row, cells=cells)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).netloc
+    except ValueError:  # brackets that are no address
+        return ""

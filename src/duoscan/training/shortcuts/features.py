@@ -80,7 +80,7 @@ def probe_features(
             return ProbeFeatures(manifest.records, {name: held[name] for name in held.files})
     built = build_backbone(backbone, pretrained=True, size=contract.height)
     has_masks = all(record.lung_mask for record in manifest)
-    pooled: dict[str, list[FloatArray]] = {}
+    gathered: dict[str, list[FloatArray]] = {}
     problems: list[str] = []
 
     def probed(record: ImageRecord) -> dict[str, FloatArray] | str:
@@ -98,11 +98,11 @@ def probe_features(
             if not problems:
                 batch = [one for one in made if isinstance(one, dict)]
                 for name, features in _features(batch, contract, built).items():
-                    pooled.setdefault(name, []).append(features)
+                    gathered.setdefault(name, []).append(features)
     if problems:
         raise ManifestError(f"{len(problems)} images cannot be read; mend or remove these rows:", problems)
-    by_probe = {name: np.concatenate(parts) for name, parts in pooled.items()}
-    _save(path, by_probe)
+    by_probe = {name: np.concatenate(parts) for name, parts in gathered.items()}
+    save_arrays(path, by_probe)
     return ProbeFeatures(manifest.records, by_probe)
 
 
@@ -125,24 +125,30 @@ def _features(
     batch: Sequence[dict[str, FloatArray]], contract: PreprocessingContract, backbone: Backbone
 ) -> dict[str, FloatArray]:
     """Pooled features by probe, and the grey histogram, which knows no place."""
-    found = {name: _pooled([one[name] for one in batch], contract, backbone) for name in batch[0]}
-    found[HISTOGRAM] = np.stack(
-        [np.histogram(one[WHOLE], bins=_BINS, range=(0, 1))[0] / one[WHOLE].size for one in batch]
-    ).astype(np.float32)
+    found = {name: pooled([one[name] for one in batch], contract, backbone) for name in batch[0]}
+    found[HISTOGRAM] = np.stack([grey_histogram(one[WHOLE]) for one in batch])
     return found
 
 
-def _pooled(greys: Sequence[FloatArray], contract: PreprocessingContract, backbone: Backbone) -> FloatArray:
+def grey_histogram(grey: FloatArray) -> FloatArray:
+    """Share of the pixels in each of 32 steps of grey; it knows no place."""
+    shares: FloatArray = (np.histogram(grey, bins=_BINS, range=(0, 1))[0] / grey.size).astype(np.float32)
+    return shares
+
+
+def pooled(greys: Sequence[FloatArray], contract: PreprocessingContract, backbone: Backbone) -> FloatArray:
+    """Features (N, D) of N prepared images (H, W): the mean of the backbone's feature map over its places."""
     images = np.stack([normalise(grey, contract) for grey in greys])
     if images.shape[1] == 1 and backbone.channels == 3:
         images = np.repeat(images, 3, axis=1)
     with torch.inference_mode():
         maps = backbone.module(torch.from_numpy(images).contiguous(memory_format=torch.channels_last))
-    pooled: FloatArray = maps.mean(dim=(2, 3)).float().numpy()
-    return pooled
+    means: FloatArray = maps.mean(dim=(2, 3)).float().numpy()
+    return means
 
 
-def _save(path: Path, by_probe: dict[str, FloatArray]) -> None:
+def save_arrays(path: Path, by_probe: dict[str, FloatArray]) -> None:
+    """Write arrays by name as ``.npz``, whole or not at all."""
     import io
 
     stream = io.BytesIO()

@@ -1,0 +1,1 @@
+"""Leave-one-source-out: the same recipe trained again and again, each time without what it is then asked of."""
