@@ -72,10 +72,10 @@ class CategoryHead(_Head):
 
     def readings(self, values: NDArray[np.float32]) -> list[Readings]:
         """Of each image, from the output (N, K); empty where it is no number."""
-        is_told = np.isfinite(values).all(axis=1)
-        chances = softmax(np.where(is_told[:, None], values, np.float32(0)))
+        is_told = np.isfinite(values).all(axis=1, keepdims=True)
+        chances = softmax(np.where(is_told, values, np.float32(0)))
         rows = [dict(zip(self.keys, map(float, row), strict=True)) for row in chances]
-        return [row if told else {} for row, told in zip(rows, is_told, strict=True)]
+        return [row if told else {} for row, told in zip(rows, is_told.ravel(), strict=True)]
 
 
 class ScoreHead(_Head):
