@@ -3,27 +3,7 @@
 Because this table is the border, every evidence tool works on predictions of any model; usual names of other people's
 columns are recognised (:mod:`duoscan.foreign`). One row is one image:
 
-================  ======================================================================================================
-``path``          where the image is; a row without one is called ``row 12``, after its place in the table
-``patient_id``    who it shows; an image without one, or with a word for none as ``nan``, stands for itself
-``study_id``      the study it belongs to
-``modality``      ``cxr`` or ``ct``
-``source``        data set or hospital
-``split``         ``train``, ``val`` or ``test``
-``label``         the reference: a finding, or ``1`` for covid and ``0`` for not covid (read as ``other``)
-``probability``   P(covid), from 0 to 1; the one column that must be there; empty where the image has no answer
-``p_<class>``     one column for each class of the model
-``calibrated``    P(covid) after the bundle's calibrator, where it holds one; decisions never refer to it
-``attention``     the score by which attention weighs this image among those of its study, where the graph gives one
-``aggregation``   how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``),
-                  where the bundle states it
-``sha256``        SHA-256 of the image's file, where it was taken
-``decision``      ``positive`` or ``negative``, empty where the operating point is unknown; without a probability
-                  ``unreadable`` (also where empty), ``not read`` or ``set aside``
-``reason``        why an image has no answer, in words
-``reason_code``   the same as one of the words of :class:`duoscan.reasons.ReasonCode`
-``reason_image``  the image the reason speaks of, where that is another one
-================  ======================================================================================================
+================  ===============================================================================================
 """
 
 from __future__ import annotations
@@ -43,7 +23,7 @@ from duoscan.foreign import Labels, Probabilities, Reading, Scale, group_places,
 from duoscan.names import modality_named, split_named
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.rows import csv_rows, csv_text, parquet_rows, storable
-from duoscan.terms import ANSWERS, Decision, Finding, Modality, Probability, Split, names_nobody
+from duoscan.terms import ANSWERS, Decision, Finding, FiniteFloat, Modality, Probability, Split, names_nobody
 
 Word = TypeVar("Word", bound=StrEnum)
 Row = tuple[int, Sequence[str]]  # row number as a spreadsheet shows it, the cells
@@ -57,6 +37,7 @@ _CLASS_PREFIX = "p_"
 PART_COLUMNS = (*_HEAD, *_EXTRA, *_TAIL, *_REASON)
 _KNOWN = (*_HEAD, *(_CLASS_PREFIX + finding for finding in Finding), *_EXTRA, *_TAIL, *_REASON)
 _SEPARATOR = re.compile(r"sep=(.)\r?\n")  # by which Excel tells itself the delimiter
+_HEAD_PREFIX = "head."
 IMAGE = "image:"  # begins the key of an image that names no patient
 ROW_NAME = re.compile(r"row \d+")  # path of a row that names none
 _NO_ANSWER = "the table states no probability"
@@ -72,6 +53,7 @@ class Prediction:
     ``p_normal``, …. ``calibrated`` is P(covid) after the bundle's calibrator; ``None`` where it holds none.
     ``attention`` and ``aggregation`` say how the image goes into its study; see :mod:`duoscan.inference.aggregation`.
     ``groups`` are cells of other columns, by name, that somebody wanted kept to group rows by; never written.
+    ``heads`` is what further heads say beside it, written as columns ``head.…``; no decision reads it.
     """
 
     path: str
@@ -90,6 +72,7 @@ class Prediction:
     aggregation: str = ""
     sha256: str = ""
     groups: Mapping[str, str] = field(default_factory=dict)
+    heads: dict[str, FiniteFloat] = field(default_factory=dict)
 
     @property
     def is_answered(self) -> bool:
@@ -103,8 +86,8 @@ class Prediction:
 
 
 def prediction_cells(row: Prediction) -> list[str | float | None]:
-    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; class probabilities are left out."""
-    return _cells(row, (), _EXTRA)
+    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; class probabilities and heads are left out."""
+    return _cells(row, (), (), _EXTRA)
 
 
 def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
@@ -120,9 +103,11 @@ def write_predictions(rows: Iterable[Prediction], path: str | Path) -> None:
     path, rows = Path(path), list(rows)
     classes = [finding for finding in Finding if any(finding in row.probabilities for row in rows)]
     extra = [name for name in _EXTRA if any(getattr(row, name) not in {None, ""} for row in rows)]
+    heads = list(dict.fromkeys(name for row in rows for name in row.heads))
     why = _REASON if any(row.reason is not None for row in rows) else ()
-    columns = [*_HEAD, *(_CLASS_PREFIX + finding for finding in classes), *extra, *_TAIL, *why]
-    table = [_cells(row, classes, extra)[: len(columns)] for row in rows]
+    named = [*(_CLASS_PREFIX + finding for finding in classes), *(_HEAD_PREFIX + name for name in heads)]
+    columns = [*_HEAD, *named, *extra, *_TAIL, *why]
+    table = [_cells(row, classes, heads, extra)[: len(columns)] for row in rows]
     is_parquet = path.suffix.lower() == ".parquet"
     write_bytes(path, _to_parquet(columns, table) if is_parquet else csv_text(columns, table).encode())
 
@@ -186,12 +171,15 @@ def read_predictions_table(path: str | Path, reading: Reading | None = None) -> 
     return PredictionsTable(tuple(predictions), reader.remarks(path))
 
 
-def _cells(row: Prediction, classes: Sequence[Finding], extra: Sequence[str]) -> list[str | float | None]:
+def _cells(
+    row: Prediction, classes: Sequence[Finding], heads: Sequence[str], extra: Sequence[str]
+) -> list[str | float | None]:
     head = (row.path, row.patient_id, row.study_id, row.modality, row.source, row.split, row.label)
     return [
         *head,
         row.probability,
         *(row.probabilities.get(finding) for finding in classes),
+        *(row.heads.get(name) for name in heads),
         *(getattr(row, name) for name in extra),
         row.decision,
         *((row.reason.text, row.reason.code, row.reason.image) if row.reason else (None, None, None)),
@@ -207,7 +195,7 @@ def _to_parquet(columns: Sequence[str], table: Sequence[Sequence[str | float | N
     arrays = []
     for position, name in enumerate(columns):
         values = [row[position] for row in table]
-        if name in _NUMBERS or name.startswith(_CLASS_PREFIX):
+        if name in _NUMBERS or name.startswith((_CLASS_PREFIX, _HEAD_PREFIX)):
             arrays.append(pa.array(values, pa.float64()))
         else:
             texts = [None if value is None else storable(str(value)) for value in values]
@@ -264,7 +252,8 @@ class _RowReader:
     def __init__(self, header: Sequence[str], rows: Sequence[Row], reading: Reading) -> None:
         self._header, self._width = header, len(header)
         self._reading = reading
-        self._columns = taken_columns(header, _KNOWN, reading)
+        self._heads = [name for name in (one.strip().lower() for one in header) if name.startswith(_HEAD_PREFIX)]
+        self._columns = taken_columns(header, [*_KNOWN, *self._heads], reading)
         self._groups = group_places(header, reading.groups)
         self._probabilities = Probabilities(self._column("probability", rows), reading.scale)
         self._labels = Labels(self._column("label", rows), reading.labels)
@@ -303,11 +292,16 @@ class _RowReader:
             label=self._labels.read(cell("label")),
             probabilities=self._class_probabilities(cell),
             calibrated=self._probabilities.read(cell("calibrated"), "calibrated"),
-            attention=_attention(cell("attention")),
+            attention=_number(cell("attention"), "attention"),
             aggregation=cell("aggregation"),
             sha256=cell("sha256"),
             groups={name: cells[place].strip() for name, place in self._groups.items()},
+            heads=self._of_heads(cell),
         )
+
+    def _of_heads(self, cell: Callable[[str], str]) -> dict[str, FiniteFloat]:
+        found = {name.removeprefix(_HEAD_PREFIX): _number(cell(name), name) for name in self._heads}
+        return {name: value for name, value in found.items() if value is not None}
 
     def _class_probabilities(self, cell: Callable[[str], str]) -> dict[Finding, Probability]:
         classes = {
@@ -337,7 +331,7 @@ class _RowReader:
         return tuple(said)
 
 
-def _attention(text: str) -> float | None:
+def _number(text: str, name: str) -> float | None:
     if is_gap(text):
         return None
     try:
@@ -345,7 +339,7 @@ def _attention(text: str) -> float | None:
     except ValueError:
         value = float("nan")
     if not math.isfinite(value):
-        msg = f"attention '{text}' is not a number"
+        msg = f"{name} '{text}' is not a number"
         raise ValueError(msg)
     return value
 

@@ -46,6 +46,8 @@ class ReasonCode(StrEnum):
     """How the rule came to the answer."""
     NOT_READ = "images not read"
     SEVERAL_STUDIES = "several studies"
+    NOT_MEASURED = "not measured"
+    """What is told beside an answer could not be measured."""
     IMAGES_UNREADABLE = "images unreadable"
     IMAGES_SET_ASIDE = "images set aside"
     POSITIONS_MISSING = "positions missing"

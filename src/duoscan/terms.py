@@ -15,6 +15,9 @@ NOTICE = "Research software, not a medical device: a person decides."
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 """From 0 to 1; documents that state another number are refused by type."""
 
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+"""Any number there is."""
+
 
 class Modality(StrEnum):
     """What made the image. The two phases are bound to the two modalities."""

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from cases_by_state import model_of, screening_of
 from duoscan.cases.case import CaseAnswer, Screening, SeriesAnswer, StudyAnswer
 from duoscan.cases.decide import decide_again
+from duoscan.cases.estimates import CategoryEstimate, ScoreEstimate
 from duoscan.cases.screening import Screener
 from duoscan.cases.stored import (
     parse_screening,
@@ -63,6 +64,7 @@ def images(draw: st.DrawFn) -> Prediction:
         attention=draw(st.none() | st.floats(-1e6, 1e6)) if answered else None,
         aggregation=draw(st.sampled_from(["", "top-3"])),
         sha256=draw(st.sampled_from(["", "0" * 64])),
+        heads=draw(st.dictionaries(TEXTS, st.floats(-1e6, 1e6), max_size=2)) if answered else {},
     )
 
 
@@ -80,6 +82,26 @@ SERIES = st.builds(
     is_used=st.booleans(),
     reason=st.none() | REASONS,
 )
+CATEGORIES = st.builds(
+    CategoryEstimate,
+    name=TEXTS,
+    title=TEXTS,
+    categories=st.dictionaries(TEXTS, NUMBERS, min_size=1, max_size=3),
+    method=TEXTS,
+)
+SCORES = st.builds(
+    ScoreEstimate,
+    name=TEXTS,
+    title=TEXTS,
+    value=st.none() | st.floats(0, 8),
+    least=st.just(0.0),
+    most=st.just(8.0),
+    method=st.just("") | TEXTS,
+    low=st.none() | st.floats(0, 8),
+    high=st.none() | st.floats(0, 8),
+    coverage=st.none() | NUMBERS,
+    reason=st.none() | REASONS,
+)
 STUDIES = st.builds(
     StudyAnswer,
     modality=st.sampled_from(Modality),
@@ -92,6 +114,7 @@ STUDIES = st.builds(
     carrying=st.lists(TEXTS, max_size=2).map(tuple),
     series=st.lists(SERIES, max_size=2).map(tuple),
     reason=st.none() | REASONS,
+    estimates=st.lists(CATEGORIES | SCORES, max_size=2).map(tuple),
 )
 CASES = st.builds(
     CaseAnswer,

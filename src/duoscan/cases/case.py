@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
+from duoscan.cases.estimates import Estimate
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.notebook import MOST_ROWS, shown
 from duoscan.policies.policy import Policy
@@ -73,6 +74,7 @@ class StudyAnswer:
         carrying: Names of the images whose probabilities make the study's, the highest first.
         series: The stacks of a CT study; empty for radiographs and for slices that do not say where they lie.
         reason: Why there is no answer.
+        estimates: What is told beside the answer and decides nothing: categories, severity, share of lung involved.
     """
 
     modality: Modality
@@ -85,6 +87,7 @@ class StudyAnswer:
     carrying: tuple[str, ...] = ()
     series: tuple[SeriesAnswer, ...] = ()
     reason: Reason | None = None
+    estimates: tuple[Estimate, ...] = ()
 
 
 @dataclass(frozen=True, config=_CONFIG)
@@ -180,6 +183,11 @@ class CaseAnswer:
     def reason_elsewhere(self) -> str:
         """All reasons in words without the names of files, which say nothing elsewhere, or too much."""
         return "; ".join(reason.text for reason in self.reasons)
+
+    @property
+    def estimates(self) -> tuple[Estimate, ...]:
+        """What is told of the studies beside the answer."""
+        return tuple(estimate for study in self.studies for estimate in study.estimates)
 
     @property
     def images(self) -> tuple[Prediction, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from duoscan.cases.case import SeriesAnswer
+from duoscan.cases.lung_share import LungShare
 from duoscan.cases.series import Stack, assemble, choose
 from duoscan.inference.stack import answer_stack, lung_extent_mm
 from duoscan.reasons import Reason, ReasonCode
@@ -35,6 +36,7 @@ class CtStudy:
         series: What came of each stack; filled when the study is answered.
         tried: Places of the slices of every stack that was tried.
         notes: What there is to say of the study beside its answer.
+        share: Measures the lung on what is answered.
     """
 
     study_id: str | None
@@ -45,6 +47,7 @@ class CtStudy:
     series: list[SeriesAnswer] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
     notes: tuple[Reason, ...] = ()
+    share: LungShare = field(default_factory=LungShare)
 
     @property
     def telling(self) -> list[ImageFile]:
@@ -116,7 +119,14 @@ class CtStudy:
         predictor: Predictor,
         on_image: Callable[[ImageFile], None],
     ) -> None:
-        answered = answer_stack(predictor, [self.files[place] for place in places], heights_mm, on_image)
+        height_of = dict(zip((self.files[place].row.path for place in places), heights_mm, strict=False))
+
+        def answered_one(file: ImageFile) -> None:
+            if file.answer is not None and file.pixels is not None:
+                self.share.add(file.pixels, height_of.get(file.row.path))
+            on_image(file)
+
+        answered = answer_stack(predictor, [self.files[place] for place in places], heights_mm, answered_one)
         for place, file in zip(places, answered, strict=True):
             self.files[place] = file
 

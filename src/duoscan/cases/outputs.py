@@ -20,7 +20,7 @@ COLUMNS = (
 
 STUDY_COLUMNS = (
     "patient_id", "modality", "study_id", "study_date", "state", "probability", "images", "answered_images",
-    "set_aside_images", "unreadable_images", "carrying", "series_id", "series_set_aside", "reason",
+    "set_aside_images", "unreadable_images", "carrying", "series_id", "series_set_aside", "reason", "estimates",
 )  # fmt: skip
 
 
@@ -52,7 +52,8 @@ def studies_csv(answers: Iterable[CaseAnswer]) -> str:
     """One row per study, columns as in ``STUDY_COLUMNS``.
 
     ``carrying`` holds the names of the images that made the probability, ``series_id`` that of the series they are
-    from, and ``series_set_aside`` every other series with its reason, each separated by a bar.
+    from, ``series_set_aside`` every other series with its reason, ``estimates`` what is told beside the answer, each
+    separated by a bar.
     """
     rows = [
         [
@@ -70,6 +71,7 @@ def studies_csv(answers: Iterable[CaseAnswer]) -> str:
             " | ".join(series.series_id or "" for series in study.series if series.is_used),
             " | ".join(f"{_spoken(series)}: {_words(series.reason)}" for series in study.series if not series.is_used),
             _words(study.reason),
+            " | ".join(estimate.spoken for estimate in study.estimates),
         ]
         for case in answers
         for study in case.studies

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from duoscan.cases.case import CaseAnswer, ModelUsed, PhaseResult, Screening, StudyAnswer
 from duoscan.cases.ct_study import CtStudy, join_torn
 from duoscan.cases.decide import asks_for_ct, decided, sends_to_ct
+from duoscan.cases.estimates import estimates_of
 from duoscan.cases.find import Found, FoundImage, collect, unmatched_patients
 from duoscan.cases.identify import Identified, identify
 from duoscan.cases.patients import remarks_on, settle_patients
@@ -324,7 +325,7 @@ class Screener:
         if studies and not stop.is_asked:
             on_stage("Answering CT studies", len(studies))
             with stop.heeded():
-                self._run_loose(Modality.CT, (study.loose for study in studies), on_image)
+                self._run_loose(Modality.CT, (study.loose for study in studies), _measuring(studies, on_image))
                 for name, several in waiting.items():
                     for study in several:
                         if study.files:
@@ -353,15 +354,18 @@ class Screener:
         if not places:
             return  # and the model is not loaded
         predictor = self._predictor(modality)
-        stream = predictor.predict((files[index] for files, index in places), keep_pixels=self.keep_pixels)
+        # The share of lung involved is measured on CT, whatever is drawn.
+        keep_pixels = self.keep_pixels or modality is Modality.CT
+        stream = predictor.predict((files[index] for files, index in places), keep_pixels=keep_pixels)
         for (files, index), file in zip(places, stream, strict=True):
             on_image(file, predictor.bundle.info.contract)
             files[index] = replace(file, pixels=None, answer=None)
 
     def _ct_study(self, study: CtStudy) -> StudyAnswer:
         answer = self._study(Modality.CT, study.study_id, study.date, [*study.files, *study.loose])
-        reason = None if answer.probability is not None else _why_none([file.row for file in study.telling])
-        return replace(answer, series=tuple(study.series), reason=reason)
+        if answer.probability is None:
+            return replace(answer, series=tuple(study.series), reason=_why_none([file.row for file in study.telling]))
+        return replace(answer, series=tuple(study.series), estimates=(*answer.estimates, study.share.estimate()))
 
     def _study(
         self, modality: Modality, study_id: str | None, date: str | None, files: Sequence[ImageFile]
@@ -381,7 +385,20 @@ class Screener:
             rows,
             calibrated=self._bundles[modality].info.calibrated_study(probability),
             carrying=tuple(row.path for row in carrying(modality, answered)),
+            estimates=estimates_of(self._bundles[modality].info.heads, answered),
         )
+
+
+def _measuring(studies: Sequence[CtStudy], on_image: OnImage) -> OnImage:
+    """As ``on_image``, and the lung is measured on every image of these studies that is answered by itself."""
+    share_of = {file.row.path: study.share for study in studies for file in study.loose}
+
+    def measured(file: ImageFile, contract: PreprocessingContract) -> None:
+        if file.answer is not None and file.pixels is not None:
+            share_of[file.row.path].add(file.pixels)
+        on_image(file, contract)
+
+    return measured
 
 
 def _is_open(file: ImageFile) -> bool:

@@ -81,16 +81,50 @@ class LungMeasure:
         return self.lung >= (LEAST_LUNG if has_both else LEAST_LUNG_OF_ONE)
 
 
+@dataclass(frozen=True)
+class LungRegions:
+    """Where body and lung lie in one slice.
+
+    Attributes:
+        body: shape (h, w).
+        lung: What is aerated, with what it encloses, shape (h, w).
+        gas: Pixels of bare gas inside the body.
+    """
+
+    body: Mask
+    lung: Mask
+    gas: int = 0
+
+
 def measure_lung(values_hu: NDArray[np.float32]) -> LungMeasure:
     """Measure one axial slice.
 
     Args:
         values_hu: Hounsfield units, shape (H, W).
     """
-    small = _reduced(values_hu)
+    found = lung_regions(reduced(values_hu))
+    area = int(found.body.sum())
+    if area < LEAST_BODY * found.body.size:
+        return LungMeasure(area / found.body.size)
+    middle = float(np.nonzero(found.body)[1].mean())
+    columns = np.nonzero(found.lung)[1]
+    left = int((columns < middle).sum())
+    return LungMeasure(area / found.body.size, left / area, (len(columns) - left) / area, found.gas / area)
+
+
+def lung_regions(small: NDArray[np.float32]) -> LungRegions:
+    """Find body and lung in one axial slice.
+
+    Args:
+        small: Hounsfield units as :func:`reduced` gives them, shape (h, w).
+
+    Returns:
+        No lung where there is too little body.
+    """
     tissue, count = label_regions(small > TISSUE_FROM_HU)
+    nothing = np.zeros(small.shape, np.bool_)
     if not count:
-        return LungMeasure(0.0)
+        return LungRegions(nothing, nothing)
     areas = np.bincount(tissue.ravel())[1:]
     trunk = tissue == 1 + int(np.argmax(areas))
     holes, count = label_regions(~trunk)
@@ -98,9 +132,8 @@ def measure_lung(values_hu: NDArray[np.float32]) -> LungMeasure:
     body = ~outside[holes] | trunk
     area = int(body.sum())
     if area < LEAST_BODY * body.size:
-        return LungMeasure(area / body.size)
-    sides, gas = [0, 0], 0
-    middle = float(np.nonzero(body)[1].mean())
+        return LungRegions(body, nothing)
+    gas, numbers = 0, []
     sizes = np.bincount(holes.ravel(), minlength=count + 1)
     for number in range(1, count + 1):
         if outside[number] or sizes[number] < _LEAST_REGION * area:
@@ -112,12 +145,9 @@ def measure_lung(values_hu: NDArray[np.float32]) -> LungMeasure:
         limit = LARGE_GAS_BELOW_HU if sizes[number] >= _LARGE_REGION * area else GAS_BELOW_HU
         if float(np.quantile(air, _QUARTILE)) < limit:
             gas += int(sizes[number])
-            continue
-        columns = np.nonzero(region)[1]
-        left = int((columns < middle).sum())
-        sides[0] += left
-        sides[1] += len(columns) - left
-    return LungMeasure(area / body.size, sides[0] / area, sides[1] / area, gas / area)
+        else:
+            numbers.append(number)
+    return LungRegions(body, np.isin(holes, numbers), gas)
 
 
 def is_clipped(grey: NDArray[np.float32]) -> bool:
@@ -129,7 +159,7 @@ def is_clipped(grey: NDArray[np.float32]) -> bool:
     Args:
         grey: Grey in [0, 1], shape (H, W).
     """
-    small = _reduced(grey)
+    small = reduced(grey)
     bright, count = label_regions(small > _BRIGHT)
     if not count:
         return False
@@ -140,7 +170,7 @@ def is_clipped(grey: NDArray[np.float32]) -> bool:
     return dark.size >= LEAST_LUNG * (trunk.sum() + dark.size) and float(np.quantile(dark, _QUARTILE)) < _BLACK
 
 
-def _reduced(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def reduced(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Means of blocks, at most 128 or so a side; they quiet noise too."""
     factor = max(1, round(max(values.shape) / _SIDE))
     return np.asarray(Image.fromarray(values).reduce(factor))

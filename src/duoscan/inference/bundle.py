@@ -25,6 +25,7 @@ from duoscan.files import parse_json, read_bytes, write_bytes
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
 from duoscan.inference.calibrator import Calibration
+from duoscan.inference.heads import Head, check_names
 from duoscan.inference.site import SiteEvidence
 from duoscan.notebook import shown
 from duoscan.run_files import BUNDLE_NAME
@@ -52,6 +53,7 @@ _LATER = (
     "study_calibration",
     "finder_sha256",
     "site",
+    "heads",
 )  # fields that versions before lacked
 _AGAIN = "get the file again or export it anew with 'duoscan train'"
 
@@ -95,6 +97,7 @@ class BundleInfo(Stated):
     )
     site: SiteEvidence | None = Field(default=None, description="the hospital it was adapted to, and on what")
     verdict: dict[str, Any] | None = Field(default=None, description="what the gate said, as audit/gate.py reads it")
+    heads: tuple[Head, ...] = Field(default=(), description="what the graph tells beside P(covid); decides nothing")
 
     @model_validator(mode="after")
     def _check(self) -> BundleInfo:
@@ -110,6 +113,7 @@ class BundleInfo(Stated):
             raise ValueError(msg)
         if self.aggregation is not None:
             Aggregation.named(self.aggregation)
+        check_names([head.name for head in self.heads])
         return self
 
     @property
@@ -197,7 +201,7 @@ def write_bundle(path: Path, info: BundleInfo, graph: bytes, finder: bytes | Non
     }
     sealed = BundleInfo.model_validate(info.model_copy(update=hashes).model_dump())
     # Without any of them the file is the one that versions before them wrote and read.
-    absent = {name for name in _LATER if getattr(sealed, name) is None}
+    absent = {name for name in _LATER if getattr(sealed, name) in (None, ())}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in (

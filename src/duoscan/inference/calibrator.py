@@ -34,6 +34,12 @@ def expit(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
 
 
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities (N, K) of logits (N, K)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
+
+
 class _Fitted(Stated):
     images: int = Field(ge=1, description="validation images, or studies, it was fitted on")
     patients: int = Field(ge=1, description="patients those show")

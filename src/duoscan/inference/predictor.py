@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from duoscan.formats.reader import read_image
 from duoscan.imaging.preprocess import normalise, prepare_image
 from duoscan.imaging.quality.check import why_refused
 from duoscan.inference.bundle import Bundle, read_bundle
+from duoscan.inference.calibrator import softmax
 from duoscan.inference.lung_network import finder_of
 from duoscan.inference.pipeline import MAX_HELD_PIXELS, ahead, worker_threads
 from duoscan.inference.runtimes.registry import open_runtime
@@ -22,7 +23,7 @@ from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import POSITIVE, Decision, Finding, Modality
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from duoscan.formats.image import Pixels
     from duoscan.imaging.lung_view import LungFinder
     from duoscan.imaging.preprocess import Box
+    from duoscan.inference.heads import Readings
     from duoscan.inference.runtimes.runtime import Runtime
     from duoscan.manifest.records import ImageRecord, Manifest
 
@@ -46,12 +48,14 @@ class ImageAnswer:
             logit (Zhou et al., CVPR 2016), so positive values argue for the class.
         calibrated: P(covid) after the bundle's calibrator; ``None`` where it holds none.
         attention: The image's score among those of its study; ``None`` where the graph gives none.
+        heads: What the bundle's further heads say (:mod:`duoscan.inference.heads`).
     """
 
     probabilities: dict[Finding, float]
     activation: NDArray[np.float32]
     calibrated: float | None = None
     attention: float | None = None
+    heads: Readings = field(default_factory=dict)
 
     @property
     def probability(self) -> float:
@@ -93,12 +97,6 @@ Prepared = tuple[ImageFile, "NDArray[np.float32] | None"]
 """A file that was read, and the model's input, shape (C, H, W); ``None`` where the file is refused."""
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities (N, K) of logits (N, K)."""
-    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))
-
-
 class Predictor:
     """One trained phase, ready to answer.
 
@@ -113,7 +111,7 @@ class Predictor:
         BundleError: The graph holds what it must not, or cannot be loaded.
 
     Example:
-        >>> from duoscan.inference.predictor import softmax
+        >>> from duoscan.inference.calibrator import softmax
         >>> softmax(np.zeros((1, 2), np.float32)).tolist()
         [[0.5, 0.5]]
     """
@@ -141,7 +139,7 @@ class Predictor:
 
     def answer(self, batch: NDArray[np.float32]) -> list[ImageAnswer]:
         """Run preprocessed images, shape (N, C, H, W)."""
-        logits, activation, attention = self._runtime.run(batch)
+        logits, activation, attention, heads = self._runtime.run(batch)
         classes = self.bundle.info.classes
         covid = classes.index(POSITIVE)
         probabilities = softmax(logits)
@@ -150,10 +148,20 @@ class Predictor:
         if calibration is not None:
             calibrated = list(map(float, calibration.apply(probabilities[:, covid])))
         scores = [None] * len(batch) if attention is None else list(map(float, attention))
+        beside = self._beside(heads, len(batch))
         return [
-            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]), moved, score)
-            for row, maps, moved, score in zip(probabilities, activation, calibrated, scores, strict=True)
+            ImageAnswer(dict(zip(classes, map(float, row), strict=True)), np.asarray(maps[covid]), moved, score, told)
+            for row, maps, moved, score, told in zip(probabilities, activation, calibrated, scores, beside, strict=True)
         ]
+
+    def _beside(self, outputs: Mapping[str, NDArray[np.float32]], count: int) -> list[Readings]:
+        """What the further heads say of each image."""
+        told: list[Readings] = [{} for _ in range(count)]
+        for head in self.bundle.info.heads:
+            if head.name in outputs:  # what reads features only, while a bundle is made, gives none
+                for image, readings in zip(told, head.readings(outputs[head.name]), strict=True):
+                    image.update(readings)
+        return told
 
     def predict(self, files: Iterable[ImageFile], *, keep_pixels: bool = False) -> Iterator[ImageFile]:
         """Answer files in order; one that cannot be answered comes back with its reason.
@@ -189,6 +197,7 @@ class Predictor:
             probabilities=answer.probabilities,
             calibrated=answer.calibrated,
             attention=answer.attention,
+            heads=answer.heads,
             aggregation=self.bundle.info.aggregation or "",
             decision=Decision.POSITIVE if answer.probability >= self.threshold else Decision.NEGATIVE,
         )
@@ -251,6 +260,7 @@ def refused(row: Prediction, reason: Reason, decision: Decision = Decision.UNREA
         probabilities={},
         calibrated=None,
         attention=None,
+        heads={},
         aggregation="",
         decision=decision,
         reason=reason,

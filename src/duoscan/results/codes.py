@@ -18,6 +18,7 @@ LUNG = Code("39607008", "SCT", "Lung structure")
 SPATIAL_CONCEPT = Code("309825002", "SCT", "Spatial and Relational Concept")
 ARTIFICIAL_INTELLIGENCE = Code("123109", "DCM", "Artificial Intelligence")
 NO_UNITS = Code("1", "UCUM", "no units")
+PERCENT = Code("%", "UCUM", "percent")
 POSITIVE = Code("10828004", "SCT", "Positive")
 NEGATIVE = Code("260385009", "SCT", "Negative")
 PROCEDURES: Mapping[Modality, Code] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from duoscan.policies.rule import PhaseState
 from duoscan.results.codes import COVID_19, NEGATIVE, POSITIVE, PROCEDURES, of_decision
+from duoscan.results.estimates import components
 from duoscan.results.maker import MANUFACTURER
 from duoscan.results.structured_report import report_uid
 from duoscan.terms import NOTICE
@@ -91,6 +92,7 @@ def _observation(study: StudyResult, phase: StudyPhase, screening: Screening) ->
         "referenceRange": [
             {"high": {"value": screening.threshold(phase.modality)}, "text": "positive at or above the high end"}
         ],
+        "component": components(phase.result.estimates),
         **value,
     }
 

@@ -18,6 +18,7 @@ from duoscan.results.codes import (
     of_decision,
     private,
 )
+from duoscan.results.estimates import evaluations, measurements
 from duoscan.results.maker import (
     MANUFACTURER,
     MODEL_NAME,
@@ -49,9 +50,10 @@ SERIES_NUMBER = 9901
 def structured_report(study: StudyResult, screening: Screening) -> ComprehensiveSR:
     """The report of one study: one measurement group for each phase, and one for the rule that joined them.
 
-    A phase's group (TID 1501) holds probability (calibrated too where the model is), threshold and decision, the model
-    as algorithm (TID 4019) and the images that carried the answer. The rule's group holds the patient's answer, and the
-    policy with its certificate as algorithm. The observer is a device (TID 1004). All answered images are evidence.
+    A phase's group (TID 1501) holds probability (calibrated too where the model is), threshold and decision, what is
+    told beside the answer, the model as algorithm (TID 4019) and the images that carried the answer. The rule's group
+    holds the patient's answer, and the policy with its certificate as algorithm. The observer is a device (TID 1004).
+    All answered images are evidence.
 
     Args:
         study: What was answered.
@@ -90,8 +92,8 @@ def structured_report(study: StudyResult, screening: Screening) -> Comprehensive
 def report_uid(study: StudyResult, screening: Screening) -> str:
     """SOPInstanceUID of a study's report: of what was asked and answered, not of where the files lay.
 
-    Models, policy, both thresholds, the answer and the images of the study decide it; so the same report has one
-    UID however often it is made and sent, and no two different reports share one.
+    Models, policy, both thresholds, the answer, what is told beside it and the images of the study decide it; so the
+    same report has one UID however often it is made and sent, and no two different reports share one.
     """
     return result_uid(
         study.study_uid,
@@ -100,6 +102,7 @@ def report_uid(study: StudyResult, screening: Screening) -> str:
         screening.policy.name,
         *(repr(screening.threshold(modality)) for modality in Modality),
         str(study.case.answer),
+        *(estimate.spoken for phase in study.phases for estimate in phase.result.estimates),
         *sorted(str(header.SOPInstanceUID) for header in study.headers),
     )
 
@@ -141,8 +144,11 @@ def _phase_group(study: StudyResult, phase: StudyPhase, screening: Screening) ->
             parameters=(f"graph SHA-256 {model.graph_sha256}", NOTICE),
         ),
         finding_sites=[FindingSite(LUNG)],
-        measurements=measured,
-        qualitative_evaluations=[QualitativeEvaluation(PHASE_DECISION, of_decision(phase.result.state))],
+        measurements=[*measured, *measurements(phase.result.estimates)],
+        qualitative_evaluations=[
+            QualitativeEvaluation(PHASE_DECISION, of_decision(phase.result.state)),
+            *evaluations(phase.result.estimates),
+        ],
         source_images=_sources(phase.carrying),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from duoscan.policies.policy import DESCRIPTIONS
+from duoscan.results.estimates import document
 from duoscan.terms import NOTICE
 from duoscan.version import __version__
 
@@ -67,6 +68,7 @@ def _phase(phase: StudyPhase, screening: Screening) -> dict[str, Any]:
         "images_answered": len(phase.instances),
         "carried_by": [_image(instance) for instance in carrying],
         "series": [_series(series) for series in phase.result.series],
+        "estimates": [document(estimate) for estimate in phase.result.estimates],
     }
 
 

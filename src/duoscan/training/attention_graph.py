@@ -147,7 +147,7 @@ def _scorer_nodes(pooled: list[str], scorer: GatedAttention) -> tuple[list[onnx.
 
 def _check_parity(before: bytes, after: bytes, scorer: GatedAttention, images: NDArray[np.float32]) -> None:
     reader = FeatureReader(before)
-    logits, activation, _ = reader.run(images)
+    logits, activation, *_ = reader.run(images)
     with torch.inference_mode():
         attention = scorer(torch.from_numpy(reader.features)).numpy()
     names = (*OUTPUT_NAMES, ATTENTION_NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -13,6 +13,7 @@ from duoscan.evaluation.aggregation import AUTO
 from duoscan.files import parse_toml
 from duoscan.imaging.contract import PreprocessingContract
 from duoscan.inference.aggregation import Aggregation
+from duoscan.inference.heads import HeadName, Words, check_distinct, check_names, check_scale
 from duoscan.settings import Stated, read_toml, validated
 from duoscan.terms import POSITIVE, Finding, Modality
 
@@ -157,6 +158,41 @@ class StudySection(Stated):
         return name
 
 
+class _HeadSection(Stated):
+    name: HeadName
+    title: Words
+    column: str = Field(min_length=1, description="of the manifest, or of the table, that holds the reference")
+    table: str = Field(default="", description="CSV with columns path and this one, relative to the manifest's folder")
+
+
+class CategoryHeadSection(_HeadSection):
+    """A further head for categories, fitted on the finished network's features."""
+
+    kind: Literal["categories"]
+    categories: tuple[Words, ...] = Field(min_length=2, description="texts of the column, in rising order")
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> CategoryHeadSection:
+        check_distinct(self.categories)
+        return self
+
+
+class ScoreHeadSection(_HeadSection):
+    """A further head for a score on a scale, fitted on the finished network's features."""
+
+    kind: Literal["score"]
+    least: float
+    most: float
+
+    @model_validator(mode="after")
+    def _check_scale(self) -> ScoreHeadSection:
+        check_scale(self.least, self.most)
+        return self
+
+
+HeadSection = Annotated[CategoryHeadSection | ScoreHeadSection, Field(discriminator="kind")]
+
+
 class Recipe(Stated):
     """All that decides how a phase is trained; equal recipes and data give equal runs."""
 
@@ -171,6 +207,7 @@ class Recipe(Stated):
     optimise: OptimiseSection = OptimiseSection()
     operating: OperatingSection = OperatingSection()
     study: StudySection = StudySection()
+    heads: tuple[HeadSection, ...] = Field(default=(), description="what is told beside P(covid); decides nothing")
 
     @model_validator(mode="after")
     def _check_classes(self) -> Recipe:
@@ -180,6 +217,7 @@ class Recipe(Stated):
         if missing := set(self.data.merge.values()) - set(self.classes):
             msg = f"data.merge leads to {sorted(missing)}, which is not among the classes"
             raise ValueError(msg)
+        check_names([head.name for head in self.heads])
         return self
 
     def contract(self) -> PreprocessingContract:

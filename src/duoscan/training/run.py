@@ -44,6 +44,7 @@ from duoscan.terms import Split
 from duoscan.training.classifier import build_classifier
 from duoscan.training.data import CROP_MARGIN, load_set
 from duoscan.training.export import export_graph
+from duoscan.training.further.add import further_heads
 from duoscan.training.loop import EpochResult, Trainer
 from duoscan.training.studies import pool_studies
 from duoscan.training.watcher import TrainingWatcher
@@ -123,7 +124,7 @@ def train(
         parity=parity,
     )
     parts = manifest.replace(training.records), manifest.replace(validation.records)
-    return _seal(run, recipe, parts, graph, finder, provenance, watcher)
+    return _seal(run, recipe, parts, used, graph, finder, provenance, watcher)
 
 
 def read_finder(recipe: Recipe) -> bytes | None:
@@ -182,6 +183,7 @@ def _seal(
     run: Path,
     recipe: Recipe,
     parts: tuple[Manifest, Manifest],
+    used: Manifest,
     graph: bytes,
     finder: bytes | None,
     provenance: Provenance,
@@ -199,7 +201,11 @@ def _seal(
     pooled = pool_studies(Bundle(info, graph, run / BUNDLE_NAME, finder), *parts, recipe, watcher)
     pooled.write(run)
     decided = pooled.info(info, recipe) | {"calibration": choose_calibrator(pooled.rows).calibration}
-    return write_bundle(run / BUNDLE_NAME, info.model_copy(update=decided), pooled.graph, finder)
+    sealed = info.model_copy(update=decided)
+    # Last, so that they change nothing that was chosen before.
+    pooled_bundle = Bundle(sealed, pooled.graph, run / BUNDLE_NAME, finder)
+    graph, heads = further_heads(pooled_bundle, used, recipe.heads, recipe.seed, watcher)
+    return write_bundle(run / BUNDLE_NAME, sealed.model_copy(update={"heads": heads}), graph, finder)
 
 
 def environment() -> dict[str, str]:

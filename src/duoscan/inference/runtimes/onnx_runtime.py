@@ -8,10 +8,12 @@ import numpy as np
 
 from duoscan.errors import BundleError
 from duoscan.inference.graph_names import ATTENTION_NAME, OUTPUT_NAMES
+from duoscan.inference.heads import OUTPUT_PREFIX
 from duoscan.inference.runtimes.guarded_session import GuardedSession
 from duoscan.inference.runtimes.runtime import Outputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -37,7 +39,17 @@ class OnnxRuntime:
         given = self._session.outputs
         if bundle.info.aggregation == ATTENTION_NAME and ATTENTION_NAME not in given:
             raise BundleError(f"{bundle.path}: joins images by attention, but its graph gives no score; export it anew")
-        self._names = [*OUTPUT_NAMES, *({ATTENTION_NAME} & given)]
+        self._heads = {head.output: head for head in bundle.info.heads}
+        self._check_heads(given)
+        self._names = [*OUTPUT_NAMES, *({ATTENTION_NAME} & given), *self._heads]
+
+    def _check_heads(self, given: set[str]) -> None:
+        """Refuse a graph that gives other heads than its bundle names."""
+        if lacking := sorted(set(self._heads) - given):
+            raise BundleError(f"{self._path}: names {', '.join(lacking)}, which its graph lacks; export it anew")
+        unknown = {name for name in given if name.startswith(OUTPUT_PREFIX)} - set(self._heads)
+        if unknown:
+            raise BundleError(f"{self._path}: its graph gives {', '.join(sorted(unknown))}, which it does not name")
 
     def run(self, images: NDArray[np.float32]) -> Outputs:
         """Answer images (N, C, H, W).
@@ -45,23 +57,32 @@ class OnnxRuntime:
         Raises:
             BundleError: The graph fails, takes too long or too much memory, or gives arrays of other shapes.
         """
+        found = self._answers(images)
+        logits, activation = (found[name] for name in OUTPUT_NAMES)
+        heads = {head.name: found[output] for output, head in self._heads.items()}
+        return Outputs(logits, activation, found.get(ATTENTION_NAME), heads)
+
+    def _answers(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Every output by its name, of the shape it must have; a batch that fails is run in halves."""
         try:
-            outputs = Outputs(*self._session.run(self._names, images))
+            found = dict(zip(self._names, self._session.run(self._names, images), strict=True))
         except BundleError:
             raise
         except Exception as error:
             if len(images) == 1:
                 raise BundleError(f"{self._path}: its graph fails on an image ({error})") from error
             middle = len(images) // 2
-            halves = [self.run(images[:middle]), self.run(images[middle:])]
-            outputs = Outputs(*(np.concatenate(parts) for parts in zip(*halves, strict=True) if parts[0] is not None))
-        self._check(outputs, len(images))
-        return outputs
+            halves = [self._answers(images[:middle]), self._answers(images[middle:])]
+            found = {name: np.concatenate([half[name] for half in halves]) for name in self._names}
+        self._check(found, len(images))
+        return found
 
-    def _check(self, outputs: Outputs, count: int) -> None:
-        logits, activation, attention = outputs
-        if attention is not None and np.shape(attention) != (count,):
-            raise BundleError(f"{self._path}: its graph gives attention {np.shape(attention)} for {count} images")
+    def _check(self, found: Mapping[str, NDArray[np.float32]], count: int) -> None:
+        logits, activation = (found[name] for name in OUTPUT_NAMES)
+        widths = {ATTENTION_NAME: ()} | {output: (head.width,) for output, head in self._heads.items()}
+        for name, width in widths.items():
+            if name in found and np.shape(found[name]) != (count, *width):
+                raise BundleError(f"{self._path}: its graph gives {name} {np.shape(found[name])} for {count} images")
         shapes = np.shape(logits), np.shape(activation)[:2], np.ndim(activation)
         if shapes != ((count, self._classes), (count, self._classes), 4):
             raise BundleError(

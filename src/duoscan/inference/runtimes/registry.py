@@ -50,7 +50,8 @@ def open_runtime(bundle: Bundle, name: str = DEFAULT_RUNTIME, threads: int = 0) 
     # or names in its errors belongs here too, and the process, since no session survives a fork.
     digest = hashlib.sha256(bundle.graph).digest()
     info = bundle.info
-    key = (os.getpid(), name, threads, digest, bundle.path, len(info.classes), info.aggregation)
+    heads = tuple((head.name, head.width) for head in info.heads)
+    key = (os.getpid(), name, threads, digest, bundle.path, len(info.classes), info.aggregation, heads)
     with _lock:  # held while a graph is loaded, so that two threads do not load it twice
         kept = _kept.pop(key, None)
         if kept is None:

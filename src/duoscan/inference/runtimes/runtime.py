@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -17,11 +20,13 @@ class Outputs(NamedTuple):
         activation: Class-activation maps, shape (N, K, h, w).
         attention: Score by which attention weighs each image in its study, shape (N,); ``None`` where the graph was
             not trained to give one.
+        heads: Output of each further head by its name, shape (N, its width).
     """
 
     logits: NDArray[np.float32]
     activation: NDArray[np.float32]
     attention: NDArray[np.float32] | None = None
+    heads: Mapping[str, NDArray[np.float32]] = MappingProxyType({})
 
 
 class Runtime(Protocol):

@@ -97,7 +97,8 @@ def show_answers(screening: Screening) -> None:
     for case in screening:
         chances = [_chance(phase) for phase in (case.xray, case.ct)]
         # All obey one policy, which is said once: a terminal has 80 columns.
-        table.add_row(case.patient_id, case.answer, *chances, "; ".join(reason.spoken for reason in case.reasons))
+        told = "; ".join(one.spoken for one in (*case.reasons, *case.estimates))
+        table.add_row(case.patient_id, case.answer, *chances, told)
     console = table_console()
     console.print(table)
     counts = ", ".join(f"{count} {answer}" for answer, count in screening.counts.items())

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from duoscan.evaluation.delong import delong_auroc
 from duoscan.evaluation.yardstick.questions import asked, can_be_asked, questions_of
-from duoscan.inference.predictor import softmax, unanswered
+from duoscan.inference.calibrator import softmax
+from duoscan.inference.predictor import unanswered
 from duoscan.reasons import Reason, ReasonCode
 from duoscan.terms import POSITIVE, Split
 from duoscan.training.data import TrainingSet, compared_classes, sampling_weights, usable_records
