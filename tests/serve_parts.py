@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,33 +74,29 @@ def upload(store: Store, files: dict[str, bytes], *, patient: str = "", by: str 
 
 
 @contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A server of PostgreSQL on loopback, run by an account without rights; the address of its database."""
     binaries = Path(str(POSTGRES)).resolve().parent
-    folder.mkdir(parents=True, exist_ok=True)
     as_user: list[str] = []
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/"):
-                parent.chmod(parent.stat().st_mode | 0o011)
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    data = folder / "data"
 
     def run(*command: object) -> None:
         words = [*as_user, *map(str, command)]
         subprocess.run(words, check=True, capture_output=True, cwd="/", timeout=120)
 
-    run(binaries / "initdb", "-D", data, "-U", "duoscan", "-A", "trust", "--no-sync", "--locale=C.UTF-8")
-    options = (
-        f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=16MB -c fsync=off"
-    )
-    control = (binaries / "pg_ctl", "-D", data, "-w")
-    run(*control, "-l", folder / "log", "-o", options, "start")
-    try:
-        yield f"postgresql://duoscan@127.0.0.1:{port}/postgres"
-    finally:
-        run(*control, "-m", "immediate", "stop")
+    # Not below pytest's folder, which other accounts may not enter.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+            as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        data = Path(folder) / "data"
+        run(binaries / "initdb", "-D", data, "-U", "duoscan", "-A", "trust", "--no-sync", "--locale=C.UTF-8")
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c shared_buffers=16MB"
+        control = (binaries / "pg_ctl", "-D", data, "-w")
+        run(*control, "-l", Path(folder) / "log", "-o", f"{options} -c fsync=off", "start")
+        try:
+            yield f"postgresql://duoscan@127.0.0.1:{port}/postgres"
+        finally:
+            run(*control, "-m", "immediate", "stop")

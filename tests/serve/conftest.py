@@ -15,10 +15,10 @@ from serve_parts import POSTGRES, postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     if POSTGRES is None:
         pytest.skip("PostgreSQL is not installed")
-    with postgres(tmp_path_factory.mktemp("postgres")) as url:
+    with postgres() as url:
         yield url
 
 
