@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sqlalchemy import create_engine, text
+from starlette.testclient import TestClient
 
+from duoscan.interfaces.serve.app import build_app
+from duoscan.interfaces.serve.config import ServeConfig
 from duoscan.worklist.store.schema import METADATA
 from duoscan.worklist.store.store import Store
-from serve_parts import POSTGRES, postgres
+from serve_parts import POSTGRES, SETUP, postgres
 
 
 @pytest.fixture(scope="session")
@@ -55,3 +58,13 @@ def xray(write_dicom: Callable[..., Path]) -> Callable[..., bytes]:
         return write_dicom(stored, StudyInstanceUID=f"1.2.{sum(patient.encode())}", **names).read_bytes()
 
     return draw
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[tuple[Store, TestClient]]:
+    """A room on SQLite, and what asks its server."""
+    store = Store(tmp_path / "room")
+    app = build_app(store, ServeConfig(folder=store.root, names=("testserver",)), SETUP)
+    with TestClient(app, follow_redirects=False) as client:
+        yield store, client
+    store.close()

@@ -18,8 +18,19 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from duoscan.interfaces.serve import admin_pages, case_pages, list_pages, pictures, signing_in, uploading
+from duoscan.interfaces.serve import (
+    admin_pages,
+    api,
+    case_pages,
+    list_pages,
+    pictures,
+    signing_in,
+    stow,
+    uploading,
+    watching,
+)
 from duoscan.interfaces.serve.guard import HEADERS, refused, route
+from duoscan.interfaces.serve.openapi import endpoint_of
 from duoscan.interfaces.serve.rendering import Renderer
 from duoscan.interfaces.serve.room import Changes, Endpoint, Refusal, Room, Visit
 from duoscan.terms import NOTICE
@@ -37,14 +48,18 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 
-ENDPOINTS: tuple[Endpoint, ...] = (
+_ENDPOINTS = (
     *signing_in.ENDPOINTS,
     *list_pages.ENDPOINTS,
     *case_pages.ENDPOINTS,
     *pictures.ENDPOINTS,
     *uploading.ENDPOINTS,
     *admin_pages.ENDPOINTS,
+    *api.ENDPOINTS,
+    *stow.ENDPOINTS,
+    *watching.ENDPOINTS,
 )
+ENDPOINTS: tuple[Endpoint, ...] = (*_ENDPOINTS, endpoint_of(_ENDPOINTS))
 """Everything the server does, static files aside."""
 
 
@@ -125,7 +140,7 @@ def _templates() -> Environment:
 
 
 def _when(seconds: float) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%d %b %Y, %H:%M UTC")
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%d %b %Y %H:%M")
 
 
 def _iso(seconds: float) -> str:

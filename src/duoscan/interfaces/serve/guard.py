@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_FORM_BYTES = 256 * 2**10
 _SAFE = frozenset({"GET", "HEAD"})
-API = "/api/"
+PROGRAMS = ("/api/", "/dicom-web/", "/health/", "/metrics")
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -136,7 +136,7 @@ async def _read(visit: Visit) -> None:
 def refused(visit: Visit, refusal: Refusal) -> Response:
     """A page, or a document for programs (RFC 9457)."""
     request, status = visit.request, refusal.status
-    if request.url.path.startswith(API):
+    if request.url.path.startswith(PROGRAMS):
         return problem(status, refusal.text)
     is_part = "hx-request" in request.headers or request.headers.get("sec-fetch-dest", "document") == "empty"
     if status == 401 and request.method == "GET" and not is_part:

@@ -46,7 +46,9 @@
 
     open(number) {
       this.stack = this.stacks[number];
-      this.find("place").max = this.stack.images.length - 1;
+      const count = this.stack.images.length;
+      this.find("place").max = count - 1;
+      this.find("place").parentElement.hidden = this.find("cine").hidden = count === 1;
       this.fit();
       this.show(this.stack.first);
     }
