@@ -130,6 +130,26 @@ def check_trail_command(config: ServeConfig, *, expect: str | None) -> None:
         sys.exit(1)
 
 
+@serve_command.command("backup")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def backup_command(config: ServeConfig, *, file: Path) -> None:
+    """Write database and images to FILE (tar), while the server runs or not; they name patients, so guard it."""
+    from duoscan.worklist.store.backup import write_backup
+
+    echo(f"{file}: {write_backup(config.folder, file)} images and the database")
+
+
+@serve_command.command("restore")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def restore_command(config: ServeConfig, *, file: Path) -> None:
+    """Make the reading room of a backup, in an empty folder."""
+    from duoscan.worklist.store.backup import restore_backup
+
+    echo(f"{config.folder}: {restore_backup(file, config.folder)} images and the database")
+
+
 def _open(config: ServeConfig) -> Store:
     from duoscan.worklist.store.store import Store
 
