@@ -67,7 +67,6 @@ def test_a_backup_of_something_else_is_refused_and_leaves_nothing(name: str, tmp
     (tmp_path / "content").write_bytes(b"x")
     with tarfile.open(tmp_path / "x.tar", "w") as archive:
         archive.add(tmp_path / "content", name)
-        archive.members[0].name = name
     with pytest.raises(InputError):
         restore_backup(tmp_path / "x.tar", tmp_path / "deep" / "room")
     assert not (tmp_path / "deep" / "room").exists()

@@ -88,16 +88,20 @@ def restore_backup(file: Path, root: Path) -> int:
         raise InputError(f"{root}: is not empty; name a new folder")
     root.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     try:
-        with tarfile.open(file, "r:") as archive:
-            images = sum(_unpacked(archive, member, root, file) for member in archive)
-        if not (root / DATABASE_FILE).is_file():
-            raise InputError(f"{file}: holds no {DATABASE_FILE}; it is no backup of a reading room")
+        return _unpack(file, root)
     except (tarfile.TarError, OSError) as error:
         shutil.rmtree(root)
         raise InputError(f"{file}: cannot be restored ({error}); take another backup") from error
     except InputError:
         shutil.rmtree(root)
         raise
+
+
+def _unpack(file: Path, root: Path) -> int:
+    with tarfile.open(file, "r:") as archive:
+        images = sum(_unpacked(archive, member, root, file) for member in archive)
+    if not (root / DATABASE_FILE).is_file():
+        raise InputError(f"{file}: holds no {DATABASE_FILE}; it is no backup of a reading room")
     return images
 
 
