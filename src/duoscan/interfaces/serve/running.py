@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
 from duoscan.interfaces.serve.app import build_app
 from duoscan.worklist.screener_process import ScreenerProcess
@@ -143,8 +144,12 @@ def work(config: ServeConfig, *, ends_with_input: bool) -> None:
     try:
         process.start()
         while not stopping.is_set():
-            if not worker.step():
-                stopping.wait(_IDLE_S)
+            try:
+                wait_s = 0.0 if worker.step() else _IDLE_S
+            except SQLAlchemyError as error:  # it comes back, or a person sees this
+                sys.stderr.write(f"duoscan: the database does not answer ({type(error).__name__})\n")
+                wait_s = _RESTART_S
+            stopping.wait(wait_s)
     finally:
         process.close()
         store.close()

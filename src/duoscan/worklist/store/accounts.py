@@ -10,6 +10,7 @@ import json
 import secrets
 from dataclasses import dataclass
 from enum import StrEnum
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 
 from argon2 import PasswordHasher
@@ -28,6 +29,8 @@ MIN_PASSWORD = 12
 MAX_PASSWORD = 256
 _LONGEST_NAME = 64
 _HASHER = PasswordHasher()
+_AT_ONCE = BoundedSemaphore(2)
+"""Each takes 64 MiB; guesses that come all at once wait for each other."""
 # Of no password: who names nobody waits as long as who names somebody.
 _NOBODYS_HASH = _HASHER.hash(secrets.token_hex())
 
@@ -154,7 +157,8 @@ def check_password(text: str) -> None:
 
 def hash_password(text: str) -> str:
     """How a password is stored (argon2id); it takes a while, so do it outside a transaction."""
-    return _HASHER.hash(text.encode("utf-8", "surrogatepass"))
+    with _AT_ONCE:
+        return _HASHER.hash(text.encode("utf-8", "surrogatepass"))
 
 
 def set_password(connection: Connection, account: str, password_hash: str) -> None:
@@ -182,7 +186,8 @@ def is_password(password_hash: str, text: str) -> bool:
     if len(text) > MAX_PASSWORD:
         return False
     try:
-        return _HASHER.verify(password_hash, text.encode("utf-8", "surrogatepass"))
+        with _AT_ONCE:
+            return _HASHER.verify(password_hash, text.encode("utf-8", "surrogatepass"))
     except (VerificationError, InvalidHashError):
         return False
 

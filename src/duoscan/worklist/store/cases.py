@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import case as sql_case
 from sqlalchemy import select, update
 
 from duoscan.cases.decide import decide_again
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
     from duoscan.cases.case import Screening
     from duoscan.worklist.store.queue import TakenJob
+
+
+_MOST_TRIES = 3
 
 
 class CaseState(StrEnum):
@@ -203,13 +207,7 @@ def add_images(
         Id of the case.
     """
     key = patient_key(patient_id)
-    insert_once(
-        connection, CASES, id=new_id(), patient=key, patient_id=patient_id, state=CaseState.WAITING,
-        urgency=Urgency.WAITING.rank, arrived=now, changed=now,
-    )  # fmt: skip
-    case = connection.execute(
-        select(CASES.c.id, CASES.c.need_ct).where(CASES.c.patient == key, CASES.c.signed == 0).with_for_update()
-    ).one()
+    case = _open_case(connection, key, patient_id, now)
     have = case_images(connection, case.id)
     blobs, names = {one.blob for one in have}, {one.name for one in have}
     for image in images:
@@ -223,6 +221,19 @@ def add_images(
     return str(case.id)
 
 
+def _open_case(connection: Connection, key: str, patient_id: str, now: float) -> Row[Any]:
+    """The patient's open case, made where there is none; nobody signs it off before the transaction ends."""
+    for _ in range(_MOST_TRIES):
+        insert_once(
+            connection, CASES, id=new_id(), patient=key, patient_id=patient_id, state=CaseState.WAITING,
+            urgency=Urgency.WAITING.rank, arrived=now, changed=now,
+        )  # fmt: skip
+        query = select(CASES.c.id, CASES.c.need_ct).where(CASES.c.patient == key, CASES.c.signed == 0)
+        if (row := connection.execute(query.with_for_update()).first()) is not None:
+            return row  # else it was signed off between the two statements
+    raise ConflictError("the patient's case is signed off again and again meanwhile")
+
+
 def _free_name(name: str, taken: set[str]) -> str:
     free, number = name, 1
     while free in taken:
@@ -232,13 +243,16 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 
 def _await_screening(connection: Connection, case: str, *, need_ct: bool, setup: str, now: float) -> None:
-    """Have the case screened as it is now; an answer to what it was before is not stored any more."""
+    """Have the case screened as it is now; an answer to what it was before is not stored any more.
+
+    A case that was answered before keeps its place in the list meanwhile.
+    """
     images = sorted((one.blob, one.name) for one in case_images(connection, case))
     asked = json.dumps([case, images, need_ct, setup])
     key = hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()
     values = {
         "state": CaseState.WAITING,
-        "urgency": Urgency.WAITING.rank,
+        "urgency": sql_case((CASES.c.document.is_(None), Urgency.WAITING.rank), else_=CASES.c.urgency),
         "need_ct": need_ct,
         "wanted": key,
         "images": len(images),

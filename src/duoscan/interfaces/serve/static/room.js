@@ -27,6 +27,14 @@ if (document.body.dataset.page) {
   addEventListener("pagehide", () => stream.close());
 }
 
+// Whoever has a case open stays at it; who was away too long learns who is at it by now.
+if (document.body.dataset.case && document.getElementById("next")) {
+  setInterval(async () => {
+    const answer = await fetch(`/cases/${document.body.dataset.case}/claim`, { method: "POST", headers: { "X-CSRF-Token": csrf } });
+    if (answer.status === 409) htmx.trigger(document.body, "changed");
+  }, 240000);
+}
+
 document.body.addEventListener("htmx:responseError", (event) => {
   if (event.detail.xhr.status === 401) location.assign("/sign-in");
   else say("The server refused this; load the page again.");
