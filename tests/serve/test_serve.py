@@ -33,6 +33,7 @@ TABLE: dict[str, set[Role]] = {
     "POST /account/preferences": ALL,
     "POST /views": ALL,
     "GET /": ALL,
+    "GET /lately": ALL,
     "GET /events": ALL,
     "GET /cases/{case}": ALL,
     "GET /cases/{case}/images/{number}/{frame}": ALL,

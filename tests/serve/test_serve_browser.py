@@ -202,7 +202,14 @@ def test_no_page_keeps_anybody_out(
     case = page.get_attribute("table.cases tbody th a", "href")
     found = []
     boss = served.sign_in("boss", Role.ADMIN, width=width)
-    for visitor, path in [(page, "/"), (page, case), (page, "/account"), (boss, "/accounts"), (boss, "/trail")]:
+    for visitor, path in [
+        (page, "/"),
+        (page, case),
+        (page, "/account"),
+        (page, "/lately"),
+        (boss, "/accounts"),
+        (boss, "/trail"),
+    ]:
         visitor.goto(served.address + path)
         visitor.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
         violations = Axe().run(visitor).response["violations"]

@@ -30,6 +30,7 @@ from duoscan.worklist.store.cases import (
 )
 from duoscan.worklist.store.database import Database
 from duoscan.worklist.store.listing import SORTS, Listing, read_page
+from duoscan.worklist.store.monitoring import read_lately
 from duoscan.worklist.store.queue import JobKind, enqueue, finish, give_back, take
 from duoscan.worklist.store.schema import CASES, METADATA, TRAIL
 from duoscan.worklist.store.signing import Agreement, sign, sign_offs, visible_sign_offs
@@ -277,3 +278,26 @@ def test_a_line_changed_or_cut_from_the_trail_is_found(store: Store) -> None:
     with store.database.read() as connection:
         assert check_trail(connection)[2] == "line 3 was changed"
         assert connection.execute(select(func.count()).select_from(TRAIL)).scalar_one() == 4
+
+
+def test_what_went_through_lately_is_counted(store: Store) -> None:
+    day = 86_400.0
+    now = 1000.5 * day
+    stated = [
+        (0.1, 0.0, "positive", "positive", ""),
+        (0.2, now, "negative", "not read", "agree"),
+        (3.0, now, "CT needed", "absent", "readers differ"),
+        (3.1, 0.0, "", "absent", ""),
+        (40.0, now, "positive", "positive", "agree"),  # too long ago
+    ]
+    with store.database.write() as connection:
+        for number, (back, signed, answer, ct, agreement) in enumerate(stated):
+            values = {"id": f"{number}", "patient": f"{number}", "patient_id": "P", "state": "answered"}
+            values |= {"answer": answer, "ct_state": ct, "agreement": agreement}
+            connection.execute(CASES.insert().values(arrived=now - back * day, signed=signed, **values))
+        lately = read_lately(connection, now=now)
+    assert (lately.arrived, lately.answered, lately.sent_to_ct) == (4, 3, 2)
+    assert lately.answers == {"CT needed": 1, "negative": 1, "positive": 1}
+    assert lately.agreement == {"agree": 1, "readers differ": 1}
+    assert [count for _, count in lately.days[-4:]] == [2, 0, 0, 2]
+    assert lately.hours_to_sign == pytest.approx((0.2 + 3.0) / 2 * 24)

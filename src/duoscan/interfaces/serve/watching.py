@@ -1,4 +1,4 @@
-"""For whoever watches the server: is it alive, can it work, how much waits; nothing of any patient."""
+"""For whoever watches: is the server alive, can it work, how much waits, what went through; nothing of any patient."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from duoscan.interfaces.serve.permissions import Action
 from duoscan.interfaces.serve.room import Endpoint, Visit
 from duoscan.worklist.store.listing import counts
+from duoscan.worklist.store.monitoring import read_lately
 from duoscan.worklist.store.queue import JobState, job_counts
 from duoscan.worklist.store.schema import CASES, JOBS
 
@@ -78,7 +79,15 @@ def metrics(visit: Visit) -> Response:
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
+def monitoring_page(visit: Visit) -> Response:
+    """What went through lately."""
+    with visit.room.store.database.read() as connection:
+        lately = read_lately(connection, now=visit.now)
+    return visit.page("monitoring.html", lately=lately)
+
+
 ENDPOINTS = (
+    Endpoint("GET", "/lately", Action.LOOK, monitoring_page),
     Endpoint("GET", "/health/live", Action.COME_IN, is_alive),
     Endpoint("GET", "/health/ready", Action.COME_IN, is_ready),
     Endpoint("GET", "/metrics", Action.ADMINISTER, metrics),
