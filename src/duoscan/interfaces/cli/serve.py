@@ -130,6 +130,23 @@ def check_trail_command(config: ServeConfig, *, expect: str | None) -> None:
         sys.exit(1)
 
 
+@serve_command.command("feedback")
+@click.argument("file", type=_FILE)
+@click.pass_obj
+def feedback_command(config: ServeConfig, *, file: Path) -> None:
+    """Write what readers signed to FILE, as a manifest (CSV or Parquet) to audit, certify or train on."""
+    from duoscan.manifest.table import write_manifest
+    from duoscan.worklist.feedback import feedback_manifest
+
+    store = _open(config)
+    try:
+        manifest = feedback_manifest(store)
+    finally:
+        store.close()
+    write_manifest(manifest, file)
+    echo(f"{file}: {len(manifest)} images of signed cases")
+
+
 @serve_command.command("backup")
 @click.argument("file", type=_FILE)
 @click.pass_obj

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
@@ -20,6 +18,7 @@ from duoscan.interfaces.serve.room import Endpoint, Refusal, Visit
 from duoscan.manifest.table import write_manifest
 from duoscan.worklist.feedback import feedback_manifest
 from duoscan.worklist.store.cases import case_images, read_screening_of, request_ct
+from duoscan.worklist.store.database import new_id
 from duoscan.worklist.store.listing import Listing, read_page
 from duoscan.worklist.store.signing import Agreement, sign, sign_offs, visible_sign_offs
 from duoscan.worklist.store.trail import record
@@ -144,10 +143,12 @@ def _storable(text: str) -> str:
 def export_feedback(visit: Visit) -> Response:
     """What readers signed, as a manifest (CSV) whose paths are relative to the room's folder."""
     manifest = feedback_manifest(visit.room.store)
-    with tempfile.TemporaryDirectory(dir=visit.room.store.scratch) as folder:
-        path = Path(folder) / "manifest.csv"
+    path = visit.room.store.root / f".feedback-{new_id()}.csv"  # paths are written relative to it
+    try:
         write_manifest(manifest, path)
         content = path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
     with visit.room.store.database.write() as connection:
         record(
             connection, actor=visit.account.name, action="export", subject="", now=visit.now, images=len(manifest)
