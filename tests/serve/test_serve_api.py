@@ -100,10 +100,13 @@ def test_what_was_signed_is_a_manifest(
     signed = reader.send("POST", f"/api/v1/cases/{case}/sign-offs", json=said, headers={"If-Match": tag})
     assert signed.json()["sign_offs"][0]["agreement"] == agreement
     exported = reader.get("/api/v1/feedback")
+    if label is None:
+        assert exported.text.count("\n") == 1  # the names of the columns
+        return
     path = store.root / "feedback.csv"
     path.write_bytes(exported.content)
     manifest = read_manifest(path)  # looks for the files, too
-    assert [(record.patient_id, record.label) for record in manifest] == ([("P1", label)] if label else [])
+    assert [(record.patient_id, record.label) for record in manifest] == [("P1", label)]
 
 
 def _related(*objects: bytes) -> tuple[bytes, dict[str, str]]:

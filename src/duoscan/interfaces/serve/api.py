@@ -123,7 +123,7 @@ def post_sign_off(visit: Visit) -> Response:
     """A reader's word on the answer."""
     sent = _document(visit, "agreement", "comment")
     comment = sent.get("comment", "")
-    if sent.get("agreement") not in set(Agreement) or not isinstance(comment, str):
+    if sent.get("agreement") not in list(Agreement) or not isinstance(comment, str):
         raise InputError("agreement: agree, disagree or cannot say; comment: text")
     agreement = Agreement(sent["agreement"])
     with visit.room.store.database.write() as connection:

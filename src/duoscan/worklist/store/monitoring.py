@@ -62,7 +62,7 @@ def read_lately(connection: Connection, *, now: float) -> Lately:
     return Lately(
         days=tuple((day.isoformat(), arrived[day]) for day in dates),
         answers=_counted([row.answer for row in rows]),
-        sent_to_ct=sum(row.answer == Answer.CT_NEEDED or (row.answer and row.ct_state in _READ) for row in rows),
+        sent_to_ct=sum(row.answer == Answer.CT_NEEDED or row.ct_state in _READ for row in rows if row.answer),
         hours_to_sign=_median_hours([row.signed - row.arrived for row in rows if row.signed]),
         agreement=_counted([row.agreement for row in rows]),
     )
