@@ -23,9 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from duoscan.formats.image import Pixels
+    from duoscan.imaging.heatmap import SeenMap
     from duoscan.imaging.contract import PreprocessingContract
 
 _MOST_SIDE = 2048
@@ -86,7 +85,7 @@ class Renderer:
         self._lock = Lock()
         self._drawing = BoundedSemaphore(_DRAWN_AT_ONCE)
         self._pixels: OrderedDict[str, Pixels] = OrderedDict()
-        self._maps: OrderedDict[str, dict[str, NDArray[np.float32]]] = OrderedDict()
+        self._maps: OrderedDict[str, dict[str, SeenMap]] = OrderedDict()
         self._written = 0
         self._prune()
 
@@ -108,7 +107,7 @@ class Renderer:
             grey = np.rint(stretch(pixels.values, low, high) * 255).astype(np.uint8)
             return _png(Image.fromarray(255 - grey if used.is_inverted else grey))
 
-    def heat(self, path: Path, activation: NDArray[np.float32], contract: PreprocessingContract, name: str) -> bytes:
+    def heat(self, path: Path, activation: SeenMap, contract: PreprocessingContract, name: str) -> bytes:
         """Where the model looked, to be laid over :meth:`slice`; more opaque where it is stronger.
 
         Args:
@@ -123,12 +122,13 @@ class Renderer:
         if (kept := self._kept(name)) is not None:
             return kept
         with self._drawing:
-            strength = np.clip(on_image(relative(activation), self._decoded(path), contract), 0, 1)
+            shown = activation._replace(values=relative(activation.values))
+            strength = np.clip(on_image(shown, self._decoded(path), contract), 0, 1)
             layers = np.dstack([colours(strength), strength * 255])
             drawn = _png(Image.fromarray(np.rint(layers).astype(np.uint8)))
         return self._keep(name, drawn)
 
-    def maps(self, path: Path) -> dict[str, NDArray[np.float32]]:
+    def maps(self, path: Path) -> dict[str, SeenMap]:
         """The activation maps of a case."""
         with self._lock:
             if path.name in self._maps:
