@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from duoscan.formats.image import Pixels
-    from duoscan.imaging.heatmap import SeenMap
     from duoscan.imaging.contract import PreprocessingContract
+    from duoscan.imaging.heatmap import SeenMap
 
 _MOST_SIDE = 2048
 _HELD_BYTES = 128 * 2**20
