@@ -18,8 +18,8 @@ from duoscan.terms import Modality
 
 README = Path(__file__).parents[2] / "README.md"
 _COMMAND = re.compile(r"(?:\$ )?(?:\.venv/bin/)?duoscan (.*)")
-NEEDS_MORE = re.compile(r"runs/|models/|triage|ARCHIVE|\$W|node|sp\.csv|cxr\.csv|dark|FILE|DIR")
-"""A run, a policy, an archive, weights, or a real data set."""
+NEEDS_MORE = re.compile(r"runs/|models/|triage|ARCHIVE|\$W|node|serve|sp\.csv|cxr\.csv|dark|FILE|DIR")
+"""A run, a policy, an archive, weights, a server that never ends, or a real data set."""
 
 
 def shown() -> list[str]:

@@ -157,7 +157,7 @@ class Worker:
             # In one order everywhere, so that two transactions never wait for each other.
             for patient, images in sorted(arrived.patients.items()):
                 case = add_images(connection, patient, images, setup=self._setup, now=now)
-                record(connection, actor=_ACTOR, action="arrive", subject=str(case), now=now, images=len(images))
+                record(connection, actor=_ACTOR, action="arrive", subject=case, now=now, images=len(images))
             self._at("storing")
         self._at("stored")
 

@@ -191,9 +191,7 @@ def patient_key(patient_id: str) -> str:
     return hashlib.sha256(f"patient {patient_id}".encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def add_images(
-    connection: Connection, patient_id: str, images: Iterable[CaseImage], *, setup: str, now: float
-) -> str | None:
+def add_images(connection: Connection, patient_id: str, images: Iterable[CaseImage], *, setup: str, now: float) -> str:
     """Add what arrived of a patient to the open case, or to a new one, and ask for a screening.
 
     Args:
@@ -207,22 +205,22 @@ def add_images(
         Id of the case.
     """
     key = patient_key(patient_id)
-    case = _open_case(connection, key, patient_id, now)
-    have = case_images(connection, case.id)
+    case, need_ct = _open_case(connection, key, patient_id, now)
+    have = case_images(connection, case)
     blobs, names = {one.blob for one in have}, {one.name for one in have}
     for image in images:
         if image.blob not in blobs:
             named = replace(image, name=_free_name(image.name, names))
-            connection.execute(CASE_IMAGES.insert().values(case_id=case.id, **vars(named)))
+            connection.execute(CASE_IMAGES.insert().values(case_id=case, **vars(named)))
             blobs.add(named.blob)
             names.add(named.name)
     if len(names) > len(have):
-        _await_screening(connection, case.id, need_ct=case.need_ct, setup=setup, now=now)
-    return str(case.id)
+        _await_screening(connection, case, need_ct=need_ct, setup=setup, now=now)
+    return case
 
 
-def _open_case(connection: Connection, key: str, patient_id: str, now: float) -> Row[Any]:
-    """The patient's open case, made where there is none; nobody signs it off before the transaction ends."""
+def _open_case(connection: Connection, key: str, patient_id: str, now: float) -> tuple[str, bool]:
+    """The patient's open case and whether CT is asked for, made where there is none; nobody signs it off before the transaction ends."""
     for _ in range(_MOST_TRIES):
         insert_once(
             connection, CASES, id=new_id(), patient=key, patient_id=patient_id, state=CaseState.WAITING,
@@ -230,7 +228,7 @@ def _open_case(connection: Connection, key: str, patient_id: str, now: float) ->
         )  # fmt: skip
         query = select(CASES.c.id, CASES.c.need_ct).where(CASES.c.patient == key, CASES.c.signed == 0)
         if (row := connection.execute(query.with_for_update()).first()) is not None:
-            return row  # else it was signed off between the two statements
+            return row.id, row.need_ct  # else it was signed off between the two statements
     raise ConflictError("the patient's case is signed off again and again meanwhile")
 
 
