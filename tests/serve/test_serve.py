@@ -181,6 +181,7 @@ def test_the_way_of_a_case(room: Made, brightness_bundles: Bundles, xray: Xray) 
     heat = clinician.get(f"{case}/heat/0/0")
     assert (heat.status_code, heat.content[:4]) == (200, b"\x89PNG")
     version = re.search(r'name="version" value="(\d+)"', shown.text)[1]  # type: ignore[index]
+    assert clinician.post(f"{case}/claim").status_code == 204
     assert reader.post(f"{case}/sign", agreement="agree", version=version).status_code == 409  # cleo is at it
     assert clinician.post(f"{case}/request", need_ct="yes", version=version).status_code == 303
     assert clinician.post(f"{case}/request", need_ct="no", version=version).status_code == 409  # an earlier version

@@ -48,7 +48,7 @@ def known_case(connection: Connection, visit: Visit) -> CaseRow:
 
 
 def case_page(visit: Visit) -> Response:
-    """All that is known of a case; who may work on it is taken to do so, if nobody else does."""
+    """All that is known of a case; a reader who opens it is at it from then on, if nobody else is."""
     database = visit.room.store.database
     with database.read() as connection:
         case = known_case(connection, visit)
@@ -58,7 +58,7 @@ def case_page(visit: Visit) -> Response:
         signed = sign_offs(connection, case.id)
         before = priors(connection, case)
         history = entries(connection, subject=case.id, limit=200)
-    if is_opened and visit.may(Action.CLAIM) and not case.signed:
+    if is_opened and visit.may(Action.SIGN) and not case.signed:
         case = _claimed(visit, case)
     screening = found[0] if found else None
     stacks = stacks_of(images, screening)

@@ -220,7 +220,10 @@ def add_images(connection: Connection, patient_id: str, images: Iterable[CaseIma
 
 
 def _open_case(connection: Connection, key: str, patient_id: str, now: float) -> tuple[str, bool]:
-    """The patient's open case and whether CT is asked for, made where there is none; nobody signs it off before the transaction ends."""
+    """The patient's open case, made where there is none, and whether CT is asked for.
+
+    Nobody signs it off before the transaction ends.
+    """
     for _ in range(_MOST_TRIES):
         insert_once(
             connection, CASES, id=new_id(), patient=key, patient_id=patient_id, state=CaseState.WAITING,

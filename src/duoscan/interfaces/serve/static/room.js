@@ -27,8 +27,8 @@ if (document.body.dataset.page) {
   addEventListener("pagehide", () => stream.close());
 }
 
-// Whoever has a case open stays at it; who was away too long learns who is at it by now.
-if (document.body.dataset.case && document.getElementById("next")) {
+// A reader who has a case open stays at it; who was away too long learns who is at it by now.
+if (document.body.dataset.case && document.getElementById("sign")) {
   setInterval(async () => {
     const answer = await fetch(`/cases/${document.body.dataset.case}/claim`, { method: "POST", headers: { "X-CSRF-Token": csrf } });
     if (answer.status === 409) htmx.trigger(document.body, "changed");
