@@ -50,7 +50,7 @@ class Visitor:
 def sign_in(client: TestClient, store: Store, name: str = "anna", role: Role = Role.READER) -> Visitor:
     who, now = account(store, name, role), time.time()
     with store.database.write() as connection:
-        token = open_session(connection, who, SessionKind.BROWSER, now=now, lasts_s=60)
+        token = open_session(connection, who, SessionKind.BROWSER, now=now, lasts_s=3600)
         session = read_session(connection, token, now=now)
     assert session is not None
     return Visitor(client, who, token, session.csrf)
