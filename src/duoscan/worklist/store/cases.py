@@ -28,9 +28,9 @@ from duoscan.worklist.store.queue import JobKind, enqueue, finish, insert_once
 from duoscan.worklist.store.schema import ACCOUNTS, CASE_IMAGES, CASES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
-    from sqlalchemy import Connection, Row
+    from sqlalchemy import Connection
 
     from duoscan.cases.case import Screening
     from duoscan.worklist.store.queue import TakenJob
@@ -144,11 +144,12 @@ def joined_claims() -> Any:
     return CASES.outerjoin(ACCOUNTS, ACCOUNTS.c.id == CASES.c.claimed_by)
 
 
-def case_row(row: Row[Any]) -> CaseRow:
-    """A row of a query."""
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented name
-    values |= {"state": CaseState(row.state), "urgency": list(Urgency)[row.urgency]}
-    return CaseRow(**values | {"claimed_name": row.claimed_name or ""})
+def case_row(row: Any) -> CaseRow:
+    """A row of a query that has these columns, perhaps among others."""
+    found = row._mapping  # noqa: SLF001 - SQLAlchemy's documented name
+    values = {name: found[name] for name in CaseRow.__dataclass_fields__}
+    values |= {"state": CaseState(found["state"]), "urgency": list(Urgency)[found["urgency"]]}
+    return CaseRow(**values | {"claimed_name": found["claimed_name"] or ""})
 
 
 def read_case(connection: Connection, case: str) -> CaseRow | None:
@@ -369,9 +370,3 @@ def release(connection: Connection, case: str, account: str, *, now: float) -> N
     """End one's own claim."""
     own = update(CASES).where(CASES.c.id == case, CASES.c.claimed_by == account)
     connection.execute(own.values(claimed_by=None, claimed_until=0.0, changed=now))
-
-
-def claimed_cases(connection: Connection, account: str, *, now: float) -> Sequence[str]:
-    """What somebody is at."""
-    own = select(CASES.c.id).where(CASES.c.claimed_by == account, CASES.c.claimed_until >= now)
-    return list(connection.execute(own).scalars())

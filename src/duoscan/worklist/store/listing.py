@@ -139,7 +139,7 @@ def read_page(connection: Connection, listing: Listing, account: str, *, now: fl
     total = connection.execute(_filtered(select(func.count()).select_from(CASES), listing, account, now)).scalar_one()
     names = len(case_columns())
     after = _cursor(rows[-1][names:]) if len(found) > len(rows) else ""
-    return Page(tuple(case_row(_plain(row, names)) for row in rows), int(total), after)
+    return Page(tuple(map(case_row, rows)), int(total), after)
 
 
 def latest_change(connection: Connection) -> tuple[float, int]:
@@ -156,19 +156,6 @@ def counts(connection: Connection) -> dict[tuple[str, str], int]:
 
 def _labelled(columns: tuple[Any, ...]) -> list[Any]:
     return [column.label(f"place_{number}") for number, column in enumerate(columns)]
-
-
-def _plain(row: Any, names: int) -> Any:
-    """The row without its place in the order."""
-    return _Row(dict(list(row._mapping.items())[:names]))  # noqa: SLF001
-
-
-class _Row:
-    def __init__(self, values: dict[str, Any]) -> None:
-        self._mapping = values
-
-    def __getattr__(self, name: str) -> Any:
-        return self._mapping[name]
 
 
 def _filtered(query: Select[Any], listing: Listing, account: str, now: float) -> Select[Any]:
