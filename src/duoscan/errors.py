@@ -10,6 +10,7 @@
     │   │   └── UnsupportedImageError  a real image that must not be answered (animated, coloured, no lung, …)
     │   │       └── SetAsideImageError     sound, but not what is answered (a lateral, a localiser, another body part)
     │   └── BundleError       a bundle that is damaged, altered or of another version
+    ├── ConflictError         somebody else changed it first
     ├── MissingExtraError     the command needs an optional extra that is not installed
     ├── TransferError         another system did not take what was sent
     │   └── UnreachableError  … or could not be reached at all
@@ -103,6 +104,10 @@ class SetAsideImageError(UnsupportedImageError):
 
 class BundleError(InputError):
     """A bundle is damaged, was altered, or has a format this version does not know."""
+
+
+class ConflictError(DuoscanError):
+    """Somebody else changed it first, or holds it; nothing was changed."""
 
 
 class MissingExtraError(DuoscanError):

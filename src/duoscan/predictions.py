@@ -86,7 +86,7 @@ class Prediction:
 
 
 def prediction_cells(row: Prediction) -> list[str | float | None]:
-    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; class probabilities and heads are left out."""
+    """One row under ``PART_COLUMNS``, for a table that is read before it is whole; classes and heads are left out."""
     return _cells(row, (), (), _EXTRA)
 
 

@@ -38,6 +38,7 @@ class Job:
         need_ct: Whether CT was asked for.
         objects: Which DICOM objects to make.
         out: Folder to make and write results into.
+        names: How each image is named in the answers; by its path where there are none.
     """
 
     patient: str
@@ -45,6 +46,7 @@ class Job:
     need_ct: bool
     objects: frozenset[ResultObject]
     out: Path
+    names: tuple[str, ...] = ()
 
 
 class ScreenerProcess:
@@ -178,14 +180,21 @@ def _screened(screener: Screener, job: Job) -> str:
 
 def write_case(screener: Screener, job: Job) -> None:
     """Screen; write the stored case, its activation maps, and a folder of results for each study that was answered."""
+    from duoscan.cases.find import FoundImage
     from duoscan.cases.stored import write_maps, write_screening
     from duoscan.manifest.patient_rules import PatientRules
     from duoscan.results.sources import ActivationKeeper
     from duoscan.results.write import write_results
 
     maps = ActivationKeeper()
-    rules = PatientRules({str(path): (job.patient, None) for path in job.images})
-    screening = screener.screen(job.images, rules=rules, need_ct=job.need_ct, on_image=maps.add)
-    write_results(screening, {}, maps.maps, job.out, objects=job.objects)
+    if job.names:
+        named = zip(job.images, job.names, strict=True)
+        found = [FoundImage(path, name, job.patient) for path, name in named]
+        screening = screener.screen_found(found, need_ct=job.need_ct, on_image=maps.add)
+    else:
+        rules = PatientRules({str(path): (job.patient, None) for path in job.images})
+        screening = screener.screen(job.images, rules=rules, need_ct=job.need_ct, on_image=maps.add)
+    if job.objects:
+        write_results(screening, {}, maps.maps, job.out, objects=job.objects)
     write_screening(screening, job.out / ANSWER_FILE)
     write_maps(maps.maps, job.out / MAPS_FILE)

@@ -69,6 +69,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
         "Decide again from stored answers; no model is run.",
     ),
     "node": ("duoscan.interfaces.cli.node", "node_command", "Listen for DICOM studies, screen and report them."),
+    "serve": ("duoscan.interfaces.cli.serve", "serve_command", "Serve the reading room: a worklist in the browser."),
     "pacs": ("duoscan.interfaces.cli.pacs", "pacs_command", "Ask an archive; find, fetch and store studies in it."),
     "deidentify": (
         "duoscan.interfaces.cli.deidentify",

@@ -1,0 +1,1 @@
+"""How the schema came about, step by step; run by :meth:`duoscan.worklist.store.database.Database.upgrade`."""
