@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import shutil
@@ -30,6 +31,7 @@ from duoscan.phantom.plan import FileFormat, PhantomOptions
 from duoscan.policies.policy import PolicyDraft, policy_toml
 from duoscan.policies.rule import PolicyKind
 from duoscan.predictions import write_predictions
+from duoscan.rows import csv_text
 from duoscan.terms import Modality
 from duoscan.worklist.journal import Journal
 from duoscan.worklist.spool import Spool
@@ -94,7 +96,10 @@ def _write_tables(home: Path) -> None:
         for name in (f"runs/data/{kind}", f"runs/data/{kind}-all", f"data/{kind}"):
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             write_manifest(parts[kind], home / f"{name}.csv")
-    write_manifest(_joined([parts[Modality.CXR], others[Modality.CXR]], home), home / "sources.csv")
+    both = _joined([parts[Modality.CXR], others[Modality.CXR]], home)
+    rows = [row.model_copy(update={"split": None}) for row in both]  # a yardstick opens no row that is called test
+    for name in ("sources", "siim"):
+        write_manifest(both.replace(rows), home / f"{name}.csv")
     for name in ("manifest", "split", "MANIFEST"):
         write_manifest(parts[Modality.CXR], home / f"{name}.csv")
     bundle = read_bundle(home / "runs" / "mine")
@@ -103,6 +108,12 @@ def _write_tables(home: Path) -> None:
         bundle = read_bundle(home / "runs" / name)
         write_predictions(predict_manifest(bundle, parts[kind]), home / f"{name}-predictions.csv")
     shutil.copy(home / "xray-predictions.csv", home / "theirs.csv")
+    with (home / "theirs.csv").open(encoding="utf-8") as stream:
+        found = list(csv.DictReader(stream))
+    for name in ("predictions", "rival"):
+        told = ({"site": "north", "age": str(40 + place % 40), "sex": "FM"[place % 2]} for place in range(len(found)))
+        table = [row | more for row, more in zip(found, told, strict=True)]
+        (home / f"{name}.csv").write_text(csv_text(list(table[0]), (row.values() for row in table)), encoding="utf-8")
 
 
 def _joined(manifests: list[Manifest], home: Path) -> Manifest:

@@ -3,7 +3,28 @@
 Because this table is the border, every evidence tool works on predictions of any model; usual names of other people's
 columns are recognised (:mod:`duoscan.foreign`). One row is one image:
 
-================  ===============================================================================================
+================  ======================================================================================================
+``path``          where the image is; a row without one is called ``row 12``, after its place in the table
+``patient_id``    who it shows; an image without one, or with a word for none as ``nan``, stands for itself
+``study_id``      the study it belongs to
+``modality``      ``cxr`` or ``ct``
+``source``        data set or hospital
+``split``         ``train``, ``val`` or ``test``
+``label``         the reference: a finding, or ``1`` for covid and ``0`` for not covid (read as ``other``)
+``probability``   P(covid), from 0 to 1; the one column that must be there; empty where the image has no answer
+``p_<class>``     one column for each class of the model
+``calibrated``    P(covid) after the bundle's calibrator, where it holds one; decisions never refer to it
+``attention``     the score by which attention weighs this image among those of its study, where the graph gives one
+``aggregation``   how the images of a study are joined (``max``, ``mean``, ``top-3``, ``noisy-or``, ``attention``),
+                  where the bundle states it
+``head.<name>``   what a further head of the bundle says (:mod:`duoscan.inference.heads`), any number
+``sha256``        SHA-256 of the image's file, where it was taken
+``decision``      ``positive`` or ``negative``, empty where the operating point is unknown; without a probability
+                  ``unreadable`` (also where empty), ``not read`` or ``set aside``
+``reason``        why an image has no answer, in words
+``reason_code``   the same as one of the words of :class:`duoscan.reasons.ReasonCode`
+``reason_image``  the image the reason speaks of, where that is another one
+================  ======================================================================================================
 """
 
 from __future__ import annotations

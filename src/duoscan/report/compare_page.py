@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.evaluation.differences import JUDGED
+from duoscan.evaluation.metrics import METRIC_NAMES
 from duoscan.report.environment import environment
 from duoscan.version import __version__
 
@@ -22,5 +23,5 @@ def build_compare_page(found: SideBySide, remarks: Sequence[str], command: str) 
         remarks: How the same images were found, one sentence each.
         command: What was typed.
     """
-    page = environment().get_template("compare.html")
+    page = environment(METRIC_NAMES=METRIC_NAMES).get_template("compare.html")
     return page.render(found=found, remarks=remarks, judged=JUDGED, command=command, version=__version__, triage=None)

@@ -38,7 +38,7 @@ _OPTIONS = (
         type=click.Choice(list(_ON_TEST)),
         help="State where a table's operating point was chosen: on its validation part, on other data, or on test.",
     ),
-    click.option("--map", "maps", multiple=True, metavar="NAME=LABEL", help="What a table's label means."),
+    click.option("--map", "label_maps", multiple=True, metavar="NAME=LABEL", help="What a table's label means."),
     click.option(
         "--scale",
         type=click.Choice([scale.value for scale in Scale]),
@@ -75,7 +75,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any,
         columns: tuple[str, ...],
         scale: str | None,
-        maps: tuple[str, ...],
+        label_maps: tuple[str, ...],
         threshold_chosen_on: str | None,
         trained_on: tuple[str, ...],
         rows_are: str | None,
@@ -84,7 +84,7 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         reading = Reading(
             columns=dict(pairs_of(columns, "--column")),
             scale=Scale(scale) if scale else None,
-            labels={name: finding_of(label) for name, label in pairs_of(maps, "--map")},
+            labels={name: finding_of(label) for name, label in pairs_of(label_maps, "--map")},
         )
         stated = Stated(
             _ON_TEST.get(threshold_chosen_on or ""),
