@@ -114,6 +114,8 @@ def _write_tables(home: Path) -> None:
         told = ({"site": "north", "age": str(40 + place % 40), "sex": "FM"[place % 2]} for place in range(len(found)))
         table = [row | more for row, more in zip(found, told, strict=True)]
         (home / f"{name}.csv").write_text(csv_text(list(table[0]), (row.values() for row in table)), encoding="utf-8")
+    wide = [(row["path"], row["label"], row["probability"], row["probability"]) for row in found]
+    (home / "wide.csv").write_text(csv_text(["path", "label", "resnet", "vgg"], wide), encoding="utf-8")
 
 
 def _joined(manifests: list[Manifest], home: Path) -> Manifest:

@@ -333,7 +333,7 @@ def test_a_table_is_reported_on_whatever_rows_it_holds(every_decision: dict[Moda
 def test_triage_reads_a_table_whatever_rows_it_holds(every_decision: dict[Modality, Path], tmp_path: Path) -> None:
     printed("triage", *every_decision.values(), "--miss-rate", 0.4, "--out", tmp_path / "out", *QUICK)
     found = json.loads((tmp_path / "out" / "triage.json").read_text())
-    assert found["test"] | {"sick": 30} == {"patients": 60, "sick": 30, "paired": 60}
+    assert found["test"] | {"sick": 30} == {"patients": 60, "units": "patients", "sick": 30, "paired": 60}
     again = read_predictions(tmp_path / "out" / "ct-predictions.csv")
     assert sorted(again, key=str) == sorted(read_predictions(every_decision[Modality.CT]), key=str)
 

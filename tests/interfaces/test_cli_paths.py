@@ -37,6 +37,7 @@ READ = {
     "screen ct_bundle",
     "screen paths",
     "screen xray_bundle",
+    "serve folder",  # made, or taken up as it is
     "shortcuts manifest",
     "split-fault manifest",
     "train manifest",

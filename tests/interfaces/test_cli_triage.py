@@ -62,7 +62,7 @@ def test_the_operating_table(tmp_path: Path) -> None:
     found = document(out)
     assert [entry["kind"] for entry in found["policies"]] == KINDS
     assert (found["prevalence"], found["prevalence_origin"]) == (0.05, "given")
-    assert found["test"] == {"patients": 120, "sick": 40, "paired": 120}
+    assert found["test"] == {"patients": 120, "units": "patients", "sick": 40, "paired": 120}
     assert found["promise"] == {
         "alpha": 0.1,
         "delta": 0.05,

@@ -186,7 +186,7 @@ def test_a_table_shows_what_can_be_known(table_page: str) -> None:
     text = text_of(parsed(table_page))
     assert "which model made it, from what and how, is not known here" in text
     assert "No images are shown: a predictions table holds none." in text
-    assert "1 rows have no label and are left out." in text
+    assert "1 rows have no label and are left out (column label)." in text
     assert "Most probable class, normalised" in text
     for absent in ("Preprocessing contract", "Loss", "One answer a patient", "Patient by patient"):
         assert absent not in text

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from duoscan.errors import InputError, MissingExtraError
+from duoscan.interfaces.cli.paths import OUT_FILE
 from duoscan.interfaces.cli.tables import echo
 
 if TYPE_CHECKING:
     from duoscan.interfaces.serve.config import ServeConfig
     from duoscan.worklist.store.store import Store
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
+_EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group("serve", invoke_without_command=True)
-@click.option("--config", "config_file", type=_FILE, help="TOML file; docs/serve.md lists its keys.")
+@click.option("--config", "config_file", type=_EXISTING, help="TOML file; docs/serve.md lists its keys.")
 @click.option("--folder", type=_FOLDER, help="Images, cache and database. [default: reading-room]")
 @click.option("--host", help="Address to listen at. [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="[default: 8080]")
@@ -131,7 +132,7 @@ def check_trail_command(config: ServeConfig, *, expect: str | None) -> None:
 
 
 @serve_command.command("feedback")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=OUT_FILE)
 @click.pass_obj
 def feedback_command(config: ServeConfig, *, file: Path) -> None:
     """Write what readers signed to FILE, as a manifest (CSV or Parquet) to audit, certify or train on."""
@@ -148,7 +149,7 @@ def feedback_command(config: ServeConfig, *, file: Path) -> None:
 
 
 @serve_command.command("backup")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=OUT_FILE)
 @click.pass_obj
 def backup_command(config: ServeConfig, *, file: Path) -> None:
     """Write database and images to FILE (tar), while the server runs or not; they name patients, so guard it."""
@@ -158,7 +159,7 @@ def backup_command(config: ServeConfig, *, file: Path) -> None:
 
 
 @serve_command.command("restore")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_EXISTING)
 @click.pass_obj
 def restore_command(config: ServeConfig, *, file: Path) -> None:
     """Make the reading room of a backup, in an empty folder."""
