@@ -90,11 +90,12 @@ def test_no_option_that_names_an_output_is_plain_text() -> None:
 def test_a_pipe_is_refused_in_one_line_and_stays(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words, parameter = WRITTEN[name]
     os.mkfifo(tmp_path / "pipe")
+    option = [parameter.opts[0]] if isinstance(parameter, click.Option) else []
     with pytest.raises(SystemExit) as stopped:
-        main([*words, parameter.opts[0], str(tmp_path / "pipe"), *needed(words, parameter, tmp_path)])
+        main([*words, *option, str(tmp_path / "pipe"), *needed(words, parameter, tmp_path)])
     said = capfd.readouterr().err
     assert stopped.value.code == 2
-    assert said.startswith(f"duoscan: {parameter.opts[0]} {tmp_path / 'pipe'}: ")
+    assert said.startswith(f"duoscan: {' '.join([*option, str(tmp_path / 'pipe')])}: ")
     assert said.count("\n") == 1
     assert (tmp_path / "pipe").is_fifo()
 

@@ -96,7 +96,7 @@ def test_evidence_of_other_images_backs_nothing(runs: dict[Modality, Path], tmp_
     assert "No audit backs these figures (the audit by 'duoscan audit cxr.csv' does not hold 1 of the 27" in printed
     rows = tmp_path / "rows.csv"
     rows.write_text("label,probability\n" + "1,0.9\n0,0.2\n" * 5, encoding="utf-8")
-    assert f"run: duoscan audit MANIFEST --predictions {rows}" in evaluated(rows)
+    assert f"run: duoscan audit --predictions {rows}" in evaluated(rows)
 
 
 def test_a_failing_gate_never_headlines(failing_page: str) -> None:

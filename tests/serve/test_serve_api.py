@@ -160,6 +160,7 @@ def test_the_description_names_every_endpoint_of_the_api(room: Made) -> None:
     assert named | {"GET /api/v1/openapi.json"} == api
 
 
+@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # of what schemathesis calls
 @pytest.mark.slow
 def test_every_answer_of_the_api_is_as_described(answered: tuple[Store, TestClient, str]) -> None:
     store, client, _ = answered

@@ -35,7 +35,7 @@ class OutPath(click.Path):
             InputError: It could not be written; the message begins with the option.
         """
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        option = "" if param is None else f"{param.opts[0]} "
+        option = f"{param.opts[0]} " if isinstance(param, click.Option) else ""
         try:
             self._check(path)
         except InputError as error:
