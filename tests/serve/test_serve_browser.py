@@ -163,7 +163,6 @@ def test_the_whole_way_by_keyboard(
     page.keyboard.press("t")
     page.wait_for_selector("text=Screening is to come")
     work_off(one)
-    page.reload()  # that it comes by itself is seen where the mouse goes the way
     page.wait_for_selector("#agree")
     page.keyboard.press("d")
     page.wait_for_selector("#panel .chip.signed")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from duoscan.errors import UnsupportedImageError
+from duoscan.errors import SetAsideImageError, UnsupportedImageError
 from duoscan.formats.limits import stretch
 from duoscan.imaging.contract import LUNG_WINDOW_CENTRE_HU, LUNG_WINDOW_WIDTH_HU
 from duoscan.imaging.lung_view import equalised, find_lungs
@@ -216,7 +216,9 @@ def _view(
         raise ValueError(msg)
     found = find_lungs(grey, finder, each=contract.lungs == "each")
     if found is None:
-        raise UnsupportedImageError(
+        # A slice above or below the lungs is sound and part of every scan; a radiograph without any shows no chest.
+        kind = SetAsideImageError if contract.modality is Modality.CT else UnsupportedImageError
+        raise kind(
             None,
             f"no lungs are found in this {contract.modality.spoken}; give a whole image of the chest",
             ReasonCode.NO_LUNG,

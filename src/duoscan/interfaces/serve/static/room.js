@@ -20,10 +20,14 @@ function keep(preferences) {
 // Live: the server says that something changed; the page asks for what it shows.
 if (document.body.dataset.page) {
   const stream = new EventSource("/events");
-  stream.onmessage = () => {
-    const typing = document.activeElement && document.activeElement.matches("#panel textarea, #panel button");
+  // What comes while one refresh is due is shown by it; what comes later makes another due. So the last change is never lost.
+  let due = null;
+  const refresh = () => {
+    const typing = document.activeElement && document.activeElement.matches("#panel textarea");
+    due = typing ? setTimeout(refresh, 1000) : null;
     if (!typing) htmx.trigger(document.body, "changed");
   };
+  stream.onmessage = () => { due ??= setTimeout(refresh, 300); };
   addEventListener("pagehide", () => stream.close());
 }
 
