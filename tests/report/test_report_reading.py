@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from cases_by_state import case_of
-from chromium import CHROMIUM, FLAGS
+from chromium import CHROMIUM, launched
 from duoscan.cases.stored import read_screening, write_maps
 from duoscan.imaging.heatmap import SeenMap
 from duoscan.manifest.records import ImageRecord
@@ -139,13 +139,11 @@ def test_a_map_that_is_gone_is_told(
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from chromium import CHROMIUM, FLAGS
+from chromium import CHROMIUM, launched
 from duoscan.evaluation.policies.answered import answered
 from duoscan.evaluation.policies.measured import FIGURES, measure_policy, paired_patients
 from duoscan.evaluation.policies.operating import candidate_policies
@@ -22,7 +22,7 @@ from duoscan.policies.worth import Costs, net_benefit_weights
 from duoscan.report.triage_page import build_triage_page
 from triage_cases import COSTS, cohort, document, setting
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 SAME = {"rel": 1e-9, "abs": 1e-10}
 pytestmark = [
     pytest.mark.browser,
@@ -32,10 +32,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

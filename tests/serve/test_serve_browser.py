@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -15,6 +14,7 @@ import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
 
+from chromium import CHROMIUM, launched
 from duoscan.interfaces.serve.app import build_app
 from duoscan.interfaces.serve.config import ServeConfig
 from duoscan.terms import Modality
@@ -24,18 +24,7 @@ from serve_parts import SETUP, account, upload, work_off, worker
 from serve_visits import PASSWORD
 from stand_ins import ct_slice_hu, write_ct_slice
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+pytest.importorskip("playwright.sync_api")
 _PATIENCE_MS = 30_000
 pytestmark = [
     pytest.mark.browser,
@@ -78,10 +67,8 @@ class Served:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with launched() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -73,22 +72,9 @@ def open_finder(graph: bytes, path: Path) -> LungFinder:
     Raises:
         BundleError: The graph holds what it must not, or cannot be loaded.
     """
-    return _opened(os.getpid(), hashlib.sha256(graph).digest(), _Graph(graph, path))
-
-
-class _Graph:
-    """Equal to every other, so that a cache goes by the keys beside it."""
-
-    def __init__(self, graph: bytes, path: Path) -> None:
-        self.graph, self.path = graph, path
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Graph)
-
-    def __hash__(self) -> int:
-        return 0
+    return _opened(os.getpid(), graph, path)  # no session survives a fork
 
 
 @lru_cache(_KEPT)
-def _opened(_process: int, _digest: bytes, graph: _Graph) -> LungNetwork:
-    return LungNetwork(graph.graph, graph.path)
+def _opened(_process: int, graph: bytes, path: Path) -> LungNetwork:
+    return LungNetwork(graph, path)

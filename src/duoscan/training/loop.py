@@ -231,8 +231,7 @@ class Trainer:
             if self._kept is None:
                 logits: Tensor = network(entering)
             else:
-                _, learning = split_backbone(network, frozen_modules(network, self.recipe.model.freeze))
-                logits = network.judge(learning(entering))
+                logits = network.judge(self._kept.learning[network](entering))
         return logits.float()
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -281,12 +280,16 @@ class Trainer:
 
 
 class _Kept:
-    """The views of both parts of a trainer."""
+    """The views of both parts of a trainer, and the layers of each of its networks that come after them."""
 
     def __init__(self, trainer: Trainer, on_image: Callable[[], None]) -> None:
         network, recipe = trainer.network, trainer.recipe
-        prefix, _ = split_backbone(network, frozen_modules(network, recipe.model.freeze))
-        make = partial(Views, recipe, FrozenLayers(prefix, network.channels, recipe.input.size), trainer.normalise)
+        halves = {
+            one: split_backbone(one, frozen_modules(one, recipe.model.freeze)) for one in {network, trainer.judged}
+        }
+        self.learning = {one: learning for one, (_, learning) in halves.items()}
+        layers = FrozenLayers(halves[network][0], network.channels, recipe.input.size)
+        make = partial(Views, recipe, layers, trainer.normalise)
         self.training = make(trainer.training, trainer.section.views, on_image)
         self.validation = make(trainer.validation, 0, on_image)
 
