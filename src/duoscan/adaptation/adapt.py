@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from duoscan.adaptation.refit import Images, Reduced, RefitChoice
 from duoscan.evaluation.sample import sample_of, spoken_units
 from duoscan.evaluation.thresholds import sensitivity_threshold
 from duoscan.inference.aggregate import per_patient
-from duoscan.inference.bundle import Bundle, write_bundle
+from duoscan.inference.bundle import Bundle, write_changed
 from duoscan.inference.predictor import predict_manifest
 from duoscan.inference.site import SiteCertificate, SiteEvidence
 from duoscan.manifest.summary import count_by
@@ -221,7 +221,4 @@ def _write(
         "provenance": provenance,
         "site": evidence,
     }
-    # Members of a bundle that this code does not know are arguments of write_bundle by the same name.
-    known = {"info", "graph", "path"}
-    others: dict[str, Any] = {one.name: getattr(bundle, one.name) for one in fields(bundle) if one.name not in known}
-    return write_bundle(out, info.model_copy(update=decided), learned.graph, **others)
+    return write_changed(bundle, out, decided, learned.graph)

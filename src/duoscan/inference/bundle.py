@@ -15,7 +15,7 @@ import json
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
@@ -31,6 +31,9 @@ from duoscan.notebook import shown
 from duoscan.run_files import BUNDLE_NAME
 from duoscan.settings import Stated
 from duoscan.terms import POSITIVE, Finding, Modality, Probability
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SUFFIX = ".duoscan"
 GRAPH_MEMBER = "model.onnx"
@@ -184,6 +187,18 @@ class Bundle:
             return self.digest
         parts = [self.digest, info.aggregation, *filter(None, others)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def write_changed(bundle: Bundle, path: Path, changed: Mapping[str, Any], graph: bytes | None = None) -> Bundle:
+    """Write a copy of a bundle in which some of its information is another; the bundle itself is sealed and stays.
+
+    Args:
+        bundle: What is copied, its lung finder too.
+        path: Of the copy.
+        changed: Fields of its information, by name.
+        graph: In place of its graph.
+    """
+    return write_bundle(path, bundle.info.model_copy(update=changed), graph or bundle.graph, bundle.finder)
 
 
 def write_bundle(path: Path, info: BundleInfo, graph: bytes, finder: bytes | None = None) -> Bundle:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from duoscan.errors import InputError
-from duoscan.inference.bundle import write_bundle
+from duoscan.inference.bundle import write_changed
 from duoscan.policies.certify import Models, check_certificate
 from duoscan.policies.policy import DEFAULT_POLICY, Certificate, Policy, PolicyDraft, parse_policy
 
@@ -24,7 +24,7 @@ def store_policy(bundle: Bundle, policy: Policy, path: Path) -> Bundle:
         path: Of the copy.
     """
     table = policy.model_dump(mode="json", exclude_none=True)
-    return write_bundle(path, bundle.info.model_copy(update={"policy": table}), bundle.graph, bundle.finder)
+    return write_changed(bundle, path, {"policy": table})
 
 
 def stored_policy(xray: Bundle, ct: Bundle) -> PolicyDraft | None:

@@ -22,7 +22,7 @@ from duoscan.evidence.records import records_of
 from duoscan.evidence.subject import Subject, read_subject
 from duoscan.evidence.verdicts import facts_of, measure
 from duoscan.files import write_text
-from duoscan.inference.bundle import Bundle, write_bundle
+from duoscan.inference.bundle import Bundle, write_changed
 from duoscan.interfaces.cli.ledger_options import book_beside, ledger_options
 from duoscan.interfaces.cli.paths import OUT_FILE, OUT_FOLDER
 from duoscan.interfaces.cli.progress import stages
@@ -145,7 +145,7 @@ def audit_command(
         _write_without_copies(copies, without_copies)
     if bundle_out is not None and bundle is not None:
         verdict = audited.verdicts[bundle.info.modality].to_json()
-        write_bundle(bundle_out, bundle.info.model_copy(update={"verdict": verdict}), bundle.graph, bundle.finder)
+        write_changed(bundle, bundle_out, {"verdict": verdict})
         echo(f"Written to {bundle_out}")
     if any(verdict.level is Level.FAIL for verdict in audited.verdicts.values()):
         raise click.exceptions.Exit(GATE_FAILED)

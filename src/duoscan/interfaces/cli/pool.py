@@ -43,7 +43,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     which spoke of the old way), aggregation.json with every candidate, and predictions-val.csv.
     """
     check_can_train()
-    from duoscan.inference.bundle import read_bundle, write_bundle
+    from duoscan.inference.bundle import read_bundle, write_changed
     from duoscan.run_files import BUNDLE_NAME
     from duoscan.training.data import usable_records
     from duoscan.training.studies import pool_studies
@@ -63,7 +63,7 @@ def pool_command(target: Path, manifest: Path, *, out: Path, aggregation: str, s
     make_folder(out)
     pooled.write(out)
     fields = pooled.info(bundle.info, recipe) | {"policy": None, "verdict": None}
-    written = write_bundle(out / BUNDLE_NAME, bundle.info.model_copy(update=fields), pooled.graph, bundle.finder)
+    written = write_changed(bundle, out / BUNDLE_NAME, fields, pooled.graph)
     show_choice(pooled.choice.to_json())
     used = table.where(modality=recipe.modality, sources=recipe.data.sources or None)
     if used.fingerprint() != bundle.info.provenance.data_fingerprint:
