@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -356,6 +358,18 @@ class TestAnything:
         touch(tmp_path, "train/covid/a.png")
         with pytest.raises(ManifestError, match="give --modality cxr or ct"):
             read_anything(tmp_path, Wishes())
+
+
+def test_a_table_of_dicom_files_takes_patients_from_the_files(tmp_path: Path) -> None:
+    names = ("CT_small.dcm", "MR_small.dcm")
+    for name in names:
+        shutil.copy(get_testdata_file(name), tmp_path / name)
+    rows = "".join(f"{name},covid,ct,\n" for name in names) + "CT_small.dcm#1,covid,ct,mine\n"
+    (tmp_path / "cases.csv").write_text(f"path,label,modality,patient_id\n{rows}", encoding="utf-8")
+    (tmp_path / "CT_small.dcm#1").write_bytes(b"")
+    imported = with_patients(from_table(tmp_path / "cases.csv"), PatientRules())
+    assert [one.patient_id for one in imported.manifest] == ["1CT1", "4MR1", "mine"]
+    assert all(one.study_id for one in imported.manifest.records[:2])
 
 
 def test_frames_are_images_of_their_own(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from duoscan.errors import InputError
+from duoscan.errors import ImageError, InputError
+from duoscan.formats.dicom.header import is_dicom, read_dicom_header
 from duoscan.formats.frame_names import split_frame
 from duoscan.manifest.patient_rules import NO_RULES, folder_patient, joined_by_folder
 from duoscan.manifest.readers.found import SkippedFile
@@ -13,6 +14,7 @@ from duoscan.names import modality_named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from duoscan.manifest.patient_rules import PatientRules, StatedPatient
     from duoscan.manifest.readers.found import Imported
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
 def with_patients(imported: Imported, rules: PatientRules) -> Imported:
     """Give each image its patient by table or pattern, else keep the one that it has, else by folder if asked for.
 
+    An image that nothing names is its DICOM file's PatientID, also where a table of paths and labels lists it.
+
     Rows of the patients table without an image are absent; what a folder joined is told.
 
     Raises:
         InputError: The pattern never matches, or the table states a modality that is not known.
     """
+    manifest = imported.manifest.replace(
+        [_named_by_file(one, imported.manifest.file(one)) for one in imported.manifest]
+    )
     if rules == NO_RULES:
-        return imported
-    manifest = imported.manifest
+        return replace(imported, manifest=manifest)
     files = [split_frame(manifest.file(record))[0] for record in manifest]
     stated, unmatched = rules.state([(file, str(file)) for file in files], [manifest.root])
     known = [_under(record, said) for record, said in zip(manifest, stated, strict=True)]
@@ -64,6 +70,17 @@ def folders_not_joined(imported: Imported, label_map: Mapping[str, Finding] | No
         f"{len(folders)} images in {len(set(folders))} folders name no patient; if each folder is of one patient, "
         "--patient-by folder joins its images",
     )
+
+
+def _named_by_file(record: ImageRecord, file: Path) -> ImageRecord:
+    if record.patient_id is not None or not is_dicom(file):
+        return record
+    try:
+        header = read_dicom_header(split_frame(file)[0])
+    except ImageError:  # told where the image is opened
+        return record
+    study = record.study_id or header.study_id
+    return record.model_copy(update={"patient_id": header.patient_id, "study_id": study})
 
 
 def _under(record: ImageRecord, said: StatedPatient) -> ImageRecord:
