@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from duoscan.interfaces.cli import main
+from duoscan.interfaces.cli.ledger_options import command_line
 from duoscan.manifest.table import read_manifest
 
 
@@ -85,3 +86,8 @@ def test_make_alone_says_what_can_be_made() -> None:
     text = (folder / "Makefile").read_text(encoding="utf-8")
     phony = {name for line in re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE) for name in line.split()}
     assert {line.split()[1] for line in shown.splitlines()} == phony
+
+
+def test_a_page_names_the_command_however_it_was_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["somewhere/duoscan/__main__.py", "report", "runs/my run"])
+    assert command_line() == "duoscan report 'runs/my run'"

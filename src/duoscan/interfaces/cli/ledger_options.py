@@ -36,5 +36,6 @@ def book_beside(path: Path, ledger: Path | None, *, replaces: bool) -> Book:
 
 
 def command_line() -> str:
-    """What was typed."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """What was typed; ``python -m duoscan`` is the same command."""
+    name = Path(sys.argv[0]).name
+    return shlex.join(["duoscan" if name == "__main__.py" else name, *sys.argv[1:]])
